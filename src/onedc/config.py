@@ -1,0 +1,203 @@
+"""Model configuration: frozen, keyword-only, checked; and the two presets.
+
+A configuration travels inside the weights file as JSON, so decoding needs nothing else.
+No torch here, and nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from onedc.errors import ConfigError
+
+DOWNSAMPLING_PX = 64
+"""Images are padded to multiples of this many pixels; z has one position for each such square."""
+
+FSQ_LEVELS = 4
+FSQ_DIMS = 7
+QUALITY_MAX = 255
+"""Largest value of the quality byte; 0 means that no y section is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Widths of one UNet. Level i works at 1/2**i of the input resolution."""
+
+    widths: tuple[int, ...]  # channels of each level
+    layers: int  # residual blocks per level on the way down; one more on the way up
+    attention: tuple[bool, ...]  # which levels have attention
+    heads: int = 8  # attention heads (generator only)
+    head_width: int = 8  # channels per attention head (analysis only)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.attention) or not self.widths:
+            raise ConfigError(f"UNetConfig.attention: {self.attention} does not match widths {self.widths}")
+        if any(w <= 0 or w % 32 for w in self.widths):
+            raise ConfigError(f"UNetConfig.widths: {self.widths} must be positive multiples of 32")
+        if self.layers < 1:
+            raise ConfigError(f"UNetConfig.layers: {self.layers} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
+
+    name: str  # preset name, for people
+    vae: str  # "sd" (Stable Diffusion KL autoencoder) or "taef2"
+    vae_channels: int  # channels of vae_latents at 1/8
+    # g_a
+    pixel_channels: int  # channels of the 8x8 patch embedding of the image, 1/8
+    fusion_channels: int  # channels after fusing pixels and vae_latents, 1/8
+    analysis_unet: UNetConfig  # levels at 1/16, 1/32, 1/64
+    analysis_in_blocks: int  # residual blocks before the step from 1/8 to 1/16
+    analysis_attention: bool  # single-head attention at 1/16 behind the UNet
+    y_channels: int  # channels of y at 1/16, a multiple of 4
+    # h_a, h_s, prior: the integer seam is h_s and prior
+    hyper_analysis_widths: tuple[int, int]  # widths of the two fusion stages of h_a, 1/64
+    hyper_channels: int  # channels of z_semantic (1/64) and of the hyper features (1/16)
+    prior_blocks: int  # depth-convolution blocks of the shared spatial prior
+    # tokens, g_s
+    token_channels: int  # width of a semantic token
+    semantic_stages: int  # residual + attention + attention stages of the semantic adaptor
+    synthesis_widths: tuple[int, int]  # g_s channels at 1/16 and 1/8
+    synthesis_blocks: tuple[int, int]  # residual blocks of g_s at 1/16 and at 1/8
+    semantic_up_widths: tuple[int, int]  # g_s: widths of the tokens' way up, at 1/32 and 1/16 (then 1/8)
+    # generator
+    generator_channels: int  # channels of the generator's input at 1/8
+    generator_unet: UNetConfig  # levels at 1/8, 1/16, ...
+    timestep: int = 999  # constant timestep fed to the generator
+    alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
+    # one model for many rates
+    quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
+    attention_positions: int = 4096  # attention is global up to this many positions
+    attention_window: int = 32  # side of the windows above that, in positions
+
+    def __post_init__(self) -> None:
+        if self.vae not in ("sd", "taef2"):
+            raise ConfigError(f"ModelConfig.vae: {self.vae!r} is neither 'sd' nor 'taef2'")
+        if self.y_channels % 4 or self.y_channels <= 0:
+            raise ConfigError(f"ModelConfig.y_channels: {self.y_channels} is not a positive multiple of 4")
+        if not 0.0 < self.alpha_bar < 1.0:
+            raise ConfigError(f"ModelConfig.alpha_bar: {self.alpha_bar} is not between 0 and 1")
+        if self.quality_knots == 1 or self.quality_knots < 0:
+            raise ConfigError(f"ModelConfig.quality_knots: {self.quality_knots} must be 0 or at least 2")
+
+    def to_json(self) -> str:
+        """This configuration as one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: not JSON, or unknown, missing or bad fields.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"model configuration is not JSON: {error}") from error
+        return _build(cls, values)
+
+
+def _build(cls: type[Any], values: Any) -> Any:
+    """A dataclass from plain JSON values; lists become tuples, nested objects become UNetConfig."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__}: expected an object, got {type(values).__name__}")
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{cls.__name__}: unknown field {unknown[0]!r}")
+    kwargs: dict[str, Any] = {}
+    for name, value in values.items():
+        if name.endswith("_unet"):
+            value = _build(UNetConfig, value)
+        kwargs[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**kwargs)
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__}: {error}") from error
+
+
+SD15 = ModelConfig(
+    name="sd15",
+    vae="sd",
+    vae_channels=4,
+    pixel_channels=192,
+    fusion_channels=320,
+    analysis_unet=UNetConfig(widths=(512, 768, 768), layers=2, attention=(True, True, False)),
+    analysis_in_blocks=3,
+    analysis_attention=True,
+    y_channels=128,
+    hyper_analysis_widths=(768, 512),
+    hyper_channels=128,
+    prior_blocks=3,
+    token_channels=768,
+    semantic_stages=2,
+    synthesis_widths=(512, 256),
+    synthesis_blocks=(3, 3),
+    semantic_up_widths=(512, 256),
+    generator_channels=320,
+    generator_unet=UNetConfig(
+        widths=(320, 640, 1280, 1280), layers=2, attention=(True, True, True, False), heads=8
+    ),
+)
+"""The paper's model round Stable Diffusion 1.5."""
+
+SMALL = ModelConfig(
+    name="small",
+    vae="taef2",
+    vae_channels=32,
+    pixel_channels=32,
+    fusion_channels=96,
+    analysis_unet=UNetConfig(
+        widths=(160, 160, 192), layers=1, attention=(False, True, False), head_width=32
+    ),
+    analysis_in_blocks=1,
+    analysis_attention=False,
+    y_channels=64,
+    hyper_analysis_widths=(192, 192),
+    hyper_channels=96,
+    prior_blocks=2,
+    token_channels=128,
+    semantic_stages=1,
+    synthesis_widths=(160, 96),
+    synthesis_blocks=(2, 1),
+    semantic_up_widths=(128, 96),
+    generator_channels=96,
+    generator_unet=UNetConfig(widths=(96, 160, 192), layers=1, attention=(False, True, True), heads=4),
+    timestep=500,
+    alpha_bar=0.5,
+    quality_knots=8,
+)
+"""The bundled model for CPUs, round the tiny autoencoder TAEF2."""
+
+TINY = ModelConfig(
+    name="tiny",
+    vae="taef2",
+    vae_channels=32,
+    pixel_channels=16,
+    fusion_channels=32,
+    analysis_unet=UNetConfig(widths=(32, 32, 32), layers=1, attention=(False, True, False), head_width=16),
+    analysis_in_blocks=1,
+    analysis_attention=False,
+    y_channels=16,
+    hyper_analysis_widths=(32, 32),
+    hyper_channels=32,
+    prior_blocks=1,
+    token_channels=32,
+    semantic_stages=1,
+    synthesis_widths=(32, 32),
+    synthesis_blocks=(1, 1),
+    semantic_up_widths=(32, 32),
+    generator_channels=32,
+    generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2),
+    timestep=500,
+    alpha_bar=0.5,
+    quality_knots=2,
+)
+"""A model that is only good for tests: everything runs in a moment."""
+
+PRESETS = {config.name: config for config in (SMALL, SD15, TINY)}

@@ -1,0 +1,42 @@
+"""Every error a caller of onedc can meet.
+
+    OneDCError
+    +-- FormatError      damaged, foreign or hostile .1dc bytes
+    +-- ImageError       a picture that cannot be read, or that needs a decision (alpha)
+    +-- WeightsError     a weights or checkpoint file that is missing, damaged or of another model
+    +-- ConfigError      a bad value or an unknown key in a configuration
+    +-- OutputError      an output that exists already or cannot be written
+    +-- MissingExtraError   an optional dependency is not installed
+
+Each message is one line: what is wrong, in which file, what to do.
+"""
+
+from __future__ import annotations
+
+
+class OneDCError(Exception):
+    """Root of all errors raised on purpose by onedc."""
+
+
+class FormatError(OneDCError, ValueError):
+    """Bytes that are not a valid .1dc file, or not one for this model."""
+
+
+class ImageError(OneDCError, ValueError):
+    """A picture that cannot be read or converted without a decision of the caller."""
+
+
+class WeightsError(OneDCError, ValueError):
+    """A weights file that is missing, damaged, or does not fit the model."""
+
+
+class ConfigError(OneDCError, ValueError):
+    """A configuration field with a bad value, or an unknown field."""
+
+
+class OutputError(OneDCError, OSError):
+    """An output file that exists already or cannot be written."""
+
+
+class MissingExtraError(OneDCError, ImportError):
+    """An optional dependency is missing; the message holds the pip command that installs it."""
