@@ -1,0 +1,236 @@
+"""The Stable Diffusion autoencoder (AutoencoderKL) with windowed attention, under diffusers' key names.
+
+Image to `vae_latents` at 1/8 and back. The one attention of each half works in windows of 16x16 latents,
+each with GroupNorm statistics of its own. It knows nothing of the codec, of files or of bytes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SCALING = 0.18215
+"""Factor between what the autoencoder works in and the `vae_latents` everybody else sees."""
+
+WINDOW = 16
+"""Side of an attention window in latents, 128 pixels; the windows at the right and bottom may be smaller."""
+
+WIDTHS = (128, 256, 512, 512)
+LATENT_CHANNELS = 4
+LOGVAR_RANGE = (-30.0, 20.0)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The normalisation used throughout: 32 groups, epsilon 1e-6."""
+    return nn.GroupNorm(32, channels, eps=1e-6)
+
+
+class ResnetBlock(nn.Module):
+    """Two normalised 3x3 convolutions and a skip: [B,ci,h,w] -> [B,co,h,w]."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm1 = group_norm(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm2 = group_norm(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        if channels_in != channels_out:
+            self.conv_shortcut = nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+
+
+class WindowAttention(nn.Module):
+    """Single-head self-attention within windows: [B,C,h,w] -> [B,C,h,w].
+
+    Norm, attention and residual all belong to a window, so nothing passes a window's border.
+    All windows of one size are one batch; there are at most four sizes.
+
+    Source: OneDC, the 128x128 pixel patches of the autoencoder's middle attention.
+    """
+
+    def __init__(self, channels: int, window: int = WINDOW) -> None:
+        super().__init__()
+        self.window = window
+        self.group_norm = group_norm(channels)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (_strips(side, self.window) for side in x.shape[-2:])
+        return torch.cat(
+            [torch.cat([self._attend_windows(x[..., r, c]) for c in columns], dim=-1) for r in rows], dim=-2
+        )
+
+    def _attend_windows(self, x: Tensor) -> Tensor:
+        """Attend within windows of one size, of which [B,C,h,w] is an exact tiling."""
+        b, c, height, width = x.shape
+        h, w = min(self.window, height), min(self.window, width)
+        m, n = height // h, width // w
+        windows = x.reshape(b, c, m, h, n, w).permute(0, 2, 4, 1, 3, 5).reshape(b * m * n, c, h, w)
+        windows = self._attend(windows)
+        return windows.reshape(b, m, n, c, h, w).permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Self-attention over all positions of each [N,C,h,w], residual included."""
+        tokens = self.group_norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (linear(tokens).unsqueeze(1) for linear in (self.to_q, self.to_k, self.to_v))
+        mixed = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+        return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
+
+
+def _strips(side: int, window: int) -> list[slice]:
+    """A side as the stretch that whole windows fill and the rest, either left out where empty."""
+    whole = side // window * window
+    return [s for s in (slice(0, whole), slice(whole, side)) if s.stop > s.start]
+
+
+class Downsample(nn.Module):
+    """Halve both sides with a strided convolution, padded by one row below and one column to the right."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double both sides: nearest neighbour, then a 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class DownLevel(nn.Module):
+    """One resolution of the encoder: residual blocks, then the way to the next."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            [ResnetBlock(channels_in, channels_out), ResnetBlock(channels_out, channels_out)]
+        )
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels_out)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in (*self.resnets, *self.downsamplers):
+            x = block(x)
+        return x
+
+
+class UpLevel(nn.Module):
+    """One resolution of the decoder: residual blocks, then the way to the next."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            [ResnetBlock(channels_in if i == 0 else channels_out, channels_out) for i in range(3)]
+        )
+        self.upsamplers = nn.ModuleList([] if last else [Upsample(channels_out)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in (*self.resnets, *self.upsamplers):
+            x = block(x)
+        return x
+
+
+class MidBlock(nn.Module):
+    """The lowest resolution: a residual block, windowed attention, a residual block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList([WindowAttention(channels)])
+        self.resnets = nn.ModuleList([ResnetBlock(channels, channels), ResnetBlock(channels, channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resnets[1](self.attentions[0](self.resnets[0](x)))
+
+
+class Encoder(nn.Module):
+    """x [B,3,H,W] -> features [B,8,H/8,W/8], before `quant_conv`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths_in = (WIDTHS[0], *WIDTHS[:-1])
+        self.conv_in = nn.Conv2d(3, WIDTHS[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList(
+            [DownLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, WIDTHS, strict=True))]
+        )
+        self.mid_block = MidBlock(WIDTHS[-1])
+        self.conv_norm_out = group_norm(WIDTHS[-1])
+        self.conv_out = nn.Conv2d(WIDTHS[-1], 2 * LATENT_CHANNELS, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_in(x)
+        for level in self.down_blocks:
+            h = level(h)
+        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(h))))
+
+
+class Decoder(nn.Module):
+    """Features [B,4,H/8,W/8], after `post_quant_conv` -> x_hat [B,3,H,W]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = WIDTHS[::-1]
+        widths_in = (widths[0], *widths[:-1])
+        self.conv_in = nn.Conv2d(LATENT_CHANNELS, widths[0], 3, padding=1)
+        self.up_blocks = nn.ModuleList(
+            [UpLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, widths, strict=True))]
+        )
+        self.mid_block = MidBlock(widths[0])
+        self.conv_norm_out = group_norm(widths[-1])
+        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.mid_block(self.conv_in(x))
+        for level in self.up_blocks:
+            h = level(h)
+        return self.conv_out(F.silu(self.conv_norm_out(h)))
+
+
+class AutoencoderKL(nn.Module):
+    """The Stable Diffusion autoencoder: x [B,3,H,W] in [-1,1] <-> vae_latents [B,4,H/8,W/8], scaled.
+
+    H and W are multiples of 8. State-dict keys are diffusers'.
+
+    Source: Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = Decoder()
+        self.quant_conv = nn.Conv2d(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
+        self.post_quant_conv = nn.Conv2d(LATENT_CHANNELS, LATENT_CHANNELS, 1)
+
+    def encode_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, [B,4,H/8,W/8] each, not scaled."""
+        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        return mean, logvar.clamp(*LOGVAR_RANGE)
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """x [B,3,H,W] in [-1,1] -> vae_latents [B,4,H/8,W/8].
+
+        The posterior's mean, so equal images give equal latents; with `noise` (standard normal, of the
+        latents' shape) the sample that it picks.
+        """
+        mean, logvar = self.encode_moments(x)
+        if noise is not None:
+            mean = mean + torch.exp(0.5 * logvar) * noise
+        return mean * SCALING
+
+    def decode(self, vae_latents: Tensor) -> Tensor:
+        """vae_latents [B,4,H/8,W/8] -> x_hat [B,3,H,W], about [-1,1], not clamped."""
+        return self.decoder(self.post_quant_conv(vae_latents / SCALING))
