@@ -28,12 +28,16 @@ class UNetConfig:
     widths: tuple[int, ...]  # channels of each level
     layers: int  # residual blocks per level on the way down; one more on the way up
     attention: tuple[bool, ...]  # which levels have attention
+    up_attention: tuple[bool, ...] = ()  # the same for the way up where it differs; empty: as on the way down
     heads: int = 8  # attention heads (generator only)
     head_width: int = 8  # channels per attention head (analysis only)
+    time_channels: int = 0  # width of the time embedding; 0: none
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.attention) or not self.widths:
             raise ConfigError(f"UNetConfig.attention: {self.attention} does not match widths {self.widths}")
+        if self.up_attention and len(self.up_attention) != len(self.widths):
+            raise ConfigError(f"UNetConfig.up_attention: {self.up_attention} does not match widths {self.widths}")
         if any(w <= 0 or w % 32 for w in self.widths):
             raise ConfigError(f"UNetConfig.widths: {self.widths} must be positive multiples of 32")
         if self.layers < 1:
@@ -45,6 +49,7 @@ class ModelConfig:
     """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
 
     name: str  # preset name, for people
+    model_id: int = 0  # registered id written into files; 0: experimental
     vae: str  # "sd" (Stable Diffusion KL autoencoder) or "taef2"
     vae_channels: int  # channels of vae_latents at 1/8
     # g_a
@@ -53,6 +58,7 @@ class ModelConfig:
     analysis_unet: UNetConfig  # levels at 1/16, 1/32, 1/64
     analysis_in_blocks: int  # residual blocks before the step from 1/8 to 1/16
     analysis_attention: bool  # single-head attention at 1/16 behind the UNet
+    analysis_skip: bool = False  # linear path from vae_latents to y, so that training starts from a linear code
     y_channels: int  # channels of y at 1/16, a multiple of 4
     # h_a, h_s, prior: the integer seam is h_s and prior
     hyper_analysis_widths: tuple[int, int]  # widths of the two fusion stages of h_a, 1/64
@@ -127,7 +133,13 @@ SD15 = ModelConfig(
     vae_channels=4,
     pixel_channels=192,
     fusion_channels=320,
-    analysis_unet=UNetConfig(widths=(512, 768, 768), layers=2, attention=(True, True, False)),
+    analysis_unet=UNetConfig(
+        widths=(512, 768, 768),
+        layers=2,
+        attention=(True, True, False),
+        up_attention=(False, True, True),
+        time_channels=2048,
+    ),
     analysis_in_blocks=3,
     analysis_attention=True,
     y_channels=128,
@@ -141,8 +153,9 @@ SD15 = ModelConfig(
     semantic_up_widths=(512, 256),
     generator_channels=320,
     generator_unet=UNetConfig(
-        widths=(320, 640, 1280, 1280), layers=2, attention=(True, True, True, False), heads=8
+        widths=(320, 640, 1280, 1280), layers=2, attention=(True, True, True, False), heads=8, time_channels=1280
     ),
+    attention_positions=16384,
 )
 """The paper's model round Stable Diffusion 1.5."""
 
@@ -151,23 +164,26 @@ SMALL = ModelConfig(
     vae="taef2",
     vae_channels=32,
     pixel_channels=32,
-    fusion_channels=96,
+    fusion_channels=128,
     analysis_unet=UNetConfig(
-        widths=(160, 160, 192), layers=1, attention=(False, True, False), head_width=32
+        widths=(128, 96, 96), layers=1, attention=(False, True, False), head_width=32
     ),
     analysis_in_blocks=1,
     analysis_attention=False,
+    analysis_skip=True,
     y_channels=64,
-    hyper_analysis_widths=(192, 192),
+    hyper_analysis_widths=(128, 128),
     hyper_channels=96,
     prior_blocks=2,
-    token_channels=128,
+    token_channels=96,
     semantic_stages=1,
     synthesis_widths=(160, 96),
     synthesis_blocks=(2, 1),
-    semantic_up_widths=(128, 96),
+    semantic_up_widths=(96, 96),
     generator_channels=96,
-    generator_unet=UNetConfig(widths=(96, 160, 192), layers=1, attention=(False, True, True), heads=4),
+    generator_unet=UNetConfig(
+        widths=(96, 128, 128), layers=1, attention=(False, True, True), heads=4, time_channels=256
+    ),
     timestep=500,
     alpha_bar=0.5,
     quality_knots=8,
@@ -176,6 +192,7 @@ SMALL = ModelConfig(
 
 TINY = ModelConfig(
     name="tiny",
+    model_id=255,
     vae="taef2",
     vae_channels=32,
     pixel_channels=16,
@@ -183,6 +200,7 @@ TINY = ModelConfig(
     analysis_unet=UNetConfig(widths=(32, 32, 32), layers=1, attention=(False, True, False), head_width=16),
     analysis_in_blocks=1,
     analysis_attention=False,
+    analysis_skip=True,
     y_channels=16,
     hyper_analysis_widths=(32, 32),
     hyper_channels=32,
@@ -193,7 +211,9 @@ TINY = ModelConfig(
     synthesis_blocks=(1, 1),
     semantic_up_widths=(32, 32),
     generator_channels=32,
-    generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2),
+    generator_unet=UNetConfig(
+        widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32
+    ),
     timestep=500,
     alpha_bar=0.5,
     quality_knots=2,

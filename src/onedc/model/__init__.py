@@ -1,0 +1,1 @@
+"""The networks. torch lives here; files, command lines and bytes do not."""

@@ -1,0 +1,194 @@
+"""Building blocks of the codec networks.
+
+Blocks without normalisation (DepthConvBlock, ResidualBlockUpsample) are the only ones that the
+integer seam may hold; all nonlinearities there are LeakyReLU.
+Source: reference page, section 2.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GROUPS = 32
+
+
+class DepthConv(nn.Module):
+    """1x1, LeakyReLU, depthwise 3x3, 1x1, plus a skip (1x1 where the width changes)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_in, 1)
+        self.activation = nn.LeakyReLU(0.01)
+        self.depth_conv = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in)
+        self.conv2 = nn.Conv2d(channels_in, channels_out, 1)
+        same = channels_in == channels_out
+        self.adaptor = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.depth_conv(self.activation(self.conv1(x)))) + self.adaptor(x)
+
+
+class ConvFFN(nn.Module):
+    """Pointwise feed-forward: two halves with different slopes are added, not multiplied."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4 * channels, 1)
+        self.activation1 = nn.LeakyReLU(0.1)
+        self.activation2 = nn.LeakyReLU(0.01)
+        self.conv_out = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.conv(x).chunk(2, dim=1)
+        return x + self.conv_out(self.activation1(first) + self.activation2(second))
+
+
+class DepthConvBlock(nn.Module):
+    """DepthConv, then ConvFFN."""
+
+    def __init__(self, channels_in: int, channels_out: int | None = None) -> None:
+        super().__init__()
+        channels_out = channels_out or channels_in
+        self.depth = DepthConv(channels_in, channels_out)
+        self.ffn = ConvFFN(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ffn(self.depth(x))
+
+
+class ResidualBlockUpsample(nn.Module):
+    """Twice the resolution by two pixel-shuffle paths; no normalisation."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.subpel_conv = nn.Conv2d(channels_in, 4 * channels_out, 1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.activation1 = nn.LeakyReLU(0.01)
+        self.conv = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.activation2 = nn.LeakyReLU(0.1)
+        self.upsample = nn.Conv2d(channels_in, 4 * channels_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = self.activation1(self.shuffle(self.subpel_conv(x)))
+        return self.activation2(self.conv(main)) + self.shuffle(self.upsample(x))
+
+
+class ResnetBlock(nn.Module):
+    """GroupNorm, SiLU, 3x3, twice. Where the width changes the input is not added: published weights
+    were trained with that oddity (the shortcut convolution is applied to the branch's own output)."""
+
+    def __init__(self, channels_in: int, channels_out: int | None = None) -> None:
+        super().__init__()
+        channels_out = channels_out or channels_in
+        self.norm1 = nn.GroupNorm(GROUPS, channels_in, eps=1e-6)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(GROUPS, channels_out, eps=1e-6)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        if channels_in != channels_out:
+            self.nin_shortcut = nn.Conv2d(channels_out, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return h + (self.nin_shortcut(h) if hasattr(self, "nin_shortcut") else x)
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention over all positions, or in windows on large maps (see `windowed`)."""
+
+    def __init__(self, channels: int, limit: int = 4096, window: int = 32) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.limit, self.window = limit, window
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        qkv = torch.cat([self.q(h), self.k(h), self.v(h)], dim=1)
+        h = windowed(lambda part, _: _attend_map(part), qkv, None, self.limit, self.window)
+        return x + self.proj_out(h)
+
+
+def _attend_map(qkv: Tensor) -> Tensor:
+    """[B,3C,H,W] -> [B,C,H,W], one head."""
+    height, width = qkv.shape[-2:]
+    q, k, v = (t.unsqueeze(1) for t in qkv.flatten(2).transpose(1, 2).chunk(3, dim=-1))
+    out = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+    return out.transpose(1, 2).unflatten(2, (height, width))
+
+
+class Upsample2(nn.Module):
+    """Twice the resolution: 1x1, pixel shuffle, 3x3. Linear."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(channels_in, 4 * channels_in, 1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.shuffle(self.expand(x)))
+
+
+class QualityTable(nn.Module):
+    """A learned vector for each quality byte: `zero` for byte 0, else linear between the knots."""
+
+    def __init__(self, knots: int, channels: int) -> None:
+        super().__init__()
+        self.zero = nn.Parameter(torch.zeros(channels))
+        self.knots = nn.Parameter(torch.zeros(knots, channels))
+
+    def vectors(self, quality: Tensor) -> Tensor:
+        """Quality bytes [B] -> [B,C]."""
+        position = (quality.clamp(min=1) - 1).to(self.knots.dtype) * ((len(self.knots) - 1) / 254)
+        low = position.floor().long().clamp(max=len(self.knots) - 2)
+        part = (position - low)[:, None]
+        mixed = self.knots[low] * (1 - part) + self.knots[low + 1] * part
+        return torch.where((quality == 0)[:, None], self.zero, mixed)
+
+
+class QualityBias(QualityTable):
+    """Adds the vector of each picture's quality byte to its feature map."""
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        return x + self.vectors(quality).to(x.dtype)[:, :, None, None]
+
+
+class QualityGain(QualityTable):
+    """Multiplies a feature map by the gain exp(vector) of each picture's quality byte."""
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        return x * self.vectors(quality).exp().to(x.dtype)[:, :, None, None]
+
+    def inverse(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Divides by the gain."""
+        return x * (-self.vectors(quality)).exp().to(x.dtype)[:, :, None, None]
+
+
+def windowed(fn, x: Tensor, tokens: Tensor | None, limit: int, window: int) -> Tensor:  # type: ignore[no-untyped-def]
+    """`fn(x, tokens)` on the whole map, or window by window where it has more than `limit` positions.
+
+    Windows are `window` positions a side, laid from the top left; a window sees the tokens that cover
+    the same pixels. `tokens` is a coarser map whose sides divide those of `x`, or None.
+    """
+    height, width = x.shape[-2:]
+    if height * width <= limit:
+        return fn(x, tokens)
+    rows = []
+    for top in range(0, height, window):
+        row = []
+        for left in range(0, width, window):
+            part = x[..., top : top + window, left : left + window]
+            seen = None
+            if tokens is not None:
+                ratio = height // tokens.shape[-2]
+                span = -(-window // ratio)
+                seen = tokens[..., top // ratio : top // ratio + span, left // ratio : left // ratio + span]
+            row.append(fn(part, seen))
+        rows.append(torch.cat(row, dim=-1))
+    return torch.cat(rows, dim=-2)

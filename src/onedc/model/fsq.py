@@ -1,0 +1,39 @@
+"""Finite scalar quantisation of z: 7 dimensions of 4 levels, 14 bits for each 64x64 pixels.
+
+Source: Mentzer et al. 2023; constants in the reference page, section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from onedc.config import FSQ_DIMS, FSQ_LEVELS
+
+_HALF = (FSQ_LEVELS - 1) * 1.001 / 2
+_SHIFT = math.atanh(0.5 / _HALF)
+
+
+class FSQ(nn.Module):
+    """z [B,7,h,w] -> z_hat with values in {-1, -0.5, 0, 0.5}; the gradient passes straight through."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        bounded = torch.tanh(z.float() + _SHIFT) * _HALF - 0.5
+        rounded = bounded + (bounded.round() - bounded).detach()
+        return (rounded / (FSQ_LEVELS // 2)).to(z.dtype)
+
+    @staticmethod
+    def to_indices(z_hat: Tensor) -> Tensor:
+        """z_hat [B,7,h,w] -> codebook index [B,h,w] int64 in 0..16383; dimension 0 is least significant."""
+        levels = (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
+        powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_hat.device)
+        return (levels * powers[:, None, None]).sum(dim=1)
+
+    @staticmethod
+    def from_indices(z_idx: Tensor) -> Tensor:
+        """Codebook index [B,h,w] -> z_hat [B,7,h,w] float32."""
+        powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_idx.device)
+        levels = z_idx[:, None] // powers[:, None, None] % FSQ_LEVELS
+        return (levels - FSQ_LEVELS // 2).float() / (FSQ_LEVELS // 2)

@@ -1,0 +1,69 @@
+"""The one-step generator: a diffusion UNet that is run once, at one timestep.
+
+Its output is taken as the noise prediction, a small convolutional branch on its input as the noisy
+latents; clean latents follow from both. Attention sees the semantic tokens in place of a text prompt.
+Source: reference page, section 4.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.model.blocks import GROUPS, QualityTable
+from onedc.model.unet import Transformer2d, UNet
+
+
+class VAEReduction(nn.Module):
+    """Generator input [B,C,h,w] -> what plays the part of the noisy latents [B,L,h,w]."""
+
+    def __init__(self, channels: int, latents: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.conv2 = nn.Conv2d(channels, latents, 3, padding=1)
+        self.skip = nn.Conv2d(channels, latents, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.conv2(F.silu(self.norm2(h))) + self.skip(x)
+
+
+class OneStepGenerator(nn.Module):
+    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        unet, channels = config.generator_unet, config.generator_channels
+        limit, window = config.attention_positions, config.attention_window
+        self.unet = UNet(
+            unet,
+            config.vae_channels,
+            lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
+        )
+        self.unet.conv_in = nn.Conv2d(channels, unet.widths[0], 3, padding=1)
+        self.vae_reduction = VAEReduction(channels, config.vae_channels)
+        self.quality = QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
+        self.timestep, self.alpha_bar = config.timestep, config.alpha_bar
+
+    def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
+        noise, noisy = self.predict(x_hat, tokens, quality)
+        return self.clean(noise, noisy)
+
+    def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """The UNet's noise prediction and the noisy latents it belongs to, [B,L,H/8,W/8] each."""
+        timesteps = torch.full((len(x_hat),), self.timestep, device=x_hat.device)
+        time = self.unet.time_embedding(timesteps)
+        if self.quality is not None:
+            time = time + self.quality.vectors(quality).to(time.dtype)
+        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), time, tokens)
+        return noise, self.vae_reduction(x_hat)
+
+    def clean(self, noise: Tensor, noisy: Tensor) -> Tensor:
+        """x0 = (x_t - sqrt(1 - a) noise) / sqrt(a), in float64 since both terms may be large."""
+        a = self.alpha_bar
+        x0 = (noisy.double() - (1 - a) ** 0.5 * noise.double()) / a**0.5
+        return x0.float()

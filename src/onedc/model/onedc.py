@@ -1,0 +1,54 @@
+"""The wiring: every network of the codec under one roof, in the order the data walks.
+
+    x --vae--> vae_latents --g_a--> y --h_a--> z --fsq--> z_hat --h_s--> hyper --prior--> y_hat
+    z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> vae_latents --vae--> x
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.model.analysis import AnalysisTransform
+from onedc.model.fsq import FSQ
+from onedc.model.generator import OneStepGenerator
+from onedc.model.hyper import HyperAnalysis, HyperSynthesis
+from onedc.model.prior import SpatialPrior
+from onedc.model.semantic import SemanticAdaptor
+from onedc.model.synthesis import SynthesisTransform
+from onedc.model.taef2 import TAEF2
+
+
+class OneDC(nn.Module):
+    """The networks of one configuration. Names and shapes: docs/architecture.md."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = _vae(config)
+        self.g_a = AnalysisTransform(config)
+        self.h_a = HyperAnalysis(config)
+        self.fsq = FSQ()
+        self.h_s = HyperSynthesis(config)
+        self.prior = SpatialPrior(config)
+        self.semantic = SemanticAdaptor(config)
+        self.g_s = SynthesisTransform(config)
+        self.generator = OneStepGenerator(config)
+
+    def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B,3,H,W] and its vae_latents -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
+        y, sem = self.g_a(x, vae_latents)
+        return y, self.fsq(self.h_a(y, sem))
+
+    def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
+        """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32."""
+        tokens = self.semantic(z_semantic)
+        return self.generator(self.g_s(y_hat, tokens, quality), tokens, quality)
+
+
+def _vae(config: ModelConfig) -> nn.Module:
+    if config.vae == "taef2":
+        return TAEF2(config.vae_channels)
+    from onedc.model.vae_kl import AutoencoderKL
+
+    return AutoencoderKL()

@@ -1,0 +1,28 @@
+"""The semantic adaptor: z_semantic to the tokens that condition the generator.
+
+Source: reference page, section 3 (`semantic_adaptor`).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResnetBlock
+
+
+class SemanticAdaptor(nn.Module):
+    """z_semantic [B,C,H/64,W/64] -> tokens as a map [B,D,H/64,W/64]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, limit, window = config.token_channels, config.attention_positions, config.attention_window
+        stages: list[nn.Module] = []
+        for _ in range(config.semantic_stages):
+            stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
+        self.to_semantic = nn.Sequential(
+            DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)
+        )
+
+    def forward(self, z_semantic: Tensor) -> Tensor:
+        return self.to_semantic(z_semantic)

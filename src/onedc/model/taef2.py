@@ -1,0 +1,142 @@
+"""TAEF2, the tiny autoencoder that `small` is built round: f8, 32 channels, 1.34 M parameters each way.
+
+Everything at 1/8 sees the whole image (its GroupNorm does); the purely convolutional part at higher
+resolution runs in tiles with a halo of its receptive field, so tiling is exact but for rounding.
+Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 64
+POOL_WIDTH = 256
+TILE = 64  # side of a tile at 1/8: 512 px
+HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
+WHOLE_LIMIT = 12288  # positions at 1/8 (1024x768 px) up to which the image is one tile
+
+
+class Block(nn.Module):
+    """Three 3x3 convolutions round a skip; `pool` adds global context by GroupNorm first."""
+
+    def __init__(self, pool: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        )
+        self.pool = (
+            nn.Sequential(
+                nn.Conv2d(WIDTH, POOL_WIDTH, 1, bias=False),
+                nn.GroupNorm(4, POOL_WIDTH),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(POOL_WIDTH, WIDTH, 1, bias=False),
+            )
+            if pool
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return torch.relu(self.conv(x) + x)
+
+
+class SoftClamp(nn.Module):
+    """tanh(x / 3) * 3"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x / 3) * 3
+
+
+def _down() -> nn.Conv2d:
+    return nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1, bias=False)
+
+
+def _up() -> list[nn.Module]:
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)]
+
+
+def _blocks(count: int, pool: bool = False) -> list[nn.Module]:
+    return [Block(pool) for _ in range(count)]
+
+
+class TAEF2(nn.Module):
+    """Encoder and decoder. `encode` and `decode` are for pictures of any size that is a multiple of 8."""
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, WIDTH, 3, padding=1), *_blocks(1), _down(), *_blocks(3), _down(), *_blocks(3), _down(),
+            *_blocks(3, pool=True), nn.Conv2d(WIDTH, channels, 3, padding=1),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            SoftClamp(), nn.Conv2d(channels, WIDTH, 3, padding=1), nn.ReLU(inplace=True), *_blocks(3, pool=True),
+            *_up(), *_blocks(3), *_up(), *_blocks(3), *_up(), *_blocks(1), nn.Conv2d(WIDTH, 3, 3, padding=1),
+        )  # fmt: skip
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Image [B,3,H,W] in [-1,1] -> vae_latents [B,32,H/8,W/8], standard deviation about 0.86."""
+        x = (x + 1) / 2
+        pixels, whole = self.encoder[:11], self.encoder[11:]
+        height, width = x.shape[-2] // 8, x.shape[-1] // 8
+        features = x.new_empty((x.shape[0], WIDTH, height, width))
+        for tile in tiles(height, width):
+            features[..., tile.rows, tile.cols] = tile.run(pixels, x, scale_in=8, scale_out=1)
+        return whole(features)
+
+    def decode(self, vae_latents: Tensor) -> Tensor:
+        """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
+        whole, pixels = self.decoder[:6], self.decoder[6:]
+        features = whole(vae_latents)
+        batch, _, height, width = features.shape
+        if height * width <= WHOLE_LIMIT:
+            return pixels(features) * 2 - 1
+        x = features.new_empty((batch, 3, 8 * height, 8 * width))
+        for tile in tiles(height, width):
+            rows, cols = scaled(tile.rows, 8), scaled(tile.cols, 8)
+            x[..., rows, cols] = tile.run(pixels, features, scale_in=1, scale_out=8)
+        return x.mul_(2).sub_(1)
+
+
+class Tile:
+    """One rectangle of the 1/8 grid and the rectangle with its halo, clipped to the picture."""
+
+    def __init__(self, top: int, left: int, height: int, width: int) -> None:
+        bottom, right = min(top + TILE, height), min(left + TILE, width)
+        self.rows, self.cols = slice(top, bottom), slice(left, right)
+        self.outer_rows = slice(max(top - HALO, 0), min(bottom + HALO, height))
+        self.outer_cols = slice(max(left - HALO, 0), min(right + HALO, width))
+
+    def run(self, net: Callable[[Tensor], Tensor], x: Tensor, *, scale_in: int, scale_out: int) -> Tensor:
+        """`net` on the outer rectangle of `x`, cut back to the inner one."""
+        y = net(x[..., scaled(self.outer_rows, scale_in), scaled(self.outer_cols, scale_in)])
+        top = (self.rows.start - self.outer_rows.start) * scale_out
+        left = (self.cols.start - self.outer_cols.start) * scale_out
+        height = (self.rows.stop - self.rows.start) * scale_out
+        width = (self.cols.stop - self.cols.start) * scale_out
+        return y[..., top : top + height, left : left + width]
+
+
+def tiles(height: int, width: int) -> Iterator[Tile]:
+    """The layout of tiles: a function of the size of the 1/8 grid alone."""
+    if height * width <= WHOLE_LIMIT:
+        whole = Tile(0, 0, 0, 0)
+        whole.rows = whole.outer_rows = slice(0, height)
+        whole.cols = whole.outer_cols = slice(0, width)
+        yield whole
+        return
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            yield Tile(top, left, height, width)
+
+
+def scaled(span: slice, factor: int) -> slice:
+    """The same span on a grid `factor` times as fine."""
+    return slice(span.start * factor, span.stop * factor)
