@@ -1,0 +1,386 @@
+"""The integer seam: leaves of h_s and the prior in fixed point, and their conversion from trained floats.
+
+Every activation is an integer in units of 2**-FRACTION_BITS, held in float64, and every sum stays below 2**53:
+the same bits on any device, at any thread count and in any order of summation. Knows no files and no bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onedc.config import QUALITY_MAX
+from onedc.errors import WeightsError
+from onedc.model.blocks import ConvFFN, QualityBias, QualityGain, QualityTable
+from onedc.model.hyper import HyperSynthesis
+from onedc.model.prior import SpatialPrior
+
+FRACTION_BITS = 14
+"""Activations are integers in units of 2**-14."""
+UNITS = float(2**FRACTION_BITS)
+LIMIT = float(2**27)
+"""Inputs of every leaf are clamped to +-2**27 units (8192)."""
+EXACT = 2.0**53
+"""Integers below this are exact in float64."""
+WEIGHT_LIMIT = 2**15 - 1
+SLOPE_BITS = 16
+GAIN_BITS = 16
+TABLES = 256
+SLICE_ELEMENTS = 2**22
+"""Intermediate values of one slice of rows: larger images run in slices, so memory stays bounded."""
+
+
+Shapes = dict[str, tuple[int, ...]]
+Code = Callable[[int, Tensor, Tensor], Tensor]
+"""(part, table_idx, mean) -> symbols; all [B,N/4,H/16,W/16]."""
+
+
+class FixedConv2d(nn.Module):
+    """A convolution of stride 1 with "same" padding on integers: 1x1, 3x3, or depthwise 3x3.
+
+    out = floor((conv(x, weight) + bias + 2**(shift - 1)) / 2**shift), bias in the accumulator's unit.
+
+    Args:
+        weight: [out, in, k, k] (depthwise: [channels, 1, 3, 3]) integers.
+        bias: [out] integers.
+        shift: scalar integer, at least 1.
+    Raises:
+        WeightsError: a shape that is none of the three, or a sum that could leave the exact range.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        bits = int(shift)
+        if not 1 <= bits <= 40 or weight.dim() != 4 or weight.shape[2:] not in ((1, 1), (3, 3)):
+            raise WeightsError(f"integer convolution with shift {bits} and weight {tuple(weight.shape)}")
+        offset = bias.double() + 2.0 ** (bits - 1)
+        worst = LIMIT * weight.double().abs().sum((1, 2, 3)) + offset.abs()
+        if not bool((worst < EXACT).all()):
+            raise WeightsError(f"integer convolution can reach {float(worst.max()):.3g}, beyond 2**53")
+        self.size = weight.shape[2]
+        self.depthwise = weight.shape[1] == 1 and self.size == 3
+        self.step = 2.0**-bits
+        self.register_buffer("weight", weight.double(), persistent=False)
+        self.register_buffer("offset", offset.view(-1, 1, 1), persistent=False)
+
+    @classmethod
+    def from_float(cls, conv: nn.Conv2d) -> dict[str, Tensor]:
+        """The integers (weight, bias, shift) of a trained convolution.
+
+        Raises:
+            WeightsError: strides, dilation, grouping or padding that fixed point does not know, or not finite.
+        """
+        size = conv.kernel_size[0]
+        same = conv.padding == (size // 2, size // 2) and conv.padding_mode == "zeros"
+        if conv.stride != (1, 1) or conv.dilation != (1, 1) or not same or conv.groups not in (1, conv.in_channels):
+            raise WeightsError(f"{conv} cannot run in fixed point")
+        weight = conv.weight.detach().double()
+        bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+        peak = float(weight.abs().max())
+        if not math.isfinite(peak) or not bool(bias.isfinite().all()):
+            raise WeightsError(f"{conv} has weights that are not finite")
+        shift = min(24, math.floor(math.log2(WEIGHT_LIMIT / max(peak, 1e-9))))
+        return {
+            "weight": (weight * 2.0**shift).round().to(torch.int16),
+            "bias": (bias.double() * 2.0 ** (shift + FRACTION_BITS)).round().long(),
+            "shift": torch.tensor(shift, dtype=torch.int32),
+        }
+
+    @staticmethod
+    def shapes(conv: nn.Conv2d) -> Shapes:
+        """What `from_float` gives for a convolution, without looking at its values."""
+        return {"weight": tuple(conv.weight.shape), "bias": (conv.out_channels,), "shift": ()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,in,h,w] -> [B,out,h,w], integers in float64."""
+        columns = 1 if self.depthwise else self.size**2
+        slices = list(row_slices(x.shape[2], columns * x.shape[0] * x.shape[1] * x.shape[3]))
+        sums = (self._sums(_rows_with_halo(x, top, bottom, self.size // 2)) for top, bottom in slices)
+        acc = next(sums) if len(slices) == 1 else torch.cat(list(sums), dim=2)
+        # Round first: a backend whose convolution is a little off still lands on the exact sum.
+        return acc.round_().add_(self.offset).mul_(self.step).floor_()
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Convolution of rows that carry their halo above and below; zero padding left and right."""
+        if self.size == 1:
+            return pointwise(self.weight.flatten(1), x)
+        x = F.pad(x, (1, 1, 0, 0))
+        if self.depthwise:
+            return shifted_sum(self.weight, x)
+        columns = F.unfold(x, self.size)
+        return (self.weight.flatten(1) @ columns).unflatten(2, (x.shape[2] - 2, x.shape[3] - 2))
+
+
+class FixedLeakyReLU(nn.Module):
+    """max(x, floor((x * slope + 2**15) / 2**16)) on integers; `slope` is in units of 2**-16, at most one half."""
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.slope = int(slope)
+        if not 0 <= self.slope <= 2 ** (SLOPE_BITS - 1):
+            raise WeightsError(f"integer LeakyReLU with slope {self.slope}/65536")
+
+    @classmethod
+    def from_float(cls, leaf: nn.LeakyReLU) -> dict[str, Tensor]:
+        """The slope as an integer."""
+        return {"slope": torch.tensor(round(leaf.negative_slope * 2**SLOPE_BITS), dtype=torch.int32)}
+
+    @staticmethod
+    def shapes(leaf: nn.LeakyReLU) -> Shapes:
+        """One number."""
+        return {"slope": ()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers to integers, any shape."""
+        x = x.clamp(-LIMIT, LIMIT)
+        negative = (x * self.slope).add_(2 ** (SLOPE_BITS - 1)).mul_(2.0**-SLOPE_BITS).floor_()
+        return torch.maximum(x, negative, out=negative)
+
+
+class FixedQualityGain(nn.Module):
+    """QualityGain on integers: tables [256,C] by quality byte, in units of 2**-16.
+
+    Raises:
+        WeightsError: a gain of 1000 or more, in either direction.
+    """
+
+    def __init__(self, gain: Tensor, inverse: Tensor) -> None:
+        super().__init__()
+        if not max(int(gain.abs().max()), int(inverse.abs().max())) < EXACT / LIMIT - 1:
+            raise WeightsError("integer quality gains beyond the exact range")
+        self.register_buffer("gain", gain.double(), persistent=False)
+        self.register_buffer("inverse_gain", inverse.double(), persistent=False)
+
+    @classmethod
+    def from_float(cls, leaf: QualityGain) -> dict[str, Tensor]:
+        """Both tables as integers."""
+        vectors = leaf.vectors(torch.arange(QUALITY_MAX + 1)).detach().double()
+        return {"gain": _units(vectors.exp(), GAIN_BITS), "inverse": _units((-vectors).exp(), GAIN_BITS)}
+
+    @staticmethod
+    def shapes(leaf: QualityGain) -> Shapes:
+        """Two tables."""
+        return {"gain": _table_shape(leaf), "inverse": _table_shape(leaf)}
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Integers [B,C,h,w] and bytes [B] -> integers."""
+        return self._scaled(x, self.gain[quality])
+
+    def inverse(self, x: Tensor, quality: Tensor) -> Tensor:
+        """The opposite of forward, but for rounding."""
+        return self._scaled(x, self.inverse_gain[quality])
+
+    def _scaled(self, x: Tensor, gain: Tensor) -> Tensor:
+        scaled = x.clamp(-LIMIT, LIMIT) * gain[:, :, None, None]
+        return scaled.add_(2 ** (GAIN_BITS - 1)).mul_(2.0**-GAIN_BITS).floor_()
+
+
+class FixedQualityBias(nn.Module):
+    """QualityBias on integers: a table [256,C] by quality byte, in activation units."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("bias", bias.double(), persistent=False)
+
+    @classmethod
+    def from_float(cls, leaf: QualityBias) -> dict[str, Tensor]:
+        """The table as integers."""
+        return {"bias": _units(leaf.vectors(torch.arange(QUALITY_MAX + 1)).detach().double(), FRACTION_BITS)}
+
+    @staticmethod
+    def shapes(leaf: QualityBias) -> Shapes:
+        """One table."""
+        return {"bias": _table_shape(leaf)}
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Integers [B,C,h,w] and bytes [B] -> integers."""
+        return x + self.bias[quality][:, :, None, None]
+
+
+class SlicedRows(nn.Module):
+    """Runs a pointwise module in slices of rows, so that its wide inner maps stay small."""
+
+    def __init__(self, module: nn.Module, width: int) -> None:
+        super().__init__()
+        self.module, self.width = module, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the module's own."""
+        slices = row_slices(x.shape[2], self.width * x.shape[0] * x.shape[3])
+        return torch.cat([self.module(x[:, :, top:bottom]) for top, bottom in slices], dim=2)
+
+
+class Seam(nn.Module):
+    """h_s and the prior in fixed point: everything that both sides of the coder must agree on, bit by bit.
+
+    Args:
+        h_s, prior: the float networks; only their structure counts, so they may be on the meta device.
+        integers: what `seam_integers` made of trained ones.
+    Raises:
+        WeightsError: integers missing, left over, or outside the exact range.
+    """
+
+    def __init__(self, h_s: HyperSynthesis, prior: SpatialPrior, integers: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        left = dict(integers)
+        self.register_buffer("thresholds", _take(left, "thresholds", (TABLES - 1,)).double(), persistent=False)
+        self.h_s: HyperSynthesis = _fixed("h_s", h_s, left)
+        self.prior: SpatialPrior = _fixed("prior", prior, left)
+        if left:
+            raise WeightsError(f"seam: unexpected tensor {min(left)!r}")
+
+    @torch.inference_mode()
+    def hyper(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """z_hat [B,7,h,w] -> hyper features (integers [B,Hc,4h,4w]) and z_semantic (float32 [B,Hs,h,w])."""
+        with _plain(self.thresholds):
+            hyper, z_semantic = self.h_s((z_hat.to(self.thresholds) * UNITS).round_())
+        return hyper, (z_semantic / UNITS).float()
+
+    def gained(self, y: Tensor, quality: Tensor) -> Tensor:
+        """y [B,N,h,w] times the gain of each picture's quality, float64."""
+        units = (y.to(self.thresholds) * UNITS).round_()
+        return self.prior.gained(units, quality.to(units.device)) / UNITS
+
+    @torch.inference_mode()
+    def scan(self, hyper: Tensor, quality: Tensor, code: Code) -> Tensor:
+        """The four-step walk. `code(part, table_idx, mean)` writes or reads the symbols of one part.
+
+        Args:
+            hyper: from `hyper`.
+            quality: int64 [B] quality bytes.
+            code: called for parts 0 to 3 with table_idx (uint8) and mean (float64, gained units), both
+                [B,N/4,H/16,W/16]; returns the symbols in the same shape.
+        Returns:
+            y_hat, float32 [B,N,H/16,W/16].
+        """
+
+        def visit(part: int, scale: Tensor, mean: Tensor) -> Tensor:
+            table_idx = torch.bucketize(scale, self.thresholds, right=True).to(torch.uint8)
+            return code(part, table_idx, mean / UNITS).to(mean) * UNITS + mean
+
+        with _plain(self.thresholds):
+            y_hat = self.prior.scan(hyper, quality.to(hyper.device), visit)
+        return (y_hat / UNITS).float()
+
+
+def seam_integers(h_s: HyperSynthesis, prior: SpatialPrior, scale_table: Sequence[float]) -> dict[str, Tensor]:
+    """All integers of the seam of a trained model, by name; what a weights file stores.
+
+    Raises:
+        WeightsError: a layer that has no fixed-point form.
+    """
+    integers = {"thresholds": scale_thresholds(scale_table)}
+    for root, module in (("h_s", h_s), ("prior", prior)):
+        for name, leaf in _leaves(root, module):
+            for key, value in FIXED[type(leaf)].from_float(leaf).items():
+                integers[f"{name}.{key}"] = value
+    return integers
+
+
+def scale_thresholds(scale_table: Sequence[float]) -> Tensor:
+    """int64 [255]: the smallest scale, in activation units, that reaches table index 1, 2, ... 255.
+
+    The index of a scale s is trunc(ln(s / first) / step) with step = ln(last / first) / 255.
+    """
+    first, last = float(scale_table[0]), float(scale_table[-1])
+    step = math.log(last / first) / (len(scale_table) - 1)
+    exact = [first * math.exp(step * i) * UNITS for i in range(1, len(scale_table))]
+    return torch.tensor([math.ceil(value) for value in exact], dtype=torch.int64)
+
+
+def pointwise(weight: Tensor, x: Tensor) -> Tensor:
+    """[out,in] times [B,in,h,w] -> [B,out,h,w]."""
+    return (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+
+
+def shifted_sum(weight: Tensor, x: Tensor) -> Tensor:
+    """Depthwise 3x3 without padding as nine multiply-adds; float64 grouped convolution is slow on CPUs."""
+    height, width = x.shape[2] - 2, x.shape[3] - 2
+    total = x.new_zeros(*x.shape[:2], height, width)
+    for tap in range(9):
+        row, column = divmod(tap, 3)
+        total.addcmul_(x[:, :, row : row + height, column : column + width], weight[:, 0, row, column].view(-1, 1, 1))
+    return total
+
+
+def row_slices(height: int, elements_per_row: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows of at most SLICE_ELEMENTS values (but at least one row) that tile `height`."""
+    rows = max(1, SLICE_ELEMENTS // max(1, elements_per_row))
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+def _rows_with_halo(x: Tensor, top: int, bottom: int, halo: int) -> Tensor:
+    """Rows top - halo to bottom + halo, clamped to the exact range, zeros outside the picture."""
+    first, last = max(0, top - halo), min(x.shape[2], bottom + halo)
+    rows = x[:, :, first:last].clamp(-LIMIT, LIMIT)
+    return F.pad(rows, (0, 0, halo - (top - first), halo - (last - bottom)))
+
+
+FIXED: dict[type[nn.Module], Any] = {
+    nn.Conv2d: FixedConv2d,
+    nn.LeakyReLU: FixedLeakyReLU,
+    QualityGain: FixedQualityGain,
+    QualityBias: FixedQualityBias,
+}
+"""The fixed-point twin of every kind of leaf that the seam may hold."""
+NEUTRAL = (nn.PixelShuffle, nn.Identity, nn.Sequential, nn.ModuleList)
+"""Leaves that work on integers as they are, and empty containers."""
+
+
+def _leaves(root: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Full name and module of every leaf that has a fixed-point twin.
+
+    Raises:
+        WeightsError: a leaf that has none.
+    """
+    for name, leaf in module.named_modules(prefix=root):
+        if type(leaf) in FIXED:
+            yield name, leaf
+        elif not isinstance(leaf, NEUTRAL) and not any(True for _ in leaf.children()):
+            raise WeightsError(f"seam: {name} ({type(leaf).__name__}) has no fixed-point form")
+
+
+def _fixed(root: str, module: nn.Module, integers: dict[str, Tensor]) -> Any:
+    """A copy of `module` with its leaves replaced; takes what it uses out of `integers`."""
+    holder = nn.Module()
+    holder.add_module(root, copy.deepcopy(module))
+    for name, leaf in list(_leaves(root, holder.get_submodule(root))):
+        twin = FIXED[type(leaf)]
+        holder.set_submodule(
+            name, twin(**{k: _take(integers, f"{name}.{k}", shape) for k, shape in twin.shapes(leaf).items()})
+        )
+    for name, block in list(holder.named_modules()):
+        if isinstance(block, ConvFFN):
+            holder.set_submodule(name, SlicedRows(block, len(block.conv.weight)))
+    return holder.get_submodule(root)
+
+
+def _take(integers: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Remove and return one tensor, checked."""
+    value = integers.pop(name, None)
+    if value is None:
+        raise WeightsError(f"seam: tensor {name!r} is missing")
+    if tuple(value.shape) != shape or value.is_floating_point():
+        raise WeightsError(f"seam: tensor {name!r} is {value.dtype} {tuple(value.shape)}, expected integers {shape}")
+    return value
+
+
+def _units(values: Tensor, bits: int) -> Tensor:
+    """Rounded to int32 in units of 2**-bits."""
+    return (values * 2.0**bits).round().clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32)
+
+
+def _table_shape(leaf: QualityTable) -> tuple[int, int]:
+    return (QUALITY_MAX + 1, leaf.knots.shape[1])
+
+
+def _plain(like: Tensor) -> torch.autocast:
+    """Autocast off: the seam's arithmetic is not to be touched."""
+    return torch.autocast(like.device.type, enabled=False)
