@@ -1,0 +1,59 @@
+"""onedc: photos in a few hundred bytes to a few kilobytes, and back.
+
+The public names. They load on first use, so that importing this package loads neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onedc.codec import Codec, decode, encode, load
+    from onedc.errors import (
+        ConfigError,
+        FormatError,
+        ImageError,
+        MissingExtraError,
+        OneDCError,
+        OutputError,
+        WeightsError,
+    )
+    from onedc.file_info import Info, info
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Codec",
+    "ConfigError",
+    "FormatError",
+    "ImageError",
+    "Info",
+    "MissingExtraError",
+    "OneDCError",
+    "OutputError",
+    "WeightsError",
+    "__version__",
+    "decode",
+    "encode",
+    "info",
+    "load",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Codec", "decode", "encode", "load"), "onedc.codec"),
+    **dict.fromkeys(("Info", "info"), "onedc.file_info"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module, once."""
+    if name not in __all__:
+        raise AttributeError(f"module 'onedc' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "onedc.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

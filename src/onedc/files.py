@@ -1,0 +1,58 @@
+"""Writing files whole or not at all.
+
+Knows nothing of pictures or formats.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from onedc.errors import OutputError
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
+    """Write `data` to `path`, which afterwards holds all of it or is untouched.
+
+    The bytes go to a hidden file beside the target (".onedc-<random>.part"), reach the disk, and are then
+    renamed. A process killed on the way leaves at most that hidden file.
+
+    Raises:
+        OutputError: the file exists and `force` is false, or it cannot be written.
+    """
+    target = Path(path)
+    try:
+        part = target.parent / f".onedc-{secrets.token_hex(8)}.part"
+        try:
+            with open(part, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(part, target, force)
+        finally:
+            part.unlink(missing_ok=True)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:
+    """Raise OutputError where `path` exists already, unless `force`; cheap, for use before long work."""
+    if not force and os.path.lexists(path):
+        raise OutputError(f"{path}: exists already; use --force (in Python force=True) to replace it")
+
+
+def _publish(part: Path, target: Path, force: bool) -> None:
+    """Give the finished file its name; without `force` in a way that cannot replace another file."""
+    if force:
+        os.replace(part, target)
+        return
+    try:
+        os.link(part, target)  # unlike a rename it fails where the target exists
+    except FileExistsError:
+        refuse_existing(target, force=False)
+    except OSError:  # a file system without hard links
+        refuse_existing(target, force=False)
+        os.replace(part, target)
