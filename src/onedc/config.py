@@ -76,6 +76,7 @@ class ModelConfig:
     timestep: int = 999  # constant timestep fed to the generator
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
+    vae_width: int = 64  # channels of TAEF2's layers
     quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
     attention_positions: int = 4096  # attention is global up to this many positions
     attention_window: int = 32  # side of the windows above that, in positions
@@ -195,6 +196,7 @@ TINY = ModelConfig(
     model_id=255,
     vae="taef2",
     vae_channels=32,
+    vae_width=16,
     pixel_channels=16,
     fusion_channels=32,
     analysis_unet=UNetConfig(widths=(32, 32, 32), layers=1, attention=(False, True, False), head_width=16),

@@ -48,7 +48,7 @@ class OneDC(nn.Module):
 
 def _vae(config: ModelConfig) -> nn.Module:
     if config.vae == "taef2":
-        return TAEF2(config.vae_channels)
+        return TAEF2(config.vae_channels, config.vae_width)
     from onedc.model.vae_kl import AutoencoderKL
 
     return AutoencoderKL()

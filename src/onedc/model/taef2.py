@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-WIDTH = 64
-POOL_WIDTH = 256
+POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TILE = 64  # side of a tile at 1/8: 512 px
 HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
 WHOLE_LIMIT = 12288  # positions at 1/8 (1024x768 px) up to which the image is one tile
@@ -22,21 +21,21 @@ WHOLE_LIMIT = 12288  # positions at 1/8 (1024x768 px) up to which the image is o
 class Block(nn.Module):
     """Three 3x3 convolutions round a skip; `pool` adds global context by GroupNorm first."""
 
-    def __init__(self, pool: bool = False) -> None:
+    def __init__(self, width: int, pool: bool = False) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
         )
         self.pool = (
             nn.Sequential(
-                nn.Conv2d(WIDTH, POOL_WIDTH, 1, bias=False),
-                nn.GroupNorm(4, POOL_WIDTH),
+                nn.Conv2d(width, POOLED * width, 1, bias=False),
+                nn.GroupNorm(POOLED, POOLED * width),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(POOL_WIDTH, WIDTH, 1, bias=False),
+                nn.Conv2d(POOLED * width, width, 1, bias=False),
             )
             if pool
             else None
@@ -55,30 +54,32 @@ class SoftClamp(nn.Module):
         return torch.tanh(x / 3) * 3
 
 
-def _down() -> nn.Conv2d:
-    return nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1, bias=False)
+def _down(width: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)
 
 
-def _up() -> list[nn.Module]:
-    return [nn.Upsample(scale_factor=2), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)]
+def _up(width: int) -> list[nn.Module]:
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1, bias=False)]
 
 
-def _blocks(count: int, pool: bool = False) -> list[nn.Module]:
-    return [Block(pool) for _ in range(count)]
+def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
+    return [Block(width, pool) for _ in range(count)]
 
 
 class TAEF2(nn.Module):
     """Encoder and decoder. `encode` and `decode` are for pictures of any size that is a multiple of 8."""
 
-    def __init__(self, channels: int = 32) -> None:
+    def __init__(self, channels: int = 32, width: int = 64) -> None:
         super().__init__()
+        w = width
+        self.width = width
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, WIDTH, 3, padding=1), *_blocks(1), _down(), *_blocks(3), _down(), *_blocks(3), _down(),
-            *_blocks(3, pool=True), nn.Conv2d(WIDTH, channels, 3, padding=1),
+            nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w), *_blocks(3, w),
+            _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1),
         )  # fmt: skip
         self.decoder = nn.Sequential(
-            SoftClamp(), nn.Conv2d(channels, WIDTH, 3, padding=1), nn.ReLU(inplace=True), *_blocks(3, pool=True),
-            *_up(), *_blocks(3), *_up(), *_blocks(3), *_up(), *_blocks(1), nn.Conv2d(WIDTH, 3, 3, padding=1),
+            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True), *_blocks(3, w, pool=True),
+            *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class TAEF2(nn.Module):
         x = (x + 1) / 2
         pixels, whole = self.encoder[:11], self.encoder[11:]
         height, width = x.shape[-2] // 8, x.shape[-1] // 8
-        features = x.new_empty((x.shape[0], WIDTH, height, width))
+        features = x.new_empty((x.shape[0], self.width, height, width))
         for tile in tiles(height, width):
             features[..., tile.rows, tile.cols] = tile.run(pixels, x, scale_in=8, scale_out=1)
         return whole(features)

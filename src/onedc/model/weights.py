@@ -1,0 +1,159 @@
+"""The weights file: one safetensors file with the float networks, the integer seam and the configuration.
+
+Saving converts the seam of a trained model to integers; loading never sees its floats. Knows nothing of
+pictures or .1dc bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onedc.config import ModelConfig
+from onedc.errors import ConfigError, WeightsError
+from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS, Seam, seam_integers
+from onedc.model.onedc import OneDC
+
+FORMAT = "onedc-weights-1"
+SEAM = "seam."
+"""Prefix of the integer tensors; all others are parameters of OneDC."""
+SEAM_NETS = ("h_s.", "prior.")
+"""Parameters of OneDC that are stored as integers only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A loaded model.
+
+    Attributes:
+        config: the configuration of the networks.
+        model_id: what .1dc headers say; 0..255.
+        seam_sha256: digest of the integers of the seam.
+        nets: the float networks, in eval mode; h_s and prior are missing.
+        seam: h_s and prior in fixed point.
+    """
+
+    config: ModelConfig
+    model_id: int
+    seam_sha256: bytes
+    nets: OneDC
+    seam: Seam
+
+
+def save_weights(
+    path: str | Path,
+    model: OneDC,
+    *,
+    scale_table: Sequence[float],
+    model_id: int,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Export a trained model; its seam becomes integers, the other networks are stored as `dtype`.
+
+    Args:
+        scale_table: standard deviations of the entropy tables, which the table index is chosen by.
+
+    Raises:
+        WeightsError: a model id outside 0..255, values that are not finite, or a seam without fixed-point form.
+    """
+    if not 0 <= model_id <= 255:
+        raise WeightsError(f"model id {model_id} is not in 0..255")
+    integers = seam_integers(model.h_s, model.prior, scale_table)
+    Seam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
+    tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
+    for name, value in model.state_dict().items():
+        if not name.startswith(SEAM_NETS):
+            tensors[name] = _stored(name, value, dtype)
+    metadata = {
+        "format": FORMAT,
+        "config": model.config.to_json(),
+        "model_id": str(model_id),
+        "seam_sha256": seam_sha256(integers).hex(),
+    }
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Weights:
+    """Read a weights file on the CPU; the float networks become `dtype`.
+
+    Raises:
+        WeightsError: missing, damaged, of another kind, or with tensors that do not fit its configuration.
+    """
+    metadata, tensors = _read(Path(path))
+    try:
+        config = ModelConfig.from_json(metadata["config"])
+        model_id, recorded = int(metadata["model_id"]), bytes.fromhex(metadata["seam_sha256"])
+    except (KeyError, ValueError, ConfigError) as error:
+        raise WeightsError(f"{path}: unusable metadata: {error}") from error
+    integers = {name[len(SEAM) :]: tensors.pop(name) for name in list(tensors) if name.startswith(SEAM)}
+    if seam_sha256(integers) != recorded:
+        raise WeightsError(f"{path}: the integers do not match their digest; the file is damaged")
+    try:
+        with torch.device("meta"):
+            nets = OneDC(config)
+        seam = Seam(nets.h_s, nets.prior, integers)
+        del nets.h_s, nets.prior
+        _assign(nets, {name: value.to(dtype) for name, value in tensors.items()})
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    nets.eval().requires_grad_(False)
+    return Weights(config=config, model_id=model_id, seam_sha256=recorded, nets=nets, seam=seam.eval())
+
+
+def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
+    """sha256 over the constants of the fixed-point arithmetic and every integer with its name."""
+    constants = (FORMAT, FRACTION_BITS, SLOPE_BITS, GAIN_BITS, int(LIMIT))
+    digest = hashlib.sha256(f"{constants}\n".encode())
+    for name in sorted(integers):
+        values = integers[name].cpu().contiguous().numpy()
+        little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
+    return digest.digest()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and all tensors of a safetensors file of ours."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such weights file") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a onedc weights file (format {metadata.get('format')!r})")
+    return metadata, tensors
+
+
+def _assign(nets: OneDC, tensors: dict[str, Tensor]) -> None:
+    """Give the networks on the meta device their parameters, all of them and no others."""
+    expected = nets.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise WeightsError(f"tensor {name!r} is missing")
+        if name not in expected:
+            raise WeightsError(f"unexpected tensor {name!r}")
+        if tensors[name].shape != expected[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
+            raise WeightsError(f"tensor {name!r} is {shapes}")
+    nets.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A parameter in the type it is stored as.
+
+    Raises:
+        WeightsError: it is not finite, or not in that type.
+    """
+    stored = value.detach().cpu().to(dtype).contiguous()
+    if not bool(stored.isfinite().all()):
+        raise WeightsError(f"tensor {name!r} has values that are not finite in {dtype}")
+    return stored
