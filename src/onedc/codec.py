@@ -1,0 +1,365 @@
+"""The codec: pictures to .1dc bytes and back. Read this file first.
+
+`encode_batch` and `decode_batch` are mirror images, one verb a line. Everything between z and y runs in
+integers (`model.fixed_point`), so that both walk through the same entropy tables on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from onedc.config import QUALITY_MAX
+from onedc.container import DEFAULT_MAX_PIXELS, SECTION_ALPHA, SIDE_MAX_PX, Contents, Header, pack, unpack
+from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
+from onedc.entropy.tables import load_tables
+from onedc.entropy.z_prior import UniformZPrior, ZPrior
+from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.image import to_rgb
+from onedc.model.fixed_point import Seam
+from onedc.model.fsq import FSQ
+from onedc.model.onedc import OneDC
+from onedc.model.pixels import pad, to_bytes, to_tensor
+from onedc.model.prior import collapse
+from onedc.model.weights import Weights, load_weights, save_weights
+
+DEFAULT_QUALITY = 50.0
+"""Near 0.1 bits per pixel with the bundled model."""
+BUNDLED = Path(__file__).parent / "weights" / "small.safetensors"
+
+Picture: TypeAlias = "Image.Image | NDArray[np.uint8] | Tensor"
+"""A Pillow image, an [H,W,3] uint8 array, or a [3,H,W] float tensor in [-1,1]."""
+Output: TypeAlias = Literal["pil", "numpy", "torch"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+
+class Codec:
+    """A model ready to encode and decode. Make one with `load`.
+
+    Args:
+        weights: the model.
+        device: where the networks run; the integer seam runs there too if the device has float64.
+        dtype: precision of the float networks. It never changes the meaning of a file.
+    """
+
+    def __init__(
+        self, weights: Weights, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.config, self.model_id = weights.config, weights.model_id
+        self.fingerprint = fingerprint(weights)
+        self.device, self.dtype = torch.device(device), dtype
+        self.nets: OneDC = weights.nets.to(self.device, dtype).to(memory_format=torch.channels_last)
+        self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
+        self.z_prior: ZPrior = UniformZPrior()
+
+    def encode(self, image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
+        """One picture to the bytes of a .1dc file; see `encode_batch`."""
+        return self.encode_batch([image], quality=quality)[0]
+
+    @torch.inference_mode()
+    def encode_batch(self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY) -> list[bytes]:
+        """Pictures of one size to the bytes of .1dc files, the same bytes as one by one.
+
+        Args:
+            images: Pillow images, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1].
+            quality: 0 (z only, 0.0034 bits per pixel) to 100.
+
+        Raises:
+            ImageError: pictures of different sizes, of an unknown form or with transparent places.
+            ConfigError: a quality outside 0..100.
+        """
+        byte = quality_byte(quality)
+        pictures, width, height = _tensors(images)
+        streams = [SymbolEncoder() for _ in pictures]
+        y, z_hat = self._analyse(pictures)
+        self._write_z(streams, z_hat)
+        if byte:
+            hyper, _ = self.seam.hyper(z_hat)
+            qualities = torch.full((len(y),), byte)
+            self.seam.scan(hyper, qualities, _y_writer(streams, self.seam.gained(y, qualities)))
+        header = Header(model_id=self.model_id, quality=byte, width=width, height=height)
+        return [pack(header, stream.finish(), self.fingerprint) for stream in streams]
+
+    def decode(
+        self,
+        data: bytes,
+        *,
+        output: Output = "pil",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        partial: bool = False,
+        preview: bool = False,
+    ) -> Any:
+        """The bytes of one .1dc file to a picture; see `decode_batch`."""
+        return self.decode_batch(
+            [data], output=output, max_pixels=max_pixels, partial=partial, preview=preview
+        )[0]
+
+    @torch.inference_mode()
+    def decode_batch(
+        self,
+        files: Sequence[bytes],
+        *,
+        output: Output = "pil",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        partial: bool = False,
+        preview: bool = False,
+    ) -> list[Any]:
+        """The bytes of .1dc files of one size, of any qualities, to pictures.
+
+        Args:
+            files: whole files.
+            output: "pil", "numpy" ([H,W,3] uint8) or "torch" ([3,H,W] float32 in [-1,1], on the CPU).
+            max_pixels: refuse pictures larger than this before anything is computed.
+            partial: accept a file that is cut anywhere behind z, do not verify it, and decode z only.
+            preview: decode z only.
+
+        Raises:
+            FormatError: damaged or foreign files, files of another model, too large, or of different sizes.
+            ConfigError: an unknown output.
+        """
+        if output not in ("pil", "numpy", "torch"):
+            raise ConfigError(f"output {output!r} is none of 'pil', 'numpy', 'torch'")
+        contents = [self._unpack(data, max_pixels, partial) for data in files]
+        if not contents:
+            return []
+        width, height = _common_size(contents)
+        streams = [SymbolDecoder(content.payload) for content in contents]
+        z_hat = self._read_z(streams, width, height)
+        hyper, z_semantic = self.seam.hyper(z_hat)
+        z_only = partial or preview
+        qualities = torch.tensor([0 if z_only else content.header.quality for content in contents])
+        y_hat = self.seam.scan(hyper, qualities, _y_reader(streams, qualities))
+        _check_ends(streams, contents, preview=preview, partial=partial)
+        x_hat = self._synthesise(y_hat, z_semantic, qualities)
+        return [_as_output(x[:, :height, :width], output) for x in x_hat]
+
+    def _analyse(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Pictures [1,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64], one by one: the bytes of
+        a picture are not to depend on its neighbours in the batch."""
+        pairs = []
+        for picture in pictures:
+            x = pad(picture).to(self.device, self.dtype, memory_format=torch.channels_last)
+            pairs.append(self.nets.analyse(x, self.nets.vae.encode(x)))
+        y, z_hat = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+        if not bool(y.isfinite().all()):
+            raise ImageError("the picture's latents are not finite; try precision='fp32'")
+        return y, z_hat
+
+    def _synthesise(self, y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
+        """Decoded latents -> x_hat [B,3,H,W] in the networks' precision."""
+        y_hat, z_semantic = (
+            t.to(self.device, self.dtype, memory_format=torch.channels_last) for t in (y_hat, z_semantic)
+        )
+        vae_latents = self.nets.synthesise(y_hat, z_semantic, qualities.to(self.device))
+        return self.nets.vae.decode(vae_latents.to(self.dtype, memory_format=torch.channels_last))
+
+    def _write_z(self, streams: list[SymbolEncoder], z_hat: Tensor) -> None:
+        for stream, z_idx in zip(streams, FSQ.to_indices(z_hat).cpu().numpy(), strict=True):
+            self.z_prior.encode(stream, z_idx)
+
+    def _read_z(self, streams: list[SymbolDecoder], width: int, height: int) -> Tensor:
+        """z_hat [B,7,H/64,W/64]."""
+        positions = -(-height // 64), -(-width // 64)
+        z_idx = np.stack([self.z_prior.decode(stream, *positions) for stream in streams])
+        return FSQ.from_indices(torch.from_numpy(z_idx))
+
+    def _unpack(self, data: bytes, max_pixels: int, partial: bool) -> Contents:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise FormatError(f"a .1dc file must be given as bytes, not {type(data).__name__}")
+        contents = unpack(
+            bytes(data),
+            fingerprint=self.fingerprint,
+            model_id=self.model_id,
+            max_pixels=max_pixels,
+            least_position_bits=self.z_prior.least_position_bits,
+            partial=partial,
+        )
+        if SECTION_ALPHA in contents.sections:
+            raise FormatError("the file has an alpha section, which this version of onedc cannot decode")
+        return contents
+
+
+def load(
+    weights: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "auto",
+    threads: int | None = None,
+) -> Codec:
+    """Load a model.
+
+    Args:
+        weights: a weights file; None is the bundled model.
+        device: a torch device.
+        precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
+        threads: CPU threads of this process from now on; None leaves torch's own choice.
+
+    Raises:
+        WeightsError: a weights file that is missing, damaged or of another kind.
+        ConfigError: an unknown or unavailable device, an unknown precision, or fewer than one thread.
+    """
+    target = _device(device)
+    dtypes = {"auto": _fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
+    if precision not in dtypes:
+        raise ConfigError(f"precision {precision!r} is none of 'auto', 'fp32', 'bf16'")
+    if threads is not None:
+        if threads < 1:
+            raise ConfigError(f"threads {threads} must be at least 1")
+        torch.set_num_threads(threads)
+    dtype = dtypes[precision]
+    return Codec(load_weights(BUNDLED if weights is None else weights, dtype=dtype), device=target, dtype=dtype)
+
+
+def export(path: str | Path, model: OneDC, *, model_id: int, dtype: torch.dtype = torch.float16) -> None:
+    """Write a trained model as a weights file for `load`; its seam is converted to integers here.
+
+    Raises:
+        WeightsError: values that are not finite, or a seam that has no fixed-point form.
+    """
+    scale_table = load_tables().scale.tolist()
+    save_weights(path, model, scale_table=scale_table, model_id=model_id, dtype=dtype)
+
+
+def encode(image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
+    """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
+    return _bundled_codec().encode(image, quality=quality)
+
+
+def decode(data: bytes, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
+    """The bytes of one .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
+    return _bundled_codec().decode(data, output=output, max_pixels=max_pixels)
+
+
+def quality_byte(quality: float) -> int:
+    """Quality 0..100 -> byte 0..255 of the header.
+
+    Raises:
+        ConfigError: not a number from 0 to 100.
+    """
+    if not isinstance(quality, (int, float)) or not 0 <= quality <= 100:
+        raise ConfigError(f"quality {quality!r} is not a number from 0 to 100")
+    return round(quality * QUALITY_MAX / 100)
+
+
+def fingerprint(weights: Weights) -> bytes:
+    """sha256 over all that the meaning of a file's bits depends on: entropy tables and integer seam."""
+    return hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest()
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether a device can run the integer seam."""
+    return device.type in ("cpu", "cuda", "xpu")
+
+
+@cache
+def _bundled_codec() -> Codec:
+    return load()
+
+
+def _y_writer(streams: list[SymbolEncoder], y_gained: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """The encoder's visitor of the four-step walk: quantises y and writes its symbols."""
+
+    def code(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
+        symbols = (collapse(y_gained, part) - mean).round_().clamp_(-SYMBOL_MAX, SYMBOL_MAX)
+        for stream, values, tables in zip(streams, symbols, table_idx, strict=True):
+            stream.encode(_flat(values, np.int32), _flat(tables, np.uint8))
+        return symbols
+
+    return code
+
+
+def _y_reader(streams: list[SymbolDecoder], qualities: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """The decoder's visitor of the four-step walk: reads symbols; zeros where there is no y section."""
+
+    def code(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
+        symbols = torch.zeros(table_idx.shape, dtype=torch.int32)
+        for row, stream in enumerate(streams):
+            if qualities[row] > 0:
+                values = stream.decode(_flat(table_idx[row], np.uint8))
+                symbols[row] = torch.from_numpy(values).view_as(symbols[row])
+        return symbols.to(mean.device)
+
+    return code
+
+
+def _check_ends(
+    streams: list[SymbolDecoder], contents: list[Contents], *, preview: bool, partial: bool
+) -> None:
+    """Refuse payloads that end too early or too late; a partial one must only hold all of z."""
+    for stream, content in zip(streams, contents, strict=True):
+        if preview and not partial:
+            continue
+        if not partial or stream.bytes_read > len(content.payload):
+            stream.finish()
+
+
+def _tensors(images: Sequence[Picture]) -> tuple[list[Tensor], int, int]:
+    """Pictures as [1,3,H,W] tensors, and their common width and height.
+
+    Raises:
+        ImageError: none at all, different sizes, or one that is no picture or too large.
+    """
+    pictures = [to_tensor(_array(image)) for image in images]
+    sizes = {tuple(picture.shape[-2:]) for picture in pictures}
+    if len(sizes) != 1:
+        raise ImageError(f"a batch needs pictures of one size, got {sorted(sizes)} (height, width)")
+    height, width = sizes.pop()
+    if max(height, width) > SIDE_MAX_PX:
+        raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
+    return pictures, width, height
+
+
+def _array(image: Picture) -> NDArray[np.uint8] | Tensor:
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    if isinstance(image, (np.ndarray, Tensor)):
+        return image
+    raise ImageError(f"a picture must be a Pillow image, an array or a tensor, not {type(image).__name__}")
+
+
+def _common_size(contents: list[Contents]) -> tuple[int, int]:
+    sizes = {(content.header.width, content.header.height) for content in contents}
+    if len(sizes) != 1:
+        raise FormatError(f"a batch needs files of one picture size, got {sorted(sizes)} (width, height)")
+    return sizes.pop()
+
+
+def _as_output(x: Tensor, output: Output) -> Any:
+    if output == "torch":
+        return x.float().clamp(-1, 1).cpu()
+    array = to_bytes(x)
+    return Image.fromarray(array) if output == "pil" else array
+
+
+def _flat(values: Tensor, dtype: type[np.generic]) -> NDArray[Any]:
+    """One picture's [C,h,w] in format order: channel, row, column."""
+    return values.cpu().numpy().astype(dtype).reshape(-1)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        target = torch.device(device)
+        torch.empty(1, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {str(device)!r} cannot be used: {reason}") from error
+    return target
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        features = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+        fast = bool(features.get("amx_bf16") or features.get("avx512_bf16"))
+    return torch.bfloat16 if fast else torch.float32

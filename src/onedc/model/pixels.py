@@ -1,0 +1,50 @@
+"""Pictures as tensors: 8-bit arrays to x in [-1, 1], padding, and back.
+
+Knows shapes and ranges; nothing of files, colour or networks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onedc.config import DOWNSAMPLING_PX
+from onedc.errors import ImageError
+
+
+def to_tensor(picture: NDArray[np.uint8] | Tensor) -> Tensor:
+    """[H,W,3] uint8 array, or [3,H,W] float tensor in [-1,1] -> [1,3,H,W] float32 on the CPU.
+
+    Raises:
+        ImageError: another shape or type, no pixels, or values out of range.
+    """
+    if isinstance(picture, Tensor):
+        return _checked(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ImageError(f"picture: {picture.dtype} {picture.shape}; an array must be [H,W,3] uint8")
+    x = torch.tensor(picture).permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.contiguous_format)
+    return x.mul_(2 / 255).sub_(1)
+
+
+def _checked(x: Tensor) -> Tensor:
+    if x.dim() != 3 or x.shape[0] != 3 or not x.is_floating_point() or not x.numel():
+        raise ImageError(f"picture: {x.dtype} {tuple(x.shape)}; a tensor must be [3,H,W] floats")
+    x = x.detach().to("cpu", torch.float32)
+    if not bool(((x >= -1) & (x <= 1)).all()):
+        raise ImageError("picture: tensor values must be finite and in [-1, 1]")
+    return x[None]
+
+
+def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX) -> Tensor:
+    """[B,C,H,W] extended right and bottom to multiples of `multiple`, by repeating the border."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def to_bytes(x: Tensor) -> NDArray[np.uint8]:
+    """[3,H,W] floats -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
+    steps = x.float().clamp(-1, 1).add_(1).mul_(127.5).add_(0.5)
+    return steps.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
