@@ -1,0 +1,255 @@
+"""Codecs as an evaluation sees them: a ladder of settings, bytes out, pictures back.
+
+The conventional ones by Pillow and ffmpeg, each optional, and onedc itself through its public interface.
+Settings and versions are part of `identity`, the key of every cached number. Matching of rates is in `matching`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import Image, features
+
+import onedc
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError, MissingExtraError, OneDCError
+from onedc.image import RGBArray
+
+FFMPEG_TIMEOUT_S = 600
+
+
+class BaselineError(OneDCError):
+    """An external encoder or decoder failed."""
+
+
+class EvaluatedCodec(ABC):
+    """One codec under test, with everything but the rate fixed.
+
+    Attributes:
+        name: short name, as in --codec.
+        identity: name, versions and options; the same identity and setting give the same file.
+        suffix: of its files.
+        setting_name: what its setting is called: "q" or "qp".
+        ladder: its settings from the smallest file to the largest.
+    """
+
+    name: str
+    identity: str
+    suffix: str
+    setting_name: str = "q"
+    ladder: Sequence[float]
+
+    @abstractmethod
+    def encode(self, picture: RGBArray, setting: float) -> bytes:
+        """[H,W,3] -> the bytes of a file."""
+
+    @abstractmethod
+    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
+        """The bytes of a file -> [height,width,3]; the size is that of the original."""
+
+    def nearest_setting(self, quality: float) -> float:
+        """The setting that --quality means for this codec: the nearest on its ladder.
+
+        Raises:
+            ConfigError: outside the ladder.
+        """
+        low, high = sorted((self.ladder[0], self.ladder[-1]))
+        if not low <= quality <= high:
+            raise ConfigError(f"{self.name}: {self.setting_name} {quality:g} is not in {low:g}..{high:g}")
+        return min(self.ladder, key=lambda setting: abs(setting - quality))
+
+
+class PillowCodec(EvaluatedCodec):
+    """A picture format that Pillow writes with a `quality` that grows with the file."""
+
+    def __init__(
+        self, name: str, version: str, *, file_format: str, suffix: str, ladder: Sequence[float], **options: Any
+    ) -> None:
+        self.name, self.suffix, self.ladder = name, suffix, ladder
+        self.file_format, self.options = file_format, options
+        settings = " ".join(f"{key}={value}" for key, value in options.items())
+        self.identity = f"{name} {version} Pillow {PIL.__version__} {settings}".strip()
+
+    def encode(self, picture: RGBArray, setting: float) -> bytes:
+        """[H,W,3] -> the bytes of a file, without metadata."""
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, self.file_format, quality=setting, **self.options)
+        return buffer.getvalue()
+
+    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
+        """The bytes of a file -> [height,width,3]."""
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("RGB"))
+
+
+class FFmpegCodec(EvaluatedCodec):
+    """One intra frame by an encoder of the ffmpeg that imageio-ffmpeg brings, as a raw stream.
+
+    4:2:0, 10 bit, BT.709 at full range. Odd sizes are extended by one pixel to encode and cropped afterwards.
+    """
+
+    setting_name = "qp"
+    SCALE = "color_matrix=bt709:{0}_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+
+    def __init__(self, name: str, *, options: Callable[[float], list[str]], suffix: str, max_qp: int) -> None:
+        self.name, self.options, self.suffix = name, options, suffix
+        self.ladder = [float(qp) for qp in range(max_qp, -1, -1)]
+        self.executable = _ffmpeg()
+        version = _run([self.executable, "-version"], b"").decode().split(" ")[2]
+        self.identity = f"{name} ffmpeg {version} yuv420p10 {' '.join(options(0)[:-2])}"
+
+    def encode(self, picture: RGBArray, setting: float) -> bytes:
+        """[H,W,3] -> the bytes of a raw stream of one frame."""
+        height, width = picture.shape[:2]
+        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{even.shape[1]}x{even.shape[0]}", "-i", "-"]
+        convert = ["-vf", f"scale=out_{self.SCALE.format('out')},format=yuv420p10le", "-frames:v", "1"]
+        target = [*self.options(setting), "-threads", "1", "-f", self.suffix[1:], "-"]
+        return self._ffmpeg([*source, *convert, *target], even.tobytes())
+
+    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
+        """The bytes of a raw stream -> [height,width,3]."""
+        convert = ["-vf", f"scale=in_{self.SCALE.format('in')},format=rgb24", "-frames:v", "1"]
+        out = self._ffmpeg(["-f", self.suffix[1:], "-i", "-", *convert, "-f", "rawvideo", "-"], data)
+        rows, columns = height + height % 2, width + width % 2
+        if len(out) != rows * columns * 3:
+            raise BaselineError(f"{self.name}: decoded {len(out)} bytes instead of {rows}x{columns}x3")
+        return np.frombuffer(out, np.uint8).reshape(rows, columns, 3)[:height, :width].copy()
+
+    def _ffmpeg(self, arguments: list[str], data: bytes) -> bytes:
+        return _run([self.executable, "-hide_banner", "-loglevel", "error", *arguments], data)
+
+
+class OneDCCodec(EvaluatedCodec):
+    """onedc through its public interface; its settings are those of -q, one for each quality byte."""
+
+    name = "onedc"
+    suffix = ".1dc"
+    ladder = tuple(round(byte * 100 / QUALITY_MAX, 2) for byte in range(QUALITY_MAX + 1))
+
+    def __init__(self, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto") -> None:
+        codec = importlib.import_module("onedc.codec")
+        self.codec = codec.load(weights, device=device, precision=precision)
+        source = weights if weights is not None else _bundled_weights()
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {precision}"
+
+    def encode(self, picture: RGBArray, setting: float) -> bytes:
+        """[H,W,3] -> the bytes of a .1dc file."""
+        return self.codec.encode(picture, quality=setting)
+
+    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
+        """The bytes of a .1dc file -> [height,width,3]."""
+        return self.codec.decode(data, output="numpy")
+
+
+def _bundled_weights() -> Path:
+    return Path(onedc.__file__).parent / "weights" / "small.safetensors"
+
+
+def _run(command: list[str], data: bytes) -> bytes:
+    """Standard output of a command. Raises BaselineError with the last line it complained."""
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=FFMPEG_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BaselineError(f"{command[0]}: {error}") from error
+    if done.returncode:
+        complaint = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise BaselineError(f"{Path(command[0]).name}: exit status {done.returncode}: {complaint[-1]}")
+    return done.stdout
+
+
+def _ffmpeg() -> str:
+    try:
+        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise MissingExtraError(f'ffmpeg is not there ({error}): pip install "onedc[eval]"') from error
+
+
+def _jpeg() -> EvaluatedCodec:
+    version = f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    ladder, options = range(1, 96), {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+    return PillowCodec("jpeg", version, file_format="JPEG", suffix=".jpg", ladder=ladder, **options)
+
+
+def _webp() -> EvaluatedCodec:
+    _need_feature("webp")
+    ladder = [tenth / 10 for tenth in range(1001)]
+    version = f"libwebp {features.version('webp')}"
+    return PillowCodec("webp", version, file_format="WEBP", suffix=".webp", ladder=ladder, method=6)
+
+
+def _avif() -> EvaluatedCodec:
+    _need_feature("avif")
+    # One thread: the number of threads may change the file.
+    options = {"speed": 6, "subsampling": "4:2:0", "max_threads": 1}
+    version = f"libavif {features.version('avif')}"
+    return PillowCodec("avif", version, file_format="AVIF", suffix=".avif", ladder=range(101), **options)
+
+
+def _jxl() -> EvaluatedCodec:
+    try:
+        importlib.import_module("pillow_jxl")
+    except ImportError as error:
+        raise MissingExtraError('jxl: pillow-jxl-plugin is not installed: pip install "onedc[eval]"') from error
+    version = f"pillow-jxl-plugin {importlib.import_module('importlib.metadata').version('pillow-jxl-plugin')}"
+    options = {"effort": 7, "num_threads": 1}
+    return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(101), **options)
+
+
+def _vvc() -> EvaluatedCodec:
+    def options(qp: float) -> list[str]:
+        return ["-c:v", "libvvenc", "-preset", "medium", "-qp", f"{qp:.0f}"]
+
+    return FFmpegCodec("vvc", options=options, suffix=".vvc", max_qp=63)
+
+
+def _hevc() -> EvaluatedCodec:
+    def options(qp: float) -> list[str]:
+        # info=0: without it x265 writes a kilobyte of its own options into the file.
+        fixed = "info=0:log-level=error:pools=1:frame-threads=1"
+        return ["-c:v", "libx265", "-preset", "slow", "-x265-params", fixed, "-qp", f"{qp:.0f}"]
+
+    return FFmpegCodec("hevc", options=options, suffix=".hevc", max_qp=51)
+
+
+def _need_feature(name: str) -> None:
+    if not features.check(name):
+        raise MissingExtraError(f"{name}: this Pillow was built without it; install Pillow's own wheel")
+
+
+BASELINES: dict[str, Callable[[], EvaluatedCodec]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "avif": _avif,
+    "jxl": _jxl,
+    "vvc": _vvc,
+    "hevc": _hevc,
+}
+CODEC_NAMES = ("onedc", *BASELINES)
+
+
+def load_codec(
+    name: str, *, weights: Path | None = None, device: str = "cpu", precision: str = "auto"
+) -> EvaluatedCodec:
+    """The codec of that name; weights, device and precision are for onedc.
+
+    Raises:
+        ConfigError: an unknown name.
+        MissingExtraError: its package is not installed.
+        WeightsError: bad weights of onedc.
+    """
+    if name == "onedc":
+        return OneDCCodec(weights, device=device, precision=precision)
+    if name not in BASELINES:
+        raise ConfigError(f"codec {name!r}: not one of {', '.join(CODEC_NAMES)}")
+    return BASELINES[name]()

@@ -1,0 +1,232 @@
+"""Distances between two sets of pictures, taken over the features of their patches.
+
+Features are computed per picture and stored, so that a run can stop and go on; distances are computed from
+the stored features. Knows nothing of codecs and files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from onedc.errors import ConfigError
+from onedc.evaluation.metrics import Value, check_names, file_hash, to_tensor
+from onedc.image import RGBArray
+from onedc.model.features import load_mobilenet_v2
+
+Features = NDArray[np.float32]
+"""[patches, width]."""
+
+MOBILENET_FILE = "mobilenet_v2_qat.safetensors"
+INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
+"""Names that the feature networks have in the folder given by --metric-weights."""
+
+BATCH = 8
+SEED = 20150205
+"""Of the random subsets of KID and Inception score: the same features give the same number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchGrid:
+    """Which patches of a picture are judged: `count` grids, each shifted by size/count from the last."""
+
+    size: int = 256  # side of a patch, pixels
+    count: int = 2  # number of grids
+
+    def __post_init__(self) -> None:
+        if self.size < 32:
+            raise ConfigError(f"PatchGrid.size: {self.size} is below 32 pixels")
+        if not 1 <= self.count <= self.size:
+            raise ConfigError(f"PatchGrid.count: {self.count} is not in 1..{self.size}")
+
+    def corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(top, left) of every patch: grids from their corner on, incomplete borders dropped.
+
+        Source: the OneDC paper's evaluation; grid i exists where both sides reach (2 - i/count) patches.
+        """
+        found = []
+        for i in range(self.count):
+            shift = i * self.size // self.count
+            if i > 0 and min(height, width) * self.count < (2 * self.count - i) * self.size:
+                continue
+            for top in range(shift, height - self.size + 1, self.size):
+                found += [(top, left) for left in range(shift, width - self.size + 1, self.size)]
+        return found
+
+    def cut(self, picture: RGBArray) -> list[RGBArray]:
+        """The patches of a picture, each [size,size,3]."""
+        s = self.size
+        return [picture[top : top + s, left : left + s] for top, left in self.corners(*picture.shape[:2])]
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """A named network over patches: `extract` maps [H,W,3] patches to features [patches, width]."""
+
+    name: str
+    identity: str
+    extract: Callable[[Sequence[RGBArray]], Features]
+
+
+SET_METRIC_SOURCES = {
+    "fd_mobilenet": "mobilenet",
+    "fid": "inception",
+    "kid": "inception",
+    "inception_score": "inception_logits",
+}
+"""Which features each metric over a set needs."""
+
+
+def module_source(name: str, identity: str, module: nn.Module, width: int) -> FeatureSource:
+    """A feature source from any module that maps [B,3,H,W] in [-1,1] to [B,width]."""
+
+    def extract(patches: Sequence[RGBArray]) -> Features:
+        rows = [np.empty((0, width), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(patches), BATCH):
+                batch = torch.cat([to_tensor(patch) for patch in patches[start : start + BATCH]])
+                rows.append(module(batch).float().numpy())
+        return np.concatenate(rows)
+
+    return FeatureSource(name, identity, extract)
+
+
+def load_sources(names: Sequence[str], weights: Path | None) -> tuple[list[FeatureSource], dict[str, str]]:
+    """The feature sources that the set metrics among `names` need, and a reason for each missing source.
+
+    Raises:
+        ConfigError: an unknown metric.
+        WeightsError: a weights file that is there but damaged.
+    """
+    wanted = dict.fromkeys(SET_METRIC_SOURCES[n] for n in check_names(names) if n in SET_METRIC_SOURCES)
+    sources, missing = [], {}
+    for source in wanted:
+        made = _mobilenet(weights) if source == "mobilenet" else _inception(source, weights)
+        if isinstance(made, str):
+            missing[source] = made
+        else:
+            sources.append(made)
+    return sources, missing
+
+
+def _weights_file(weights: Path | None, name: str) -> Path | str:
+    if weights is None:
+        return f"no weights: give a folder with {name} as --metric-weights"
+    path = weights / name
+    return path if path.is_file() else f"{path}: no such file"
+
+
+def _mobilenet(weights: Path | None) -> FeatureSource | str:
+    path = _weights_file(weights, MOBILENET_FILE)
+    if isinstance(path, str):
+        return path
+    net = load_mobilenet_v2(path)
+    return module_source("mobilenet", f"mobilenet {file_hash(path)}", net, net.width)
+
+
+def _inception(source: str, weights: Path | None) -> FeatureSource | str:
+    """Inception v3 as torchmetrics' FID has it, by the optional package torch-fidelity and a local file."""
+    path = _weights_file(weights, INCEPTION_FILE)
+    if isinstance(path, str):
+        return path
+    try:
+        importlib.import_module("torch_fidelity")
+        fid = importlib.import_module("torchmetrics.image.fid")
+    except ImportError as error:
+        return f"torch-fidelity cannot be imported ({error}): pip install torch-fidelity"
+    layer = "logits_unbiased" if source == "inception_logits" else "2048"
+    net = fid.NoTrainInceptionV3(
+        name="inception-v3-compat", features_list=[layer], feature_extractor_weights_path=str(path)
+    )
+    width = 1008 if source == "inception_logits" else 2048
+    return module_source(source, f"{source} {file_hash(path)}", _FromBytes(net), width)
+
+
+class _FromBytes(nn.Module):
+    """Feeds a network that wants uint8 in 0..255 from a batch in [-1,1]."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(((x + 1) * 127.5).round().to(torch.uint8))
+
+
+def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Squared Frechet distance between Gaussians fitted to two sets of features [n,width] and [m,width].
+
+    The trace of the root of the product of covariances is the sum of the singular values of the product of
+    the centred feature matrices, which stays exact where there are fewer samples than features.
+
+    Raises:
+        ConfigError: fewer than two samples, or different widths.
+    """
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+        raise ConfigError(f"Frechet distance: cannot compare features {a.shape} with {b.shape}")
+    centred, traces = [], []
+    for features in (a, b):
+        rows = features.astype(np.float64)
+        rows = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
+        centred.append(rows)
+        traces.append(np.square(rows).sum())
+    means = a.mean(axis=0, dtype=np.float64) - b.mean(axis=0, dtype=np.float64)
+    cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    return float(np.square(means).sum() + sum(traces) - 2 * cross)
+
+
+def set_metric(name: str, original: Features, decoded: Features) -> Value:
+    """A metric over two sets of features of the source SET_METRIC_SOURCES[name]."""
+    if min(len(original), len(decoded)) < 2:
+        return Value(None, "fewer than two patches")
+    if name == "fd_mobilenet":
+        return Value(frechet_distance(original, decoded))
+    try:
+        importlib.import_module("torchmetrics")
+    except ImportError:
+        return Value(None, 'torchmetrics is not installed: pip install "onedc[eval]"')
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "will save all extracted features in buffer"
+        torch.manual_seed(SEED)
+        return Value(_torchmetrics_value(name, torch.from_numpy(original), torch.from_numpy(decoded)))
+
+
+class _Given(nn.Module):
+    """Stands where torchmetrics wants a feature network: the features are there already."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+
+def _torchmetrics_value(name: str, original: torch.Tensor, decoded: torch.Tensor) -> float:
+    """FID, KID or Inception score of given features, by torchmetrics."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.inception import InceptionScore
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    given = _Given(original.shape[1])
+    if name == "inception_score":
+        score = InceptionScore(feature=given, splits=min(10, len(decoded)))
+        score.update(decoded)
+        return float(score.compute()[0])
+    if name == "kid":
+        metric: Any = KernelInceptionDistance(feature=given, subset_size=min(1000, len(original), len(decoded)))
+    else:
+        metric = FrechetInceptionDistance(feature=given)
+    metric.update(original, real=True)
+    metric.update(decoded, real=False)
+    result = metric.compute()
+    return float(result[0] if isinstance(result, tuple) else result)

@@ -1,0 +1,218 @@
+"""Distances between one original and one decoded picture, each a number or a reason why there is none.
+
+Pictures are [H,W,3] uint8. A metric that cannot be had (no weights, no package, picture too small) gives a
+missing value; it never gives a number that is not its own. Sets of pictures are judged in `frechet`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError
+from onedc.image import RGBArray
+from onedc.model.features import load_lpips_squeeze
+
+LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
+"""Name that LPIPS-squeeze has in the folder given by --metric-weights."""
+
+MS_SSIM_MIN_SIDE_PX = 161
+"""Five scales with an 11-tap window need a side above (11 - 1) * 2**4."""
+
+LPIPS_MIN_SIDE_PX = 32
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measured number, or None and the reason."""
+
+    number: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How a metric is written and which way is better."""
+
+    name: str
+    label: str
+    higher_is_better: bool
+    digits: int
+    unit: str = ""
+    per_set: bool = False
+
+
+METRICS = {
+    info.name: info
+    for info in (
+        MetricInfo("psnr", "PSNR", True, 2, "dB"),
+        MetricInfo("ms_ssim", "MS-SSIM", True, 4),
+        MetricInfo("lpips_squeeze", "LPIPS-squeeze", False, 4),
+        MetricInfo("lpips_alex", "LPIPS-alex", False, 4),
+        MetricInfo("lpips_vgg", "LPIPS-vgg", False, 4),
+        MetricInfo("dists", "DISTS", False, 4),
+        MetricInfo("fd_mobilenet", "FDmb", False, 1, per_set=True),
+        MetricInfo("fid", "FID", False, 2, per_set=True),
+        MetricInfo("kid", "KID", False, 5, per_set=True),
+        MetricInfo("inception_score", "Inception score", True, 3, per_set=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ImageMetric:
+    """A metric of one pair. `identity` changes when its numbers may (package version, weights)."""
+
+    name: str
+    identity: str
+    measure: Callable[[RGBArray, RGBArray], Value]
+
+
+def check_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as a tuple without repeats. Raises ConfigError for an unknown one."""
+    unique = tuple(dict.fromkeys(names))
+    for name in unique:
+        if name not in METRICS:
+            raise ConfigError(f"metric {name!r}: not one of {', '.join(METRICS)}")
+    return unique
+
+
+def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> list[ImageMetric]:
+    """The per-image metrics among `names`, ready to use; those that cannot be had give missing values.
+
+    Args:
+        names: keys of METRICS.
+        weights: a folder with LPIPS_SQUEEZE_FILE.
+
+    Raises:
+        ConfigError: an unknown name.
+        WeightsError: a weights file that is there but damaged.
+    """
+    makers: dict[str, Callable[[], ImageMetric]] = {
+        "psnr": lambda: ImageMetric("psnr", "psnr", psnr),
+        "ms_ssim": _ms_ssim_metric,
+        "lpips_squeeze": lambda: _lpips_squeeze_metric(weights),
+        "lpips_alex": lambda: _lpips_package_metric("alex", "alexnet-owt-*.pth"),
+        "lpips_vgg": lambda: _lpips_package_metric("vgg", "vgg16-*.pth"),
+        "dists": _dists_metric,
+    }
+    return [makers[name]() for name in check_names(names) if not METRICS[name].per_set]
+
+
+def psnr(original: RGBArray, decoded: RGBArray) -> Value:
+    """Peak signal to noise ratio in dB over all three channels, peak 255."""
+    error = np.mean(np.square(original.astype(np.float64) - decoded))
+    if error == 0:
+        return Value(None, "the pictures are identical: PSNR is infinite")
+    return Value(float(10 * np.log10(255.0**2 / error)))
+
+
+def to_tensor(picture: RGBArray) -> Tensor:
+    """[H,W,3] uint8 -> [1,3,H,W] float32 in [-1,1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def file_hash(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _missing(name: str, reason: str) -> ImageMetric:
+    return ImageMetric(name, f"{name}: missing", lambda original, decoded: Value(None, reason))
+
+
+def _ms_ssim_metric() -> ImageMetric:
+    try:
+        import torchmetrics
+        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+    except ImportError:
+        return _missing("ms_ssim", 'torchmetrics is not installed: pip install "onedc[eval]"')
+
+    def measure(original: RGBArray, decoded: RGBArray) -> Value:
+        if min(original.shape[:2]) < MS_SSIM_MIN_SIDE_PX:
+            return Value(None, f"MS-SSIM needs sides of at least {MS_SSIM_MIN_SIDE_PX} pixels")
+        with torch.inference_mode():
+            a, b = ((to_tensor(picture) + 1) / 2 for picture in (decoded, original))
+            return Value(float(ms_ssim(a, b, data_range=1.0)))
+
+    return ImageMetric("ms_ssim", f"ms_ssim torchmetrics {torchmetrics.__version__}", measure)
+
+
+def _pairwise(name: str, identity: str, net: nn.Module, *, unit_range: bool = False) -> ImageMetric:
+    """A metric from a module of two batches in [-1,1], or in [0,1] with `unit_range`."""
+
+    def measure(original: RGBArray, decoded: RGBArray) -> Value:
+        if min(original.shape[:2]) < LPIPS_MIN_SIDE_PX:
+            return Value(None, f"{METRICS[name].label} needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
+        with torch.inference_mode():
+            pair = [to_tensor(picture) for picture in (original, decoded)]
+            if unit_range:
+                pair = [(x + 1) / 2 for x in pair]
+            return Value(float(net(*pair)))
+
+    return ImageMetric(name, identity, measure)
+
+
+def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
+    if weights is None:
+        return _missing("lpips_squeeze", f"no weights: give a folder with {LPIPS_SQUEEZE_FILE} as --metric-weights")
+    path = weights / LPIPS_SQUEEZE_FILE
+    if not path.is_file():
+        return _missing("lpips_squeeze", f"{path}: no such file")
+    return _pairwise("lpips_squeeze", f"lpips_squeeze {_cached_hash(path)}", load_lpips_squeeze(path))
+
+
+@cache
+def _cached_hash(path: Path) -> str:
+    return file_hash(path)
+
+
+def _hub_weights(pattern: str) -> Path | None:
+    """A file of torch's download cache; None where it was never downloaded. Nothing is fetched."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return next(iter(sorted(folder.glob(pattern))), None) if folder.is_dir() else None
+
+
+def _optional_package(module: str, pattern: str) -> tuple[Any, str]:
+    """The imported optional package and "", or None and the reason why it cannot be used offline."""
+    try:
+        package = importlib.import_module(module)
+    except ImportError as error:
+        return None, f"{module} cannot be imported ({error}): install it together with torchvision"
+    if _hub_weights(pattern) is None:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        return None, f"{module} needs the weights {pattern} in {folder}; use it once while online"
+    return package, ""
+
+
+def _lpips_package_metric(net: str, pattern: str) -> ImageMetric:
+    """LPIPS over AlexNet or VGG by the optional package `lpips`."""
+    name = f"lpips_{net}"
+    package, reason = _optional_package("lpips", pattern)
+    if package is None:
+        return _missing(name, reason)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's own deprecations
+        module = package.LPIPS(net=net, verbose=False).eval()
+    return _pairwise(name, f"{name} package lpips {getattr(package, '__version__', '')}", module)
+
+
+def _dists_metric() -> ImageMetric:
+    """DISTS by the optional package `DISTS_pytorch`; its VGG16 weights come from torch's cache."""
+    package, reason = _optional_package("DISTS_pytorch", "vgg16-*.pth")
+    if package is None:
+        return _missing("dists", reason)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = package.DISTS().eval()
+    return _pairwise("dists", "dists package DISTS_pytorch", module, unit_range=True)
