@@ -1,0 +1,260 @@
+"""Stage I: the whole codec against rate, latent distance, pixel distance and LPIPS.
+
+Rate and distortion of a batch, nothing of loops, files or devices.
+Source: Xue et al. 2025, section 3; reference page, sections 3.4 and 8.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError
+from onedc.model.features import LPIPSSqueeze
+from onedc.model.onedc import OneDC
+from onedc.model.prior import collapse
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.noise import Noise
+from onedc.train.schedule import ramped
+from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.start import linear_start
+
+SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
+LIKELIHOOD_MIN = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage1Weights:
+    """Weights of the terms of the loss. `rate_low` and `rate_high` belong to quality bytes 1 and 255."""
+
+    lpips: float = 1.0
+    pixel: float = 2.0  # mean absolute error in [-1,1]
+    latent: float = 1.0  # mean absolute error of vae_latents
+    rate_low: float = 6.0  # per bit per pixel
+    rate_high: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage1Config:
+    """What stage I minimises, and which qualities it sees."""
+
+    weights: Stage1Weights = field(default_factory=Stage1Weights)
+    ramp_start: float = 1e-4  # weight of the bits at step 0
+    ramp_steps: int = 0  # steps of the quadratic rise to their full weight
+    drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
+    window_px: int = 128  # side of the window that pixel terms see, its 8 px border being context; 0: all
+    linear_start: bool = False  # begin as a linear code of the vae_latents
+    start_images: int = 64  # crops that this code is fitted to
+    scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop_y <= 1:
+            raise ConfigError(f"objective.drop_y: {self.drop_y} is not a share")
+        if self.window_px % 8 or 0 < self.window_px < 64:
+            raise ConfigError(f"objective.window_px: {self.window_px} is not 0 or a multiple of 8 from 64 on")
+        if not self.scored_qualities or not all(0 <= q <= QUALITY_MAX for q in self.scored_qualities):
+            raise ConfigError(f"objective.scored_qualities: {self.scored_qualities} are not quality bytes")
+
+
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound) whose gradient may still push x up from below the bound."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        (x,) = ctx.saved_tensors
+        return grad * ((x >= ctx.bound) | (grad < 0)), None
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """max(x, bound), elementwise; see `_LowerBound` for its gradient."""
+    return _LowerBound.apply(x, bound)
+
+
+def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """Bits of each value: -log2 of the Gaussian mass of scale `scale` on residual +- 1/2."""
+    scale = lower_bound(scale, SCALE_MIN)
+    distance = residual.abs()
+    upper = torch.special.ndtr((0.5 - distance) / scale)
+    lower = torch.special.ndtr((-0.5 - distance) / scale)
+    return -torch.log2(lower_bound(upper - lower, LIKELIHOOD_MIN))
+
+
+class TrainingVisitor:
+    """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
+
+    Pictures of quality byte 0 store no y: they get the means and cost nothing. With `noise`, each picture
+    has random numbers of its own; with `hard`, the rate is that of the rounded values.
+    """
+
+    def __init__(
+        self, y_gained: Tensor, quality: Tensor, noise: Noise | None = None, *, hard: bool = False
+    ) -> None:
+        self.y, self.noise, self.hard = y_gained.float(), noise, hard
+        self.stored = (quality > 0).float()[:, None, None, None]
+        self.bits = self.y.new_zeros(len(y_gained))
+
+    def _perturbed(self, part: int, residual: Tensor) -> Tensor:
+        if self.hard:
+            return residual.round()
+        if self.noise is None:
+            return residual + torch.rand_like(residual) - 0.5
+        return residual + self.noise.uniform(f"y{part}", *residual.shape[1:]) - 0.5
+
+    def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
+        scale, mean = scale.float(), mean.float()
+        residual = collapse(self.y, part) - mean
+        bits = gaussian_bits(self._perturbed(part, residual), scale)
+        self.bits = self.bits + (bits * self.stored).sum(dim=(1, 2, 3))
+        rounded = residual + (residual.round() - residual).detach()
+        return mean + rounded * self.stored
+
+
+def rate_weight(quality: Tensor, weights: Stage1Weights) -> Tensor:
+    """Weight of the bits for each quality byte: log-linear from `rate_low` to `rate_high`; 0 at byte 0."""
+    position = (quality.clamp(min=1) - 1).float() / (QUALITY_MAX - 1)
+    weight = weights.rate_low * (weights.rate_high / weights.rate_low) ** position
+    return torch.where(quality > 0, weight, torch.zeros_like(weight))
+
+
+def reconstruct(
+    model: OneDC,
+    x: Tensor,
+    vae_latents: Tensor,
+    quality: Tensor,
+    noise: Noise | None = None,
+    *,
+    hard: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
+    y, z_hat = model.analyse(x, vae_latents)
+    hyper, z_semantic = model.h_s(z_hat)
+    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard)
+    y_hat = model.prior.scan(hyper, quality, visitor)
+    decoded = model.synthesise(y_hat, z_semantic, quality)
+    return decoded, visitor.bits / (x.shape[-1] * x.shape[-2])
+
+
+def pixel_terms(
+    vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, corner: tuple[int, int], size: int
+) -> tuple[Tensor, Tensor]:
+    """LPIPS and mean absolute error [B] on a window of the picture.
+
+    Args:
+        corner: top left of the window at 1/8.
+        size: side of the window at 1/8. Its outermost cells only serve as context.
+    """
+    top, left = corner
+    window = vae.decode(decoded[..., top : top + size, left : left + size])[..., 8:-8, 8:-8]  # type: ignore[operator]
+    target = x[..., 8 * top + 8 : 8 * (top + size) - 8, 8 * left + 8 : 8 * (left + size) - 8]
+    with torch.no_grad():
+        wanted = lpips.features(target)
+    return lpips.distance(lpips.features(window), wanted), (window - target).abs().mean(dim=(1, 2, 3))
+
+
+def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
+    """A square of `t` [B,C,H,W] for each picture: corners [B,2] (top, left) -> [B,C,size,size]."""
+    places = corners.tolist()
+    return torch.stack([t[n, :, y : y + size, x : x + size] for n, (y, x) in enumerate(places)])
+
+
+class Stage1(Stage):
+    """The codec, all of it but the autoencoder, learns rate and distortion at qualities drawn per picture."""
+
+    best_by = "loss"
+
+    def __init__(self, model: OneDC, lpips: LPIPSSqueeze, config: Stage1Config, optim: OptimConfig) -> None:
+        super().__init__()
+        self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
+        self.model_config = model.config
+        self.model.vae.requires_grad_(False)
+
+    def begin(self, samples: Iterable[Batch]) -> None:
+        if self.config.linear_start:
+            few = itertools.islice(samples, self.config.start_images)
+            linear_start(self.model, torch.cat([self._vae_latents(batch) for batch in few]))
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def players(self) -> list[Player]:
+        return [Player("codec", trainable(self.model, "model"), self.optim)]
+
+    def vae(self) -> nn.Module:
+        return self.model.vae
+
+    def _vae_latents(self, batch: Batch) -> Tensor:
+        if batch.vae_latents is not None:
+            return batch.vae_latents
+        with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
+            return self.model.vae.encode(batch.x)  # type: ignore[operator]
+
+    def qualities(self, noise: Noise) -> Tensor:
+        """A quality byte for each picture [B]: uniform in 1..255, or 0 for the share without y."""
+        if not self.model_config.quality_knots:
+            return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
+        dropped = noise.uniform("drop_y") < self.config.drop_y
+        return torch.where(dropped, 0, noise.integers("quality", 1, QUALITY_MAX + 1))
+
+    def rate_weights(self, quality: Tensor, step: int) -> Tensor:
+        """Weight of each picture's bits at a step of the ramp [B]."""
+        full, config = rate_weight(quality, self.config.weights), self.config
+        share = ramped(0.0, 1.0, step, config.ramp_steps)
+        return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        weights, quality = self.config.weights, self.qualities(batch.noise)
+        target = self._vae_latents(batch)
+        decoded, bpp = reconstruct(self.model, batch.x, target, quality, batch.noise)
+        x, seen, size = self._window(batch, decoded)
+        lpips, pixel = pixel_terms(self.model.vae, self.lpips, x, seen, (0, 0), size)
+        latent = (decoded - target).abs().mean(dim=(1, 2, 3))
+        distortion = weights.lpips * lpips + weights.pixel * pixel + weights.latent * latent
+        total = (distortion + self.rate_weights(quality, step) * bpp).mean()
+        figures = {"bpp": bpp, "lpips": lpips, "l1": pixel, "latent_l1": latent}
+        return total, {name: value.mean() for name, value in figures.items()}
+
+    def _window(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor, int]:
+        """What the pixel terms see of x and of the decoded vae_latents, and its side at 1/8."""
+        side, size = decoded.shape[-1], self.config.window_px // 8
+        if not size or size >= side:
+            return batch.x, decoded, side
+        corners = (batch.noise.uniform("window", 2) * (side - size + 1)).long()
+        return windows(batch.x, 8 * corners, 8 * size), windows(decoded, corners, size), size
+
+    def score(self, batch: Batch) -> Figures:
+        target = self._vae_latents(batch)
+        qualities = self.config.scored_qualities if self.model_config.quality_knots else (QUALITY_MAX,)
+        figures: Figures = {}
+        for byte in qualities:
+            quality = torch.full((len(batch.x),), byte, device=batch.x.device)
+            decoded, bpp = reconstruct(self.model, batch.x, target, quality, hard=True)
+            x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
+            own = self._quality_figures(batch.x, x_hat, quality, bpp)
+            figures |= {f"{name}_{byte}": value for name, value in own.items()}
+        figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in qualities]).mean()
+        return figures
+
+    def _quality_figures(self, x: Tensor, x_hat: Tensor, quality: Tensor, bpp: Tensor) -> Figures:
+        weights, l1, lpips = self.config.weights, (x_hat - x).abs().mean(), self.lpips(x_hat, x).mean()
+        psnr = -10 * torch.log10(((x_hat - x) / 2).square().mean())
+        rate = (rate_weight(quality, weights) * bpp).mean()
+        loss = weights.lpips * lpips + weights.pixel * l1 + rate
+        return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr, "loss": loss}
+
+    def pictures(self, batch: Batch) -> Tensor:
+        quality = torch.full((len(batch.x),), self.config.scored_qualities[-1], device=batch.x.device)
+        decoded, _ = reconstruct(self.model, batch.x, self._vae_latents(batch), quality, hard=True)
+        x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
+        return torch.cat([batch.x, x_hat, (x_hat - batch.x).abs() - 1], dim=-1)
