@@ -5,9 +5,8 @@ Knows nothing of pictures or formats.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
-from pathlib import Path
 
 from onedc.errors import OutputError
 
@@ -21,9 +20,9 @@ def write_whole(path: str | os.PathLike[str], data: bytes, *, force: bool = Fals
     Raises:
         OutputError: the file exists and `force` is false, or it cannot be written.
     """
-    target = Path(path)
+    target = os.fspath(path)
+    part = os.path.join(os.path.dirname(target), f".onedc-{os.urandom(8).hex()}.part")
     try:
-        part = target.parent / f".onedc-{secrets.token_hex(8)}.part"
         try:
             with open(part, "xb") as file:
                 file.write(data)
@@ -31,7 +30,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes, *, force: bool = Fals
                 os.fsync(file.fileno())
             _publish(part, target, force)
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
     except OutputError:
         raise
     except OSError as error:
@@ -44,7 +44,7 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:
         raise OutputError(f"{path}: exists already; use --force (in Python force=True) to replace it")
 
 
-def _publish(part: Path, target: Path, force: bool) -> None:
+def _publish(part: str, target: str, force: bool) -> None:
     """Give the finished file its name; without `force` in a way that cannot replace another file."""
     if force:
         os.replace(part, target)

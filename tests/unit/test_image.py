@@ -215,7 +215,7 @@ def test_written_lossless(tmp_path: Path, suffix: str) -> None:
 
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="'.xyz'"):
+    with pytest.raises(ImageError, match=r"'\.xyz'"):
         write_image(tmp_path / "a.xyz", gradient())
     assert os.listdir(tmp_path) == []
 

@@ -1,0 +1,109 @@
+"""`onedc decode`: .1dc files to pictures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from onedc.cli.jobs import (
+    PIPE,
+    HelpFormatter,
+    Job,
+    Report,
+    UsageError,
+    add_file_arguments,
+    add_model_arguments,
+    check_output,
+    make_folders,
+    plan,
+    read_input,
+    run_jobs,
+    suffix_of,
+    write_output,
+)
+from onedc.errors import FormatError
+
+_DESCRIPTION = """\
+Decode .1dc files to pictures.
+
+  onedc decode photo.1dc                  writes photo.png beside it
+  onedc decode photo.1dc -o photo.jpg     the suffix chooses the format: png webp tif bmp ppm jpg
+  onedc decode out/ -o pictures/          every .1dc file in a folder
+  onedc decode - < photo.1dc > photo.png
+
+Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated.
+A damaged file, or one of another model, is refused. --partial shows what is left of a damaged or cut file.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc decode`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "decode",
+        help=".1dc files to pictures",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    add_file_arguments(
+        parser,
+        inputs=".1dc files, folders, patterns, or - for standard input",
+        output="output file; a folder for more than one input, created if need be; - for standard output, as "
+        "PNG (default: beside each input, with the suffix .png)",
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="decode a damaged or cut file as far as it goes, unverified"
+    )
+    parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
+    parser.add_argument(
+        "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"
+    )
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode what the command line names; returns the exit status."""
+    from onedc.image import WRITABLE_SUFFIXES, image_bytes
+
+    jobs = plan(args.inputs, args.output, suffix=".png", accepted={".1dc"})
+    for job in jobs:
+        if job.target != PIPE and suffix_of(job.target) not in WRITABLE_SUFFIXES:
+            raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
+    make_folders(jobs)
+
+    from onedc.codec import load
+
+    codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
+    limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
+
+    def decode_one(job: Job) -> Report:
+        check_output(job, force=args.force)
+        data = read_input(job.source)
+        started_s = time.perf_counter()
+        try:
+            pixels = codec.decode(data, output="numpy", partial=args.partial, preview=args.preview, **limit)
+        except FormatError as error:
+            raise FormatError(f"{job.source}: {error}") from error
+        elapsed_s = time.perf_counter() - started_s
+        suffix = ".png" if job.target == PIPE else suffix_of(job.target)
+        write_output(job, image_bytes(pixels, suffix), force=args.force)
+        height, width = pixels.shape[:2]
+        return _report(job, width, height, elapsed_s, unverified=args.partial)
+
+    return run_jobs(jobs, decode_one, as_json=args.json)
+
+
+def _report(job: Job, width: int, height: int, elapsed_s: float, *, unverified: bool) -> Report:
+    note = "  unverified" if unverified else ""
+    return Report(
+        text=f"{job.source} -> {job.target}  {width}x{height}  {elapsed_s:.2f} s{note}",
+        fields={
+            "input": job.source,
+            "output": job.target,
+            "width": width,
+            "height": height,
+            "verified": not unverified,
+            "seconds": elapsed_s,
+        },
+    )

@@ -1,0 +1,71 @@
+"""`onedc info`: what .1dc files say about themselves. Loads no torch and no numpy."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from onedc.cli.jobs import PIPE, HelpFormatter, expand, print_error, read_input
+from onedc.errors import OneDCError
+
+if TYPE_CHECKING:
+    from onedc.file_info import Info
+
+_DESCRIPTION = """\
+Show size, bits per pixel, quality and model of .1dc files.
+
+  onedc info photo.1dc
+  onedc info out/ --json
+  onedc info - < photo.1dc
+
+Only the header is read; whether the rest is intact is checked when decoding.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc info`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "info",
+        help="what a .1dc file says about itself",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help=".1dc files, folders, patterns, or - for standard input"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is known of each file; returns the exit status."""
+    from onedc.file_info import info
+
+    status = 0
+    for source in (source for entry in args.inputs for source in expand(entry, {".1dc"})):
+        try:
+            found = info(read_input(PIPE) if source == PIPE else source)
+        except OneDCError as error:
+            print_error(error)
+            status = 1
+            continue
+        if args.json:
+            print(json.dumps({"input": source, **dataclasses.asdict(found)}))
+        else:
+            print(_text(source, found))
+    return status
+
+
+def _text(source: str, found: Info) -> str:
+    lines = [
+        f"{source}: {found.width}x{found.height}, {found.size_bytes} bytes, {found.bpp:.4f} bpp",
+        f"  quality  {found.quality:g}{'' if found.quality_byte else ' (the semantic layer alone)'}",
+        f"  model    {found.model}",
+        f"  format   {found.format_version}",
+    ]
+    if found.sections:
+        lines.append(f"  sections {', '.join(found.sections)}")
+    lines.append(f"  note     {found.note}")
+    return "\n".join(lines)

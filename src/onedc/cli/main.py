@@ -1,0 +1,72 @@
+"""Entry point of the `onedc` command: the parser, and errors turned into one line and an exit status.
+
+Exit status: 0 done, 1 something failed, 2 the command line is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from onedc import __version__
+from onedc.cli import decode, demo, encode, info
+from onedc.cli.jobs import HelpFormatter, UsageError, print_error
+from onedc.errors import OneDCError
+
+_DESCRIPTION = """\
+Store photos in a few hundred bytes to a few kilobytes.
+
+  onedc encode photo.jpg             writes photo.1dc
+  onedc decode photo.1dc             writes photo.png
+  onedc info photo.1dc               size, bits per pixel, quality, model
+
+A .1dc file keeps what a picture shows; its fine details are generated when it is decoded.
+"""
+
+DEBUG_VARIABLE = "ONEDC_DEBUG"
+"""Set this in the environment to see the traceback of an internal error."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors in the one-line form of all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"onedc: error: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command; the documentation's examples are tested against it."""
+    parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
+    parser.add_argument("--version", action="version", version=f"onedc {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
+    for module in (encode, decode, info, demo):
+        module.add_command(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        print_error(error)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OneDCError as error:
+        print_error(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print_error(f"internal error: {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where")
+        return 1
