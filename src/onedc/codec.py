@@ -1,7 +1,7 @@
 """The codec: pictures to .1dc bytes and back. Read this file first.
 
 `encode_batch` and `decode_batch` are mirror images, one verb a line. Everything between z and y runs in
-integers (`model.fixed_point`), so that both walk through the same entropy tables on any machine.
+integers (`model.seam`), so that both walk through the same entropy tables on any machine.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior, ZPrior
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import to_rgb
-from onedc.model.fixed_point import Seam
+from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import pad, to_bytes, to_tensor
 from onedc.model.prior import collapse
+from onedc.model.seam import Seam
 from onedc.model.weights import Weights, load_weights, save_weights
 
 DEFAULT_QUALITY = 50.0
@@ -57,7 +58,8 @@ class Codec:
         self.config, self.model_id = weights.config, weights.model_id
         self.fingerprint = fingerprint(weights)
         self.device, self.dtype = torch.device(device), dtype
-        self.nets: OneDC = weights.nets.to(self.device, dtype).to(memory_format=torch.channels_last)
+        nets: Any = weights.nets
+        self.nets = nets.to(self.device, dtype, memory_format=torch.channels_last)
         self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
         self.z_prior: ZPrior = UniformZPrior()
 
@@ -207,8 +209,8 @@ def load(
         WeightsError: a weights file that is missing, damaged or of another kind.
         ConfigError: an unknown or unavailable device, an unknown precision, or fewer than one thread.
     """
-    target = _device(device)
-    dtypes = {"auto": _fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
+    target = find_device(device)
+    dtypes = {"auto": fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
     if precision not in dtypes:
         raise ConfigError(f"precision {precision!r} is none of 'auto', 'fp32', 'bf16'")
     if threads is not None:
@@ -216,7 +218,8 @@ def load(
             raise ConfigError(f"threads {threads} must be at least 1")
         torch.set_num_threads(threads)
     dtype = dtypes[precision]
-    return Codec(load_weights(BUNDLED if weights is None else weights, dtype=dtype), device=target, dtype=dtype)
+    model = load_weights(BUNDLED if weights is None else weights, dtype=dtype)
+    return Codec(model, device=target, dtype=dtype)
 
 
 def export(path: str | Path, model: OneDC, *, model_id: int, dtype: torch.dtype = torch.float16) -> None:
@@ -253,11 +256,6 @@ def quality_byte(quality: float) -> int:
 def fingerprint(weights: Weights) -> bytes:
     """sha256 over all that the meaning of a file's bits depends on: entropy tables and integer seam."""
     return hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest()
-
-
-def has_float64(device: torch.device) -> bool:
-    """Whether a device can run the integer seam."""
-    return device.type in ("cpu", "cuda", "xpu")
 
 
 @cache
@@ -343,23 +341,3 @@ def _as_output(x: Tensor, output: Output) -> Any:
 def _flat(values: Tensor, dtype: type[np.generic]) -> NDArray[Any]:
     """One picture's [C,h,w] in format order: channel, row, column."""
     return values.cpu().numpy().astype(dtype).reshape(-1)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        target = torch.device(device)
-        torch.empty(1, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {str(device)!r} cannot be used: {reason}") from error
-    return target
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the hardware multiplies it, else float32."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        features = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-        fast = bool(features.get("amx_bf16") or features.get("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32

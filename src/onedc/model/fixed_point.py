@@ -1,14 +1,13 @@
-"""The integer seam: leaves of h_s and the prior in fixed point, and their conversion from trained floats.
+"""Layers in fixed point, each the twin of a float layer that the integer seam may hold.
 
-Every activation is an integer in units of 2**-FRACTION_BITS, held in float64, and every sum stays below 2**53:
-the same bits on any device, at any thread count and in any order of summation. Knows no files and no bytes.
+Activations are integers in units of 2**-FRACTION_BITS, held in float64, and every sum stays below 2**53: the
+same bits on any device, at any thread count, in any order of summation. Knows single layers only.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,9 +16,7 @@ from torch.nn import functional as F
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import WeightsError
-from onedc.model.blocks import ConvFFN, QualityBias, QualityGain, QualityTable
-from onedc.model.hyper import HyperSynthesis
-from onedc.model.prior import SpatialPrior
+from onedc.model.blocks import QualityBias, QualityGain, QualityTable
 
 FRACTION_BITS = 14
 """Activations are integers in units of 2**-14."""
@@ -31,14 +28,12 @@ EXACT = 2.0**53
 WEIGHT_LIMIT = 2**15 - 1
 SLOPE_BITS = 16
 GAIN_BITS = 16
-TABLES = 256
 SLICE_ELEMENTS = 2**22
 """Intermediate values of one slice of rows: larger images run in slices, so memory stays bounded."""
 
 
 Shapes = dict[str, tuple[int, ...]]
-Code = Callable[[int, Tensor, Tensor], Tensor]
-"""(part, table_idx, mean) -> symbols; all [B,N/4,H/16,W/16]."""
+"""Name -> shape of the integers of one layer."""
 
 
 class FixedConv2d(nn.Module):
@@ -53,6 +48,9 @@ class FixedConv2d(nn.Module):
     Raises:
         WeightsError: a shape that is none of the three, or a sum that could leave the exact range.
     """
+
+    weight: Tensor
+    offset: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
         super().__init__()
@@ -74,11 +72,12 @@ class FixedConv2d(nn.Module):
         """The integers (weight, bias, shift) of a trained convolution.
 
         Raises:
-            WeightsError: strides, dilation, grouping or padding that fixed point does not know, or not finite.
+            WeightsError: strides, dilation, groups or padding that have no fixed-point form, or not finite.
         """
         size = conv.kernel_size[0]
         same = conv.padding == (size // 2, size // 2) and conv.padding_mode == "zeros"
-        if conv.stride != (1, 1) or conv.dilation != (1, 1) or not same or conv.groups not in (1, conv.in_channels):
+        plain = conv.stride == conv.dilation == (1, 1) and conv.groups in (1, conv.in_channels)
+        if not (same and plain):
             raise WeightsError(f"{conv} cannot run in fixed point")
         weight = conv.weight.detach().double()
         bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
@@ -118,7 +117,7 @@ class FixedConv2d(nn.Module):
 
 
 class FixedLeakyReLU(nn.Module):
-    """max(x, floor((x * slope + 2**15) / 2**16)) on integers; `slope` is in units of 2**-16, at most one half."""
+    """max(x, floor((x * slope + 2**15) / 2**16)) on integers; `slope` in units of 2**-16, at most 2**15."""
 
     def __init__(self, slope: Tensor) -> None:
         super().__init__()
@@ -149,6 +148,9 @@ class FixedQualityGain(nn.Module):
     Raises:
         WeightsError: a gain of 1000 or more, in either direction.
     """
+
+    gain: Tensor
+    inverse_gain: Tensor
 
     def __init__(self, gain: Tensor, inverse: Tensor) -> None:
         super().__init__()
@@ -184,6 +186,8 @@ class FixedQualityGain(nn.Module):
 class FixedQualityBias(nn.Module):
     """QualityBias on integers: a table [256,C] by quality byte, in activation units."""
 
+    bias: Tensor
+
     def __init__(self, bias: Tensor) -> None:
         super().__init__()
         self.register_buffer("bias", bias.double(), persistent=False)
@@ -216,84 +220,6 @@ class SlicedRows(nn.Module):
         return torch.cat([self.module(x[:, :, top:bottom]) for top, bottom in slices], dim=2)
 
 
-class Seam(nn.Module):
-    """h_s and the prior in fixed point: everything that both sides of the coder must agree on, bit by bit.
-
-    Args:
-        h_s, prior: the float networks; only their structure counts, so they may be on the meta device.
-        integers: what `seam_integers` made of trained ones.
-    Raises:
-        WeightsError: integers missing, left over, or outside the exact range.
-    """
-
-    def __init__(self, h_s: HyperSynthesis, prior: SpatialPrior, integers: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        left = dict(integers)
-        self.register_buffer("thresholds", _take(left, "thresholds", (TABLES - 1,)).double(), persistent=False)
-        self.h_s: HyperSynthesis = _fixed("h_s", h_s, left)
-        self.prior: SpatialPrior = _fixed("prior", prior, left)
-        if left:
-            raise WeightsError(f"seam: unexpected tensor {min(left)!r}")
-
-    @torch.inference_mode()
-    def hyper(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """z_hat [B,7,h,w] -> hyper features (integers [B,Hc,4h,4w]) and z_semantic (float32 [B,Hs,h,w])."""
-        with _plain(self.thresholds):
-            hyper, z_semantic = self.h_s((z_hat.to(self.thresholds) * UNITS).round_())
-        return hyper, (z_semantic / UNITS).float()
-
-    def gained(self, y: Tensor, quality: Tensor) -> Tensor:
-        """y [B,N,h,w] times the gain of each picture's quality, float64."""
-        units = (y.to(self.thresholds) * UNITS).round_()
-        return self.prior.gained(units, quality.to(units.device)) / UNITS
-
-    @torch.inference_mode()
-    def scan(self, hyper: Tensor, quality: Tensor, code: Code) -> Tensor:
-        """The four-step walk. `code(part, table_idx, mean)` writes or reads the symbols of one part.
-
-        Args:
-            hyper: from `hyper`.
-            quality: int64 [B] quality bytes.
-            code: called for parts 0 to 3 with table_idx (uint8) and mean (float64, gained units), both
-                [B,N/4,H/16,W/16]; returns the symbols in the same shape.
-        Returns:
-            y_hat, float32 [B,N,H/16,W/16].
-        """
-
-        def visit(part: int, scale: Tensor, mean: Tensor) -> Tensor:
-            table_idx = torch.bucketize(scale, self.thresholds, right=True).to(torch.uint8)
-            return code(part, table_idx, mean / UNITS).to(mean) * UNITS + mean
-
-        with _plain(self.thresholds):
-            y_hat = self.prior.scan(hyper, quality.to(hyper.device), visit)
-        return (y_hat / UNITS).float()
-
-
-def seam_integers(h_s: HyperSynthesis, prior: SpatialPrior, scale_table: Sequence[float]) -> dict[str, Tensor]:
-    """All integers of the seam of a trained model, by name; what a weights file stores.
-
-    Raises:
-        WeightsError: a layer that has no fixed-point form.
-    """
-    integers = {"thresholds": scale_thresholds(scale_table)}
-    for root, module in (("h_s", h_s), ("prior", prior)):
-        for name, leaf in _leaves(root, module):
-            for key, value in FIXED[type(leaf)].from_float(leaf).items():
-                integers[f"{name}.{key}"] = value
-    return integers
-
-
-def scale_thresholds(scale_table: Sequence[float]) -> Tensor:
-    """int64 [255]: the smallest scale, in activation units, that reaches table index 1, 2, ... 255.
-
-    The index of a scale s is trunc(ln(s / first) / step) with step = ln(last / first) / 255.
-    """
-    first, last = float(scale_table[0]), float(scale_table[-1])
-    step = math.log(last / first) / (len(scale_table) - 1)
-    exact = [first * math.exp(step * i) * UNITS for i in range(1, len(scale_table))]
-    return torch.tensor([math.ceil(value) for value in exact], dtype=torch.int64)
-
-
 def pointwise(weight: Tensor, x: Tensor) -> Tensor:
     """[out,in] times [B,in,h,w] -> [B,out,h,w]."""
     return (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
@@ -305,7 +231,8 @@ def shifted_sum(weight: Tensor, x: Tensor) -> Tensor:
     total = x.new_zeros(*x.shape[:2], height, width)
     for tap in range(9):
         row, column = divmod(tap, 3)
-        total.addcmul_(x[:, :, row : row + height, column : column + width], weight[:, 0, row, column].view(-1, 1, 1))
+        window = x[:, :, row : row + height, column : column + width]
+        total.addcmul_(window, weight[:, 0, row, column].view(-1, 1, 1))
     return total
 
 
@@ -323,55 +250,6 @@ def _rows_with_halo(x: Tensor, top: int, bottom: int, halo: int) -> Tensor:
     return F.pad(rows, (0, 0, halo - (top - first), halo - (last - bottom)))
 
 
-FIXED: dict[type[nn.Module], Any] = {
-    nn.Conv2d: FixedConv2d,
-    nn.LeakyReLU: FixedLeakyReLU,
-    QualityGain: FixedQualityGain,
-    QualityBias: FixedQualityBias,
-}
-"""The fixed-point twin of every kind of leaf that the seam may hold."""
-NEUTRAL = (nn.PixelShuffle, nn.Identity, nn.Sequential, nn.ModuleList)
-"""Leaves that work on integers as they are, and empty containers."""
-
-
-def _leaves(root: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Full name and module of every leaf that has a fixed-point twin.
-
-    Raises:
-        WeightsError: a leaf that has none.
-    """
-    for name, leaf in module.named_modules(prefix=root):
-        if type(leaf) in FIXED:
-            yield name, leaf
-        elif not isinstance(leaf, NEUTRAL) and not any(True for _ in leaf.children()):
-            raise WeightsError(f"seam: {name} ({type(leaf).__name__}) has no fixed-point form")
-
-
-def _fixed(root: str, module: nn.Module, integers: dict[str, Tensor]) -> Any:
-    """A copy of `module` with its leaves replaced; takes what it uses out of `integers`."""
-    holder = nn.Module()
-    holder.add_module(root, copy.deepcopy(module))
-    for name, leaf in list(_leaves(root, holder.get_submodule(root))):
-        twin = FIXED[type(leaf)]
-        holder.set_submodule(
-            name, twin(**{k: _take(integers, f"{name}.{k}", shape) for k, shape in twin.shapes(leaf).items()})
-        )
-    for name, block in list(holder.named_modules()):
-        if isinstance(block, ConvFFN):
-            holder.set_submodule(name, SlicedRows(block, len(block.conv.weight)))
-    return holder.get_submodule(root)
-
-
-def _take(integers: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    """Remove and return one tensor, checked."""
-    value = integers.pop(name, None)
-    if value is None:
-        raise WeightsError(f"seam: tensor {name!r} is missing")
-    if tuple(value.shape) != shape or value.is_floating_point():
-        raise WeightsError(f"seam: tensor {name!r} is {value.dtype} {tuple(value.shape)}, expected integers {shape}")
-    return value
-
-
 def _units(values: Tensor, bits: int) -> Tensor:
     """Rounded to int32 in units of 2**-bits."""
     return (values * 2.0**bits).round().clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32)
@@ -381,6 +259,10 @@ def _table_shape(leaf: QualityTable) -> tuple[int, int]:
     return (QUALITY_MAX + 1, leaf.knots.shape[1])
 
 
-def _plain(like: Tensor) -> torch.autocast:
-    """Autocast off: the seam's arithmetic is not to be touched."""
-    return torch.autocast(like.device.type, enabled=False)
+FIXED: dict[type[nn.Module], Any] = {
+    nn.Conv2d: FixedConv2d,
+    nn.LeakyReLU: FixedLeakyReLU,
+    QualityGain: FixedQualityGain,
+    QualityBias: FixedQualityBias,
+}
+"""The fixed-point twin of every kind of leaf that the seam may hold."""

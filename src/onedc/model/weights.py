@@ -18,8 +18,9 @@ from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS, Seam, seam_integers
+from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.model.onedc import OneDC
+from onedc.model.seam import Seam, seam_integers
 
 FORMAT = "onedc-weights-1"
 SEAM = "seam."
@@ -61,7 +62,7 @@ def save_weights(
         scale_table: standard deviations of the entropy tables, which the table index is chosen by.
 
     Raises:
-        WeightsError: a model id outside 0..255, values that are not finite, or a seam without fixed-point form.
+        WeightsError: a model id outside 0..255, not finite values, or a seam without fixed-point form.
     """
     if not 0 <= model_id <= 255:
         raise WeightsError(f"model id {model_id} is not in 0..255")
