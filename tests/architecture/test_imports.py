@@ -1,0 +1,95 @@
+"""What must stay light stays light, and what is public stays public."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import onedc
+from onedc.container import Header, pack
+
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "peft", "datasets", "rich", "matplotlib")
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running `code`."""
+    script = (
+        f"import sys, json\n{code}\njson.dump(sorted({{m.split('.')[0] for m in sys.modules}}), sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def command(*argv: str) -> str:
+    return f"from onedc.cli.main import main\ntry:\n    main({list(argv)!r})\nexcept SystemExit:\n    pass"
+
+
+@pytest.fixture
+def small_file(tmp_path: Path) -> str:
+    path = tmp_path / "a.1dc"
+    path.write_bytes(pack(Header(model_id=0, quality=0, width=8, height=8), b"\x01\x02\x03", b"any"))
+    return str(path)
+
+
+def test_importing_onedc_is_light() -> None:
+    loaded = modules_after("import onedc; onedc.FormatError; dir(onedc)")
+    assert not loaded & {*HEAVY, "numpy", "PIL", "constriction"}
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("encode", "--help"), ("decode", "--help"), ("--version",)])
+def test_help_is_light(argv: tuple[str, ...]) -> None:
+    assert not modules_after(command(*argv)) & {*HEAVY, "numpy", "PIL", "constriction"}
+
+
+def test_info_is_light(small_file: str) -> None:
+    loaded = modules_after(command("info", small_file))
+    assert not loaded & {*HEAVY, "numpy", "PIL", "constriction"}
+    loaded = modules_after(f"import onedc; onedc.info({small_file!r})")
+    assert not loaded & {*HEAVY, "numpy", "PIL", "constriction"}
+
+
+@pytest.mark.parametrize(
+    "module", ["errors", "config", "files", "image", "container", "file_info", "entropy"]
+)
+def test_rooms_without_torch(module: str) -> None:
+    assert not modules_after(f"import onedc.{module}") & set(HEAVY)
+
+
+def test_using_the_codec_needs_no_training_library() -> None:
+    assert not modules_after("import onedc.codec") & (set(HEAVY) - {"torch"})
+
+
+def test_public_names() -> None:
+    assert sorted(onedc.__all__) == [
+        "Codec",
+        "ConfigError",
+        "FormatError",
+        "ImageError",
+        "Info",
+        "MissingExtraError",
+        "OneDCError",
+        "OutputError",
+        "WeightsError",
+        "__version__",
+        "decode",
+        "encode",
+        "info",
+        "load",
+    ]
+    for name in onedc.__all__:
+        assert getattr(onedc, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = onedc.nonsense
+
+
+def test_every_error_has_one_root() -> None:
+    errors = [name for name in onedc.__all__ if name.endswith("Error")]
+    assert len(errors) == 7
+    for name in errors:
+        assert issubclass(getattr(onedc, name), onedc.OneDCError)
