@@ -183,7 +183,7 @@ SMALL = ModelConfig(
     semantic_up_widths=(96, 96),
     generator_channels=96,
     generator_unet=UNetConfig(
-        widths=(96, 128, 128), layers=1, attention=(False, True, True), heads=4, time_channels=256
+        widths=(96, 128, 128), layers=1, attention=(False, True, True), heads=4, time_channels=128
     ),
     timestep=500,
     alpha_bar=0.5,

@@ -1,0 +1,207 @@
+"""Shapes of every network, and one numeric fact for each that the shapes do not show."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from onedc.config import SD15, SMALL, TINY, ModelConfig
+from onedc.errors import ConfigError
+from onedc.model.blocks import (
+    ConvFFN,
+    DepthConvBlock,
+    QualityBias,
+    QualityGain,
+    ResnetBlock,
+    windowed,
+)
+from onedc.model.fsq import FSQ
+from onedc.model.onedc import OneDC
+from onedc.model.prior import PARTS, collapse, expand
+from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
+
+
+@pytest.fixture(scope="module")
+def tiny() -> OneDC:
+    torch.manual_seed(0)
+    return OneDC(TINY).eval()
+
+
+@torch.inference_mode()
+def test_every_network_has_the_documented_shape(tiny: OneDC) -> None:
+    x, quality = torch.rand(2, 3, 128, 192) * 2 - 1, torch.tensor([0, 200])
+    vae_latents = tiny.vae.encode(x)
+    assert vae_latents.shape == (2, 32, 16, 24)
+    y, z_hat = tiny.analyse(x, vae_latents)
+    assert y.shape == (2, TINY.y_channels, 8, 12)
+    assert z_hat.shape == (2, 7, 2, 3)
+    hyper, z_semantic = tiny.h_s(z_hat)
+    assert hyper.shape == (2, TINY.hyper_channels, 8, 12)
+    assert z_semantic.shape == (2, TINY.hyper_channels, 2, 3)
+    y_hat = tiny.prior.scan(hyper, quality, lambda part, scale, mean: mean)
+    assert y_hat.shape == y.shape
+    decoded = tiny.synthesise(y_hat, z_semantic, quality)
+    assert decoded.shape == vae_latents.shape and decoded.dtype == torch.float32
+    assert tiny.vae.decode(decoded).shape == x.shape
+
+
+def test_parameter_counts_of_the_paper_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        model = OneDC(SD15)
+    millions = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert millions["g_a"] == pytest.approx(299.130e6, abs=500)
+    assert millions["h_a"] == pytest.approx(14.781e6, abs=500)
+    assert millions["h_s"] == pytest.approx(0.960e6, abs=500)
+    assert millions["prior"] == pytest.approx((1.007 + 3.205) * 1e6, abs=1000)
+    assert millions["semantic"] == pytest.approx(39.186e6, abs=500)
+    assert millions["g_s"] == pytest.approx(35.879e6, abs=500)
+    assert millions["generator"] == pytest.approx(861.367e6, abs=500)
+    assert millions["vae"] == 83_653_863
+
+
+def test_small_fits_its_budget() -> None:
+    with torch.device("meta"):
+        model = OneDC(SMALL)
+    assert 2 * sum(p.numel() for p in model.parameters()) < 40e6  # bytes at 16 bits
+
+
+def test_fsq_follows_the_reference_formula() -> None:
+    z = torch.linspace(-4, 4, 7 * 90).reshape(1, 7, 9, 10)
+    half, shift = 3 * 1.001 / 2, math.atanh(0.5 / (3 * 1.001 / 2))
+    wanted = torch.round(torch.tanh(z + shift) * half - 0.5) / 2
+    torch.testing.assert_close(FSQ()(z), wanted)
+    assert set(FSQ()(z).unique().tolist()) == {-1.0, -0.5, 0.0, 0.5}
+
+
+def test_fsq_indices_put_dimension_zero_lowest() -> None:
+    indices = torch.arange(4**7).reshape(1, 128, 128)
+    z_hat = FSQ.from_indices(indices)
+    assert torch.equal(FSQ.to_indices(z_hat), indices)
+    assert z_hat[0, :, 0, 1].tolist() == [-0.5, -1, -1, -1, -1, -1, -1]
+
+
+def test_fsq_gradient_passes_straight_through() -> None:
+    z = torch.zeros(1, 7, 1, 1, requires_grad=True)
+    FSQ()(z).sum().backward()
+    assert z.grad is not None and (z.grad > 0.5).all()
+
+
+def test_four_parts_tile_every_latent_once() -> None:
+    t = torch.randn(1, 16, 8, 4)
+    parts = [expand(collapse(t, part), part) for part in range(PARTS)]
+    assert torch.equal(torch.stack(parts).sum(dim=0), t)
+    assert torch.equal(torch.stack([p != 0 for p in parts]).sum(dim=0), torch.ones_like(t, dtype=torch.long))
+
+
+def test_collapse_takes_the_groups_of_the_table() -> None:
+    channel = torch.arange(4.0).reshape(1, 4, 1, 1).expand(1, 4, 2, 2)
+    got = [collapse(channel, part)[0, 0].flatten().int().tolist() for part in range(PARTS)]
+    # For each parity class (even/even, even/odd, odd/even, odd/odd): the group that is coded there.
+    assert got == [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]]
+
+
+def test_scan_shows_each_part_what_came_before(tiny: OneDC) -> None:
+    hyper, quality = torch.randn(1, TINY.hyper_channels, 4, 4), torch.tensor([9])
+
+    def means(first: float) -> list[torch.Tensor]:
+        seen: list[torch.Tensor] = []
+
+        def visit(part: int, scale: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+            seen.append(mean)
+            return mean + first * (part == 0)
+
+        tiny.prior.scan(hyper, quality, visit)
+        return seen
+
+    plain, changed = means(0.0), means(3.0)
+    assert torch.equal(plain[0], changed[0])
+    assert all(not torch.equal(a, b) for a, b in zip(plain[1:], changed[1:], strict=True))
+
+
+def test_feed_forward_adds_its_halves() -> None:
+    ffn = ConvFFN(2)
+    x = torch.randn(1, 2, 3, 3)
+    first, second = ffn.conv(x).chunk(2, dim=1)
+    leaky = nn.functional.leaky_relu
+    torch.testing.assert_close(ffn(x), x + ffn.conv_out(leaky(first, 0.1) + leaky(second, 0.01)))
+
+
+def test_resnet_block_drops_its_input_where_the_width_changes() -> None:
+    block = ResnetBlock(32, 64)
+    nn.init.zeros_(block.conv2.weight)
+    assert block(torch.randn(1, 32, 4, 4)).abs().max() == 0
+    same = ResnetBlock(32)
+    nn.init.zeros_(same.conv2.weight)
+    x = torch.randn(1, 32, 4, 4)
+    assert torch.equal(same(x), x)
+
+
+def test_seam_blocks_hold_only_what_integers_can_do(tiny: OneDC) -> None:
+    allowed = (nn.Conv2d, nn.LeakyReLU, nn.PixelShuffle, nn.Identity, QualityBias, QualityGain)
+    for seam in (tiny.h_s, tiny.prior):
+        leaves = [m for m in seam.modules() if not list(m.children())]
+        assert all(isinstance(leaf, allowed) for leaf in leaves)
+
+
+def test_quality_vectors_run_through_the_knots() -> None:
+    gain = QualityGain(3, 1)
+    with torch.no_grad():
+        gain.knots.copy_(torch.tensor([[0.0], [1.0], [3.0]]))
+    values = gain.vectors(torch.tensor([0, 1, 128, 255])).flatten().tolist()
+    assert values == pytest.approx([0, 0, 1, 3])
+    x = torch.randn(4, 1, 2, 2)
+    quality = torch.tensor([1, 64, 200, 255])
+    torch.testing.assert_close(gain.inverse(gain(x, quality), quality), x)
+
+
+def test_windows_cover_the_map_and_their_tokens() -> None:
+    x, tokens = torch.randn(1, 2, 12, 20), torch.randn(1, 2, 3, 5)
+
+    def show(part: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        assert seen is not None
+        assert (part.shape[-2], part.shape[-1]) == (4 * seen.shape[-2], 4 * seen.shape[-1])
+        return part + nn.functional.interpolate(seen, scale_factor=4.0)
+
+    whole = windowed(show, x, tokens, limit=1000, window=8)
+    assert torch.equal(windowed(show, x, tokens, limit=10, window=8), whole)
+
+
+def test_tiles_depend_on_size_alone_and_reach_the_receptive_field() -> None:
+    assert len(list(tiles(64, WHOLE_LIMIT // 64))) == 1
+    many = list(tiles(150, 200))
+    covered = torch.zeros(150, 200)
+    for tile in many:
+        covered[tile.rows, tile.cols] += 1
+    assert (covered == 1).all() and len(many) == math.ceil(150 / TILE) * math.ceil(200 / TILE)
+    assert 8 * HALO >= 72
+
+
+@torch.inference_mode()
+def test_tiling_is_exact_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    vae = TAEF2().eval()
+    x = torch.rand(1, 3, 192, 256) * 2 - 1
+    latents = vae.encode(x)
+    picture = vae.decode(latents)
+    monkeypatch.setattr("onedc.model.taef2.WHOLE_LIMIT", 0)
+    monkeypatch.setattr("onedc.model.taef2.TILE", 8)
+    torch.testing.assert_close(vae.encode(x), latents, rtol=0, atol=1e-5)
+    torch.testing.assert_close(vae.decode(latents), picture, rtol=0, atol=1e-5)
+
+
+def test_configuration_round_trip_and_refusals() -> None:
+    for config in (SMALL, SD15, TINY):
+        assert ModelConfig.from_json(config.to_json()) == config
+    with pytest.raises(ConfigError, match="unknown field 'colour'"):
+        ModelConfig.from_json('{"colour": 1}')
+    with pytest.raises(ConfigError, match="not JSON"):
+        ModelConfig.from_json("{")
+    with pytest.raises(ConfigError, match="y_channels"):
+        ModelConfig.from_json(TINY.to_json().replace('"y_channels":16', '"y_channels":15'))
+
+
+def test_depth_conv_block_keeps_size_and_changes_width() -> None:
+    assert DepthConvBlock(8, 12)(torch.randn(1, 8, 3, 5)).shape == (1, 12, 3, 5)
