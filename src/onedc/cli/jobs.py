@@ -118,7 +118,7 @@ def run_jobs(jobs: Sequence[Job], work: Callable[[Job], Report], *, as_json: boo
     if as_json and any(job.target == PIPE for job in jobs):
         raise UsageError("--json and the output file would both go to standard output; use -o FILE")
     status = 0
-    with _progress(len(jobs)) as advance:
+    with progress_bar(len(jobs)) as advance:
         for job in jobs:
             try:
                 report = work(job)
@@ -213,7 +213,7 @@ def _check_targets(jobs: Iterable[Job]) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], object]]:
+def progress_bar(total: int) -> Iterator[Callable[[], object]]:
     """A progress bar on standard error for many files on a terminal; yields the function that advances it."""
     if total < 2 or not sys.stderr.isatty():
         yield lambda: None

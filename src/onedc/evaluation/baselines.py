@@ -1,7 +1,7 @@
 """Codecs as an evaluation sees them: a ladder of settings, bytes out, pictures back.
 
 The conventional ones by Pillow and ffmpeg, each optional, and onedc itself through its public interface.
-Settings and versions are part of `identity`, the key of every cached number. Matching of rates is in `matching`.
+Settings and versions are part of `identity`, the key of every cached number. Rates are matched in `matching`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,14 @@ class PillowCodec(EvaluatedCodec):
     """A picture format that Pillow writes with a `quality` that grows with the file."""
 
     def __init__(
-        self, name: str, version: str, *, file_format: str, suffix: str, ladder: Sequence[float], **options: Any
+        self,
+        name: str,
+        version: str,
+        *,
+        file_format: str,
+        suffix: str,
+        ladder: Sequence[float],
+        **options: Any,
     ) -> None:
         self.name, self.suffix, self.ladder = name, suffix, ladder
         self.file_format, self.options = file_format, options
@@ -200,8 +207,12 @@ def _jxl() -> EvaluatedCodec:
     try:
         importlib.import_module("pillow_jxl")
     except ImportError as error:
-        raise MissingExtraError('jxl: pillow-jxl-plugin is not installed: pip install "onedc[eval]"') from error
-    version = f"pillow-jxl-plugin {importlib.import_module('importlib.metadata').version('pillow-jxl-plugin')}"
+        raise MissingExtraError(
+            'jxl: pillow-jxl-plugin is not installed: pip install "onedc[eval]"'
+        ) from error
+    version = (
+        f"pillow-jxl-plugin {importlib.import_module('importlib.metadata').version('pillow-jxl-plugin')}"
+    )
     options = {"effort": 7, "num_threads": 1}
     return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(101), **options)
 

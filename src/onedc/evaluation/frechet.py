@@ -223,7 +223,9 @@ def _torchmetrics_value(name: str, original: torch.Tensor, decoded: torch.Tensor
         score.update(decoded)
         return float(score.compute()[0])
     if name == "kid":
-        metric: Any = KernelInceptionDistance(feature=given, subset_size=min(1000, len(original), len(decoded)))
+        metric: Any = KernelInceptionDistance(
+            feature=given, subset_size=min(1000, len(original), len(decoded))
+        )
     else:
         metric = FrechetInceptionDistance(feature=given)
     metric.update(original, real=True)

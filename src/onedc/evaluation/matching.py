@@ -35,7 +35,9 @@ class Match:
     reached: bool
 
 
-def match_rate(codec: EvaluatedCodec, target_bytes: int, rule: Rule, size_of: Callable[[float], int]) -> Match:
+def match_rate(
+    codec: EvaluatedCodec, target_bytes: int, rule: Rule, size_of: Callable[[float], int]
+) -> Match:
     """The setting whose file is nearest `target_bytes` on the rule's side, by bisection over the ladder.
 
     File sizes are taken to grow along the ladder. Where no file is on the rule's side, the codec's smallest
@@ -52,7 +54,9 @@ def match_rate(codec: EvaluatedCodec, target_bytes: int, rule: Rule, size_of: Ca
 class SizeCache:
     """File sizes of one codec on one picture, kept in a small JSON file between runs."""
 
-    def __init__(self, folder: Path | None, codec: EvaluatedCodec, picture: RGBArray, picture_hash: str) -> None:
+    def __init__(
+        self, folder: Path | None, codec: EvaluatedCodec, picture: RGBArray, picture_hash: str
+    ) -> None:
         self.codec, self.picture = codec, picture
         key = hashlib.sha256(f"{codec.identity}\0{picture_hash}".encode()).hexdigest()[:24]
         self.path = folder / f"{codec.name}-{key}.json" if folder is not None else None

@@ -165,7 +165,9 @@ def _pairwise(name: str, identity: str, net: nn.Module, *, unit_range: bool = Fa
 
 def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
     if weights is None:
-        return _missing("lpips_squeeze", f"no weights: give a folder with {LPIPS_SQUEEZE_FILE} as --metric-weights")
+        return _missing(
+            "lpips_squeeze", f"no weights: give a folder with {LPIPS_SQUEEZE_FILE} as --metric-weights"
+        )
     path = weights / LPIPS_SQUEEZE_FILE
     if not path.is_file():
         return _missing("lpips_squeeze", f"{path}: no such file")

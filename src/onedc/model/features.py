@@ -80,7 +80,7 @@ class LPIPSSqueeze(nn.Module):
         """Unit-length features of all seven taps of x [B,3,H,W] in [-1,1]; keep them to reuse a target."""
         h = (x - self.shift.view(1, 3, 1, 1)) / self.scale.view(1, 3, 1, 1)
         taps = []
-        for index, layer in enumerate(self.net["features"]):
+        for index, layer in enumerate(self.net["features"].children()):
             h = layer(h)
             if index in self.TAPS:
                 taps.append(h * torch.rsqrt(h.square().sum(dim=1, keepdim=True) + 1e-8))
@@ -105,7 +105,9 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C',ceil(H/stride),ceil(W/stride)]."""
         pads: list[int] = []
-        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        for size, kernel, stride in zip(
+            x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
+        ):
             missing = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [missing // 2, missing - missing // 2]
         return super().forward(F.pad(x, pads))
@@ -141,7 +143,15 @@ class MobileNetV2Features(nn.Module):
     """
 
     # (expansion, channels, blocks, stride of the first block)
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    STAGES = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
     width = 1280
 
     def __init__(self) -> None:

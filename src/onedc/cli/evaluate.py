@@ -1,0 +1,202 @@
+"""`onedc eval`: code, decode and judge pictures with any codec, and put the numbers in tables."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
+
+if TYPE_CHECKING:
+    from onedc.evaluation.bench import Options
+
+_DESCRIPTION = """\
+Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SSIM, LPIPS and more.
+
+  onedc eval kodak/ -o results --quality 10,30,50
+  onedc eval kodak/ -o results --codec onedc,webp,avif --bpp 0.1,0.2
+  onedc eval kodak/ -o results --quality 10,30 --against webp,avif --rule at-least
+  onedc eval kodak/ -o results --recon decoded/ --sizes sizes.csv
+
+--quality sets each codec's own quality; --bpp brings every codec to one rate: per image its largest file not
+above it. --against brings other codecs to the very bytes that ours has. Run it again after a stop, and only
+what is missing is measured. Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc eval`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "eval",
+        help="measure codecs on pictures",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="picture files, folders or patterns")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder of the results; may hold earlier ones"
+    )
+    _add_points(parser)
+    _add_metrics(parser)
+    _add_elsewhere(parser)
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes (default 1: undisturbed times)"
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help="file sizes found while matching rates (default: the user's cache)"
+    )
+    parser.add_argument("--keep-decoded", action="store_true", help="keep the decoded pictures as PNG")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also put the table into this Markdown file, between the lines <!-- begin NAME --> and "
+        "<!-- end NAME -->",
+    )
+    parser.add_argument(
+        "--section", default="evaluation", metavar="NAME", help="of --report (default: evaluation)"
+    )
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_points(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("codecs and rates")
+    group.add_argument(
+        "--codec",
+        type=names,
+        default=("onedc",),
+        metavar="LIST",
+        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc (default: onedc)",
+    )
+    group.add_argument(
+        "--quality",
+        type=numbers,
+        default=(),
+        metavar="LIST",
+        help="each codec's own quality (QP for vvc and hevc)",
+    )
+    group.add_argument(
+        "--bpp", type=numbers, default=(), metavar="LIST", help="bits per pixel to bring every codec to"
+    )
+    group.add_argument(
+        "--against",
+        type=names,
+        default=(),
+        metavar="LIST",
+        help="codecs to bring to the file sizes of --codec at --quality",
+    )
+    group.add_argument(
+        "--rule",
+        choices=("at-most", "at-least"),
+        default="at-most",
+        help="of --against: the largest file not above ours (default), or the smallest not below it",
+    )
+
+
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("metrics")
+    group.add_argument(
+        "--metrics",
+        type=names,
+        metavar="LIST",
+        help="of psnr, ms_ssim, lpips_squeeze, lpips_alex, lpips_vgg, dists, fd_mobilenet, fid, kid, "
+        "inception_score (default: psnr, ms_ssim, and with --metric-weights lpips_squeeze, fd_mobilenet)",
+    )
+    group.add_argument("--metric-weights", metavar="DIR", help="folder of the metrics' networks")
+    group.add_argument(
+        "--patch-size", type=int, default=256, metavar="PX", help="of the metrics over sets (default 256)"
+    )
+    group.add_argument(
+        "--patch-count",
+        type=int,
+        default=2,
+        metavar="N",
+        help="grids of patches, each shifted by size/N (default 2)",
+    )
+
+
+def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures decoded elsewhere")
+    group.add_argument("--recon", metavar="DIR", help="measure these decoded pictures, found by their stems")
+    group.add_argument("--sizes", metavar="CSV", help="their file sizes: columns image,bytes")
+    group.add_argument(
+        "--name", default="recon", metavar="NAME", help="what to call their codec (default: recon)"
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse a list of names with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse a list of numbers with commas for argparse."""
+    try:
+        return tuple(float(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what the command line names; returns the exit status."""
+    from pathlib import Path
+
+    from onedc.evaluation.run import evaluate, set_metric_of
+    from onedc.evaluation.summary import replace_section, summarise, write_summary
+    from onedc.image import READABLE_SUFFIXES
+
+    images = [Path(source) for entry in args.images for source in expand(entry, READABLE_SUFFIXES)]
+    options = _options(args)
+    with progress_bar(len(images)) as advance:
+        results, bench = evaluate(images, options, jobs=args.jobs, progress=lambda name: advance())
+    for failure in results.failures:
+        print_error(f"{failure.image}: {failure.codec + ': ' if failure.codec else ''}{failure.reason}")
+    rows = summarise(results.records, options.metrics, set_metric_of(bench))
+    text = write_summary(options.output, rows, options.metrics, results.failures, results.unavailable)
+    print(text, end="")
+    print(f"\n{results.measured} of {len(results.records)} measured now; all of it in {options.output}")
+    if args.report is not None:
+        replace_section(Path(args.report), args.section, text)
+    return 1 if results.failures else 0
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from pathlib import Path
+
+    from onedc.evaluation.bench import Options
+    from onedc.evaluation.frechet import PatchGrid
+    from onedc.evaluation.matching import Rule
+
+    if "-" in args.images:
+        raise UsageError("eval needs files; standard input has no name")
+    weights = None if args.metric_weights is None else Path(args.metric_weights)
+    metrics = args.metrics or ("psnr", "ms_ssim", *(("lpips_squeeze", "fd_mobilenet") if weights else ()))
+    return Options(
+        output=Path(args.output),
+        codecs=args.codec,
+        qualities=args.quality,
+        targets_bpp=args.bpp,
+        against=args.against,
+        rule=Rule(args.rule),
+        metrics=metrics,
+        metric_weights=weights,
+        patches=PatchGrid(size=args.patch_size, count=args.patch_count),
+        recon=None if args.recon is None else Path(args.recon),
+        sizes=None if args.sizes is None else Path(args.sizes),
+        recon_name=args.name,
+        weights=None if args.weights is None else Path(args.weights),
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        keep_decoded=args.keep_decoded,
+        cache=Path(args.cache) if args.cache is not None else default_cache(),
+    )
+
+
+def default_cache() -> Any:
+    """Folder of file sizes in the user's cache."""
+    import os
+    from pathlib import Path
+
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "onedc" / "evaluation"

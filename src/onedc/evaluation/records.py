@@ -1,0 +1,103 @@
+"""What one measurement leaves behind: a record, its line of JSON, and the file of such lines.
+
+Knows neither codecs nor metrics; reading a results file needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from onedc.errors import ConfigError, OutputError
+from onedc.files import write_whole
+
+RESULTS_FILE = "results.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One codec on one picture at one point."""
+
+    key: str  # hash of all that the numbers depend on
+    image: str  # file name
+    image_hash: str  # of the original's pixels
+    width_px: int
+    height_px: int
+    group: str  # rows that are compared with each other share it, for example "0.1 bpp"
+    codec: str
+    identity: str  # the codec's name, versions and options
+    setting: float | None  # the codec's own quality, None for reconstructions from elsewhere
+    setting_name: str
+    target_bytes: int | None  # what the rate was matched to
+    rule: str | None  # "at-most" or "at-least" of the target
+    reached: bool  # whether the codec has a file on that side of the target
+    bytes: int  # size of the file on disk
+    bpp: float  # 8 * bytes / (width * height) of the original
+    encode_s: float | None
+    decode_s: float | None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # why a metric is None
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture, or a codec on a picture, that could not be measured."""
+
+    image: str
+    codec: str
+    reason: str
+
+
+def parse_record(line: str) -> Record | None:
+    """A record from its line; None for a line that is torn or not one."""
+    try:
+        values = json.loads(line)
+        if set(values) != {f.name for f in fields(Record)}:
+            return None
+        return Record(**values)
+    except (ValueError, TypeError):
+        return None
+
+
+def read_results(folder: Path) -> list[Record]:
+    """The records of a run's folder; none if it has not begun. Lines torn by a kill are left out."""
+    path = folder / RESULTS_FILE
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return [record for line in lines if (record := parse_record(line)) is not None]
+
+
+class ResultsFile:
+    """The growing results file of a run: every record is on disk as soon as it is appended."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
+        self.path = folder / RESULTS_FILE
+        self.records = {record.key: record for record in read_results(folder)}
+        self.rewrite(self.records.values())
+
+    def rewrite(self, records: Iterable[Record]) -> None:
+        """Replace the file by these records: this is how a torn line goes."""
+        write_whole(self.path, "".join(r.to_json() + "\n" for r in records).encode(), force=True)
+
+    def append(self, record: Record) -> None:
+        """Add one record to the file. Raises OutputError."""
+        self.records[record.key] = record
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(record.to_json() + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
