@@ -39,7 +39,7 @@ class NativeEncoder:
         bits = words * WORD_BITS + STATE_BITS
         sealed = self._coder.get_compressed().astype(">u4").tobytes()
         point = int.from_bytes(sealed.ljust(bits // 8, b"\0"), "big")
-        excess = (point - lower) % (1 << STATE_BITS)
+        excess = (point - lower) & ((1 << STATE_BITS) - 1)
         return Interval(point - excess, size, bits)
 
 

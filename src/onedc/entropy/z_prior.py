@@ -15,6 +15,7 @@ from onedc.config import FSQ_DIMS, FSQ_LEVELS
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 
 CODEBOOK_SIZE = FSQ_LEVELS**FSQ_DIMS
+_SHIFTS = 2 * np.arange(FSQ_DIMS)
 
 
 class ZPrior(Protocol):
@@ -57,6 +58,3 @@ class UniformZPrior:
             digits.reshape(height, width, FSQ_DIMS).astype(np.int64) << _SHIFTS
         ).sum(axis=-1)
         return z_idx
-
-
-_SHIFTS = 2 * np.arange(FSQ_DIMS)

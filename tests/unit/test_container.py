@@ -1,0 +1,171 @@
+"""The container: header size, every refusal with its message, sections, limits, checksum."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from onedc import container
+from onedc.container import (
+    SECTION_ALPHA,
+    SECTION_EXIF,
+    SECTION_ICC,
+    Header,
+    describe_model,
+    least_payload_bytes,
+    pack,
+    read_header,
+    seal,
+    unpack,
+)
+from onedc.errors import FormatError
+
+FINGERPRINT = bytes(range(32))
+HEADER = Header(model_id=200, quality=64, width=768, height=512)
+PAYLOAD = bytes(range(1, 200))
+FILE = pack(HEADER, PAYLOAD, FINGERPRINT)
+
+
+def overwrite(at: int, values: bytes, data: bytes = FILE) -> bytes:
+    """`data` with other bytes at `at` and a checksum that fits."""
+    return seal(data[:at] + values + data[at + len(values) :], FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [(1, 1, 10), (127, 127, 10), (128, 127, 11), (16383, 16383, 12), (16384, 1, 12), (65535, 65535, 14)],
+)
+def test_header_size(width: int, height: int, size: int) -> None:
+    header = Header(model_id=255, quality=255, width=width, height=height)
+    data = pack(header, b"", FINGERPRINT)
+    assert len(data) == size
+    assert read_header(data, FINGERPRINT) == header
+
+
+def test_unpack_gives_back_what_was_packed() -> None:
+    contents = unpack(FILE, fingerprint=FINGERPRINT, model_id=200, least_position_bits=14.0)
+    assert contents == (HEADER, PAYLOAD, {})
+    assert read_header(FILE) == HEADER
+
+
+def test_sections_round_trip_in_the_order_of_ids() -> None:
+    sections = {SECTION_EXIF: b"MM\0*", SECTION_ICC: bytes(300), SECTION_ALPHA: b""}
+    contents = unpack(pack(HEADER, PAYLOAD, FINGERPRINT, sections), fingerprint=FINGERPRINT)
+    assert contents == (HEADER, PAYLOAD, sections)
+    assert list(contents.sections) == [SECTION_ALPHA, SECTION_ICC, SECTION_EXIF]
+    with pytest.raises(FormatError, match="section id 4 is not defined"):
+        pack(HEADER, PAYLOAD, FINGERPRINT, {4: b""})
+
+
+def with_sections(packed: bytes) -> bytes:
+    return seal(FILE[:2] + b"\x11" + FILE[3:12] + packed + FILE[12:], FINGERPRINT)
+
+
+def test_unknown_sections_are_skipped_only_if_they_say_so() -> None:
+    contents = unpack(with_sections(b"\x90\x02hi\x00"), fingerprint=FINGERPRINT)
+    assert contents == (HEADER, PAYLOAD, {0x90: b"hi"})
+    with pytest.raises(FormatError, match="section 16 is unknown"):
+        unpack(with_sections(b"\x10\x02hi\x00"), fingerprint=FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (b"\x00", "out of order, or there is none"),
+        (b"\x82\x00\x81\x00\x00", "out of order"),
+        (b"\x81\x00\x81\x00\x00", "out of order"),
+        (b"\x81\x81\x00", "shortest form"),
+        (b"\x81\xff\xff\xff\xff\x7f", "not complete"),
+        (b"\x81\xff\xff\xff\xff\xff", "shortest form"),
+    ],
+)
+def test_malformed_sections_are_refused(packed: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        unpack(with_sections(packed), fingerprint=FINGERPRINT)
+
+
+def test_every_cut_is_refused() -> None:
+    sections = {SECTION_ICC: bytes(9)}
+    whole = pack(HEADER, b"", FINGERPRINT, sections)
+    for length in range(len(whole)):
+        with pytest.raises(FormatError, match=r"cut short|not a \.1dc file"):
+            unpack(whole[:length], fingerprint=None)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a .1dc file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "not a .1dc file"),
+        (overwrite(2, b"\x20"), "format version 2 is not 1"),
+        (overwrite(2, b"\x00"), "format version 0 is not 1"),
+        (overwrite(2, b"\x14"), "flags 0x4"),
+        (overwrite(8, b"\x00"), "width 0 is not between 1 and 65535"),
+        (overwrite(8, b"\x80\x00"), "shortest form"),
+        (overwrite(8, b"\xff\xff\x7f\x01"), "width 2097151 is not between"),
+        (overwrite(8, b"\xff\xff\xff\xff\xff\xff"), "shortest form"),
+        (overwrite(8, b"\xff\xff\x03\xff\xff\x03"), "more than the limit"),
+        (FILE[:-1] + b"\0", "checksum mismatch"),
+        (FILE[:-1], "checksum mismatch"),
+        (FILE + b"\0", "checksum mismatch"),
+    ],
+)
+def test_malformed_files_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        unpack(data, fingerprint=FINGERPRINT)
+
+
+def test_the_checksum_covers_every_byte_and_the_fingerprint() -> None:
+    for at in range(len(FILE)):
+        for bit in (1, 0x80):
+            damaged = FILE[:at] + bytes([FILE[at] ^ bit]) + FILE[at + 1 :]
+            with pytest.raises(FormatError):
+                unpack(damaged, fingerprint=FINGERPRINT)
+    with pytest.raises(FormatError, match="other weights"):
+        unpack(FILE, fingerprint=FINGERPRINT[::-1])
+    with pytest.raises(FormatError, match="other weights"):
+        read_header(FILE, FINGERPRINT[::-1])
+
+
+def test_partial_skips_the_checksum_alone() -> None:
+    cut = FILE[:-100]
+    assert unpack(cut, fingerprint=FINGERPRINT, partial=True).payload == PAYLOAD[:-100]
+    with pytest.raises(FormatError, match="cut short or damaged"):
+        unpack(cut, fingerprint=FINGERPRINT, partial=True, least_position_bits=14.0)
+
+
+def test_size_is_bounded_by_the_callers_limit() -> None:
+    assert unpack(FILE, fingerprint=FINGERPRINT, max_pixels=768 * 512).header == HEADER
+    with pytest.raises(FormatError, match="768x512 pixels, more than the limit of 393215; raise max_pixels"):
+        unpack(FILE, fingerprint=FINGERPRINT, max_pixels=768 * 512 - 1)
+
+
+def test_size_is_bounded_by_the_payload() -> None:
+    """20 bytes of payload cannot hold z of 16383x16383 pixels, whatever the caller's limit."""
+    header = Header(model_id=200, quality=255, width=16383, height=16383)
+    bomb = pack(header, bytes(20), FINGERPRINT)
+    with pytest.raises(FormatError, match="take at least 114687 bytes, there are 20"):
+        unpack(bomb, fingerprint=FINGERPRINT, max_pixels=1 << 40, least_position_bits=14.0)
+    assert least_payload_bytes(Header(model_id=0, quality=0, width=64, height=64), 14.0) == 1
+    assert least_payload_bytes(Header(model_id=0, quality=0, width=65, height=64), 14.0) == 3
+
+
+def test_a_foreign_model_is_named() -> None:
+    with pytest.raises(FormatError, match=r"needs model 200 \(private.*loaded is 0 \(experimental"):
+        unpack(FILE, fingerprint=FINGERPRINT, model_id=0)
+    assert "unknown" in describe_model(7)
+
+
+@pytest.mark.parametrize("field", ["width", "height"])
+@pytest.mark.parametrize("value", [0, 65536])
+def test_a_header_checks_itself(field: str, value: int) -> None:
+    with pytest.raises(FormatError, match=f"{field} {value} is not between 1 and 65535"):
+        Header(**{"model_id": 0, "quality": 0, "width": 1, "height": 1, field: value})
+
+
+def test_the_container_needs_neither_numpy_nor_torch() -> None:
+    code = "import sys, onedc.container; assert not {'numpy', 'torch', 'constriction'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert container.MAGIC == 0x1DC0
