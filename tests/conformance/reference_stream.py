@@ -110,7 +110,9 @@ class SymbolReader:
             self._state = self._state << 8 | next(self._rest)
 
 
-def write_symbols(symbols: NDArray[np.int16], scale_index: NDArray[np.int16], tables: ReferenceTables) -> bytes:
+def write_symbols(
+    symbols: NDArray[np.int16], scale_index: NDArray[np.int16], tables: ReferenceTables
+) -> bytes:
     """The y stream of symbols with their table indices, both in coding order."""
     steps = [
         step

@@ -1,0 +1,1 @@
+"""Published checkpoints of other implementations: their keys, and conversion to weights of ours."""

@@ -1,0 +1,113 @@
+"""Keys of the published networks and what each is called here.
+
+Only names and the arithmetic that merges an adapter into its layer; files are opened elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from torch import Tensor
+
+from onedc.errors import WeightsError
+from onedc.interop.checkpoint import Checkpoint
+
+LORA_SCALE = 0.125
+"""alpha / rank of the published adapters: 8 / 64."""
+
+_BASE, _DOWN, _UP = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
+
+# In order; the first prefix that fits is replaced.
+_CODEC_PREFIXES = {
+    "enc.unet.conv_in.": "g_a.conv_in.",
+    "enc.": "g_a.",
+    "hyper_enc.": "h_a.",
+    "hyper_dec.": "h_s.",
+    "y_prior_fusion.": "prior.fusion.",
+    "y_spatial_prior_reduction.": "prior.reduction.",
+    "y_spatial_prior_adaptor_1.": "prior.adaptors.0.",
+    "y_spatial_prior_adaptor_2.": "prior.adaptors.1.",
+    "y_spatial_prior_adaptor_3.": "prior.adaptors.2.",
+    "y_spatial_prior.": "prior.trunk.",
+    "semantic_adaptor.": "semantic.",
+    "dec.": "g_s.",
+}
+_CODEC_PARTS = (
+    (r"\.block\.0\.conv1\.0\.", ".depth.conv1."),
+    (r"\.block\.0\.", ".depth."),
+    (r"\.block\.1\.", ".ffn."),
+    (r"\.(subpel_conv|upsample)\.0\.", r".\1."),
+    (r"^g_s\.blocks\.3\.", "g_s.blocks.3.expand."),
+    (r"^g_s\.blocks\.5\.", "g_s.blocks.3.conv."),
+    (r"^g_s\.blocks\.([678])\.", lambda match: f"g_s.blocks.{int(match[1]) - 2}."),
+)
+_REDUCTION = {
+    "short_cut": "skip",
+    "blocks.0": "norm1",
+    "blocks.2": "conv1",
+    "blocks.3": "norm2",
+    "blocks.5": "conv2",
+}
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def codec_key(published: str) -> str:
+    """Our name of a weight of the published codec (`model_1.safetensors`)."""
+    key = published
+    for theirs, ours in _CODEC_PREFIXES.items():
+        if key.startswith(theirs):
+            key = ours + key.removeprefix(theirs)
+            break
+    for pattern, replacement in _CODEC_PARTS:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def unet_key(published: str) -> str:
+    """Our name of a weight of the published UNet (`model.safetensors`), adapters merged."""
+    prefix = "vae_reduction."
+    if published.startswith(prefix):
+        part, _, kind = published.removeprefix(prefix).rpartition(".")
+        return f"generator.{prefix}{_REDUCTION.get(part, part)}.{kind}"
+    return f"generator.unet.{published}"
+
+
+def vae_key(published: str) -> str:
+    """Our name of a weight of a Stable Diffusion autoencoder, of either of the two attention namings."""
+    for theirs, ours in _OLD_ATTENTION.items():
+        published = published.replace(f".attentions.0.{theirs}.", f".attentions.0.{ours}.")
+    return f"vae.{published}"
+
+
+def merge_lora(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network with its adapters merged: weight = base + 0.125 * B @ A, keys without `base_layer`.
+
+    Raises:
+        WeightsError: half an adapter, an adapter of the wrong shape, or one without a layer.
+    """
+    adapted = {key.removesuffix(_DOWN) for key in checkpoint.shapes if key.endswith(_DOWN)}
+    for layer in adapted | {key.removesuffix(_UP) for key in checkpoint.shapes if key.endswith(_UP)}:
+        _check_adapter(checkpoint, layer)
+
+    def read(key: str) -> Tensor:
+        layer = key.removesuffix(".weight")
+        if layer not in adapted or layer == key:
+            return checkpoint.tensor(stored[key])
+        base, down, up = (checkpoint.tensor(layer + end).double() for end in (_BASE + "weight", _DOWN, _UP))
+        return (base + LORA_SCALE * (up.flatten(1) @ down.flatten(1)).view_as(base)).float()
+
+    stored = {key.replace(_BASE, "."): key for key in checkpoint.shapes if not key.endswith((_DOWN, _UP))}
+    return Checkpoint(
+        name=checkpoint.name, shapes={ours: checkpoint.shapes[key] for ours, key in stored.items()}, read=read
+    )
+
+
+def _check_adapter(checkpoint: Checkpoint, layer: str) -> None:
+    """Both halves of an adapter and the layer it belongs to, with shapes that fit each other."""
+    shapes = [checkpoint.shapes.get(layer + end) for end in (_BASE + "weight", _DOWN, _UP)]
+    base, down, up = shapes
+    if base is None or down is None or up is None:
+        raise WeightsError(f"{checkpoint.name}: the adapter of {layer!r} is not complete")
+    if (up[0], *down[1:]) != base or up[1] != down[0] or math.prod(up[2:]) != 1:
+        raise WeightsError(f"{checkpoint.name}: the adapter of {layer!r} does not fit: {base}, {down}, {up}")
