@@ -296,7 +296,9 @@ def _check_ends(
     for stream, content in zip(streams, contents, strict=True):
         if preview and not partial:
             continue
-        if not partial or stream.bytes_read > len(content.payload):
+        if partial and content.header.quality:
+            stream.check_cut()
+        else:
             stream.finish()
 
 

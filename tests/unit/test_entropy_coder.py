@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -230,8 +233,39 @@ def test_bytes_read_fix_what_was_decoded() -> None:
             assert any(digits != stream.digits.tolist() for digits in short)
 
 
+def test_a_cut_is_accepted_only_with_the_right_digits() -> None:
+    """Payloads cut at every byte: behind `check_cut` stand the digits of the whole payload, or an error."""
+    accepted = 0
+    for seed in range(100):
+        stream = random_stream(seed, most_symbols=60)
+        data = stream.encode()
+        for length in range(len(data) + 1):
+            decoder = SymbolDecoder(data[:length])
+            try:
+                digits = decoder.decode_uniform(stream.digits.size, stream.base)
+                decoder.check_cut()
+            except FormatError:
+                continue
+            assert np.array_equal(digits, stream.digits)
+            accepted += 1
+    assert accepted > 1000
+
+
 def _digits_of(data: bytes, stream: Stream) -> list[int] | None:
     try:
         return SymbolDecoder(data).decode_uniform(stream.digits.size, stream.base).tolist()
     except FormatError:
         return None
+
+
+def test_plain_python_takes_over_without_constriction() -> None:
+    """The same bytes, in a process where constriction cannot be imported."""
+    code = (
+        "import sys; sys.modules['constriction'] = None\n"
+        "from onedc.entropy.coder import RANGE_CODER\n"
+        "from tests.properties.streams import random_stream\n"
+        "print(RANGE_CODER.name, random_stream(7).encode().hex())"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["python", random_stream(7).encode().hex()]

@@ -166,6 +166,16 @@ class SymbolDecoder:
         """
         return self._mirror.fixed_bytes(self._data)
 
+    def check_cut(self) -> None:
+        """Check that a payload whose end was cut off still fixes all that was read so far.
+
+        Raises:
+            FormatError: it does not.
+        """
+        missing = self.bytes_read - len(self._data)
+        if missing > 0:
+            raise FormatError(f"the file is cut too early: {missing} more bytes are needed for a preview")
+
     def finish(self) -> None:
         """Check that the payload is exactly what an encoder writes for the symbols that were read.
 
