@@ -1,0 +1,177 @@
+"""The reject corpus: files that every reader must refuse, each with the words of its refusal.
+
+`python -m tests.conformance.reject` prints what would change in `reject/`; with `--write` it changes it.
+The files are for the model of the example in docs/format.md: private id 255, its fingerprint, its tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from onedc.container import Header, pack, seal, unpack
+from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
+from onedc.entropy.tables import load_tables
+from onedc.entropy.z_prior import UniformZPrior
+
+FOLDER = Path(__file__).parent / "reject"
+FINGERPRINT = bytes(range(32))
+MODEL_ID = 255
+TABLE_IDX = np.array([0, 0, 10, 0, 30, 60, 90, 120, 120, 90, 60, 30, 200, 200, 255, 255], np.uint8)
+
+
+def read(data: bytes) -> None:
+    """Read a file of the example's model: z, then four parts of one 64x64 square with the same tables.
+
+    Raises:
+        FormatError: what this corpus is about.
+    """
+    bits = UniformZPrior.least_position_bits
+    header, payload, _ = unpack(data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_bits=bits)
+    decoder = SymbolDecoder(payload)
+    UniformZPrior().decode(decoder, -(-header.height // 64), -(-header.width // 64))
+    for _ in range(4 if header.quality else 0):
+        decoder.decode(np.tile(TABLE_IDX, header.positions))
+    decoder.finish()
+
+
+def corpus() -> dict[str, tuple[bytes, str]]:
+    """name -> (bytes, words that the refusal contains)."""
+    return {**_headers(), **_sections(), **_payloads()}
+
+
+def _payload(quality: int) -> bytes:
+    encoder = SymbolEncoder()
+    UniformZPrior().encode(encoder, np.array([[9876]]))
+    for part in range(4 if quality else 0):
+        encoder.encode(np.array([0, 1, -1, 0] * 3 + [part, 70, -700, 7000], np.int32), TABLE_IDX)
+    return encoder.finish()
+
+
+def _file(quality: int = 100, payload: bytes | None = None, width: int = 64, height: int = 64) -> bytes:
+    header = Header(model_id=MODEL_ID, quality=quality, width=width, height=height)
+    return pack(header, _payload(quality) if payload is None else payload, FINGERPRINT)
+
+
+def _with(at: int, values: bytes) -> bytes:
+    """The example with other bytes at one place, sealed again."""
+    data = _file()
+    return seal(data[:at] + values + data[at + len(values) :], FINGERPRINT)
+
+
+def _sized(sides: bytes) -> bytes:
+    data = _file()
+    return seal(data[:8] + sides + data[10:], FINGERPRINT)
+
+
+def _headers() -> dict[str, tuple[bytes, str]]:
+    data = _file()
+    bomb = b"\xff\x7f\xff\x7f"
+    return {
+        "empty": (b"", "not a .1dc file"),
+        "one-byte": (data[:1], "not a .1dc file"),
+        "png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a .1dc file"),
+        "header-cut-in-checksum": (data[:6], "header is not complete"),
+        "header-cut-in-sides": (data[:9], "header is not complete"),
+        "version-0": (_with(2, b"\x00"), "format version 0"),
+        "version-2": (_with(2, b"\x20"), "format version 2"),
+        "unknown-flag": (_with(2, b"\x12"), "flags 0x2"),
+        "foreign-model": (_with(3, b"\x07"), "needs model 7"),
+        "width-0": (_sized(b"\x00\x40"), "width 0"),
+        "height-0": (_sized(b"\x40\x00"), "height 0"),
+        "width-too-large": (_sized(b"\x80\x80\x04\x40"), "width 65536"),
+        "width-not-shortest": (_sized(b"\xc0\x00\x40"), "shortest form"),
+        "width-endless": (_sized(b"\xff" * 12), "shortest form"),
+        "bomb-above-the-limit": (_sized(bomb), "more than the limit"),
+        "bomb-below-the-limit": (_sized(b"\x80\x40\x80\x40"), "take at least"),
+        "checksum-damaged": (data[:5] + b"\0" + data[6:], "checksum mismatch"),
+        "other-weights": (seal(data, FINGERPRINT[::-1]), "other weights"),
+        "text-conversion": (data.replace(b"\x1d", b"\x1d\r"), "not a .1dc file"),
+    }
+
+
+def _sections() -> dict[str, tuple[bytes, str]]:
+    data = _file()
+
+    def sections(packed: bytes) -> bytes:
+        return seal(data[:2] + b"\x11" + data[3:10] + packed, FINGERPRINT)
+
+    return {
+        "section-unknown": (sections(b"\x05\x01A\x00" + data[10:]), "section 5 is unknown"),
+        "section-none": (sections(b"\x00" + data[10:]), "or there is none"),
+        "section-twice": (sections(b"\x81\x00\x81\x00\x00" + data[10:]), "out of order"),
+        "section-order": (sections(b"\x82\x00\x81\x00\x00" + data[10:]), "out of order"),
+        "section-too-long": (sections(b"\x81\xff\xff\xff\x7fABC"), "section 129 is not complete"),
+        "section-no-end": (sections(b"\x81\x01A"), "sections are not complete"),
+    }
+
+
+def _payloads() -> dict[str, tuple[bytes, str]]:
+    y, z = _payload(100), _payload(0)
+    return {
+        "payload-missing": (_file(payload=b""), "take at least 1 bytes"),
+        "payload-cut": (_file(payload=y[:-2]), "the coded data"),
+        "payload-only-z": (_file(payload=z), "the coded data"),
+        "payload-zero-left-over": (_file(payload=y + b"\0"), "1 bytes are left over"),
+        "payload-left-over": (_file(payload=y + b"tail"), "4 bytes are left over"),
+        "payload-not-canonical": (_file(payload=y[:-1] + bytes([y[-1] + 1])), "not what an encoder writes"),
+        "payload-all-ones": (_file(payload=b"\xff" * 40), "points outside every symbol"),
+        "payload-all-zeros": (_file(payload=bytes(40)), "the coded data"),
+        "z-only-with-y": (_file(quality=0, payload=y), "are left over"),
+        "sides-swapped-in": (_file(payload=y, width=65), "the coded data"),
+        "escape-too-long": (_file(payload=_endless_escape()), "an escape is too long"),
+        "escape-too-large": (_file(payload=_huge_escape(30001)), "beyond 30000"),
+    }
+
+
+def _endless_escape() -> bytes:
+    """The first symbol of part 0 is an escape whose digit count is 3 + 3 + 3."""
+    encoder = SymbolEncoder()
+    UniformZPrior().encode(encoder, np.array([[9876]]))
+    _encode_escape(encoder)
+    encoder.encode_uniform(np.array([3, 3, 3]), 4)
+    return encoder.finish()
+
+
+def _huge_escape(value: int) -> bytes:
+    """The first symbol of part 0 is beyond what encoders may write."""
+    encoder = SymbolEncoder()
+    UniformZPrior().encode(encoder, np.array([[9876]]))
+    _encode_escape(encoder)
+    r = 2 * (value - 3)
+    encoder.encode_uniform(np.array([3, 3, 2, *(r >> 2 * k & 3 for k in range(8))]), 4)
+    return encoder.finish()
+
+
+def _encode_escape(encoder: SymbolEncoder) -> None:
+    """Part 0 up to its escapes' digits: the escape of the first table, then the value 0 fifteen times."""
+    tables = load_tables()
+    for at, table in enumerate(np.sort(TABLE_IDX, kind="stable").tolist()):
+        symbol = -int(tables.offset[table]) if at else int(tables.length[table]) - 2
+        encoder._encode_bins(np.array([symbol]), encoder._coder.categorical(tables.freq(table)))
+
+
+def main(write: bool) -> None:
+    """Print how the corpus in `reject/` differs from what this module makes; write it if asked."""
+    made = corpus()
+    FOLDER.mkdir(exist_ok=True)
+    for name in sorted(made.keys() | {path.stem for path in FOLDER.glob("*.1dc")}):
+        path = FOLDER / f"{name}.1dc"
+        old, new = path.read_bytes() if path.exists() else None, made[name][0] if name in made else None
+        if old == new:
+            continue
+        print(f"{name}: {old.hex() if old else old} -> {new.hex() if new else new}")
+        if write and new is None:
+            path.unlink()
+        elif write and new is not None:
+            path.write_bytes(new)
+    if write:
+        messages = {name: message for name, (_, message) in made.items()}
+        (FOLDER / "cases.json").write_text(json.dumps(messages, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(write="--write" in sys.argv[1:])
