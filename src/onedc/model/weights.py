@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.files import write_whole
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.model.onedc import OneDC
 from onedc.model.seam import Seam, seam_integers
@@ -62,6 +63,7 @@ def save_weights(
         scale_table: standard deviations of the entropy tables, which the table index is chosen by.
 
     Raises:
+        OutputError: the file cannot be written.
         WeightsError: a model id outside 0..255, not finite values, or a seam without fixed-point form.
     """
     if not 0 <= model_id <= 255:
@@ -78,7 +80,7 @@ def save_weights(
         "model_id": str(model_id),
         "seam_sha256": seam_sha256(integers).hex(),
     }
-    save_file(tensors, str(path), metadata=metadata)
+    write_whole(path, save(tensors, metadata=metadata), force=True)
 
 
 def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Weights:
@@ -155,6 +157,6 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
         WeightsError: it is not finite, or not in that type.
     """
     stored = value.detach().cpu().to(dtype).contiguous()
-    if not bool(stored.isfinite().all()):
+    if not bool(stored.float().isfinite().all()):
         raise WeightsError(f"tensor {name!r} has values that are not finite in {dtype}")
     return stored

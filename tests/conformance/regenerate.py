@@ -1,0 +1,113 @@
+"""Golden files of the fixture model, and the only way to change them.
+
+`python -m tests.conformance.regenerate` makes them anew and prints what differs from the committed ones;
+with `--write` it replaces them. Changed integers are a new format: they need a new format version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tests.conformance.fixture_model import FIXTURE
+from tests.conformance.pictures import picture
+from tests.conformance.recording import recorded
+
+from onedc.codec import Codec, load
+
+CASES_DIR = Path(__file__).parent / "cases"
+TOLERANCE = 2
+"""Largest difference of a decoded sample from the golden picture, in steps of 8 bit, in fp32."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the file of a golden case was made."""
+
+    name: str
+    width: int
+    height: int
+    quality: float
+    seed: int
+
+
+CASES = (
+    Case("one-pixel", 1, 1, 50, 0),
+    Case("z-only-130x70", 130, 70, 0, 1),
+    Case("low-64x64", 64, 64, 5, 2),
+    Case("middle-200x150", 200, 150, 50, 3),
+    Case("high-65x129", 65, 129, 100, 4),
+)
+
+
+def golden_files(codec: Codec, case: Case) -> dict[str, bytes]:
+    """The files of a case's folder, by name."""
+    data = codec.encode(picture(case.width, case.height, case.seed), quality=case.quality)
+    with recorded(codec) as recording:
+        decoded = codec.decode(data)
+    symbols, png = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(symbols, **recording.arrays())
+    decoded.save(png, "PNG", optimize=True)
+    facts = {"width": case.width, "height": case.height, "quality": case.quality, "tolerance": TOLERANCE}
+    return {
+        "file.1dc": data,
+        "symbols.npz": symbols.getvalue(),
+        "ref.png": png.getvalue(),
+        "case.json": (json.dumps(facts) + "\n").encode(),
+    }
+
+
+def differences(folder: Path, files: dict[str, bytes]) -> list[str]:
+    """What differs between a golden folder and new files, in words; zip dates do not count."""
+    found = []
+    for name, new in files.items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{path}: new")
+        elif name.endswith(".npz"):
+            found += [f"{path}: {key} differs" for key in _unequal(path.read_bytes(), new)]
+        elif name.endswith(".png"):
+            old = np.asarray(Image.open(path)).astype(int)
+            fresh = np.asarray(Image.open(io.BytesIO(new))).astype(int)
+            change = abs(old - fresh).max() if old.shape == fresh.shape else "size"
+            found += [f"{path}: pixels differ by up to {change}"] if change else []
+        elif path.read_bytes() != new:
+            found.append(f"{path}: {path.stat().st_size} bytes become {len(new)} other ones")
+    return found
+
+
+def _unequal(old: bytes, new: bytes) -> list[str]:
+    with np.load(io.BytesIO(old)) as a, np.load(io.BytesIO(new)) as b:
+        return [
+            key
+            for key in sorted({*a, *b})
+            if key not in a or key not in b or not np.array_equal(a[key], b[key])
+        ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace the golden files")
+    write = parser.parse_args().write
+    codec = load(FIXTURE, precision="fp32")
+    changed = False
+    for case in CASES:
+        folder, files = CASES_DIR / case.name, golden_files(codec, case)
+        for line in differences(folder, files):
+            changed = True
+            print(line)
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+    if not changed:
+        print("nothing differs")
+
+
+if __name__ == "__main__":
+    main()
