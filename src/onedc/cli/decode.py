@@ -33,7 +33,8 @@ Decode .1dc files to pictures.
   onedc decode - < photo.1dc > photo.png
 
 Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated.
-A damaged file, or one of another model, is refused. --partial shows what is left of a damaged or cut file.
+A damaged file, or one of another model, is refused. --partial shows the semantic layer of a damaged or cut
+file, where that much is left.
 """
 
 
@@ -52,7 +53,7 @@ def add_command(commands: Any) -> None:
         "PNG (default: beside each input, with the suffix .png)",
     )
     parser.add_argument(
-        "--partial", action="store_true", help="decode a damaged or cut file as far as it goes, unverified"
+        "--partial", action="store_true", help="decode the semantic layer of a damaged or cut file, unverified"
     )
     parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
     parser.add_argument(

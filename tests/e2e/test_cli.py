@@ -1,0 +1,283 @@
+"""The `onedc` command as its users meet it: a process with arguments, pipes, files and an exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onedc.cli.main import main
+
+WEIGHTS = Path(__file__).parents[1] / "conformance" / "fixture.safetensors"
+MODEL = ("--weights", str(WEIGHTS), "--threads", "1")
+
+
+class Result(NamedTuple):
+    """What a command left: exit status, standard output and error."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def onedc(*argv: str | Path, stdin: bytes = b"") -> Result:
+    """Run a command line in this process, which has torch loaded already, with streams of its own."""
+    streams = [io.TextIOWrapper(io.BytesIO(data), encoding="utf-8") for data in (stdin, b"", b"")]
+    saved = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin, sys.stdout, sys.stderr = streams
+    try:
+        status = main([str(word) for word in argv])
+    except SystemExit as stop:  # argparse leaves this way
+        status = int(stop.code or 0)
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = saved
+    for stream in streams:
+        stream.flush()
+    stdout, stderr = (stream.buffer.getvalue() for stream in streams[1:])  # type: ignore[attr-defined]
+    return Result(status, stdout, stderr)
+
+
+def process(*argv: str | Path, stdin: bytes = b"") -> bytes:
+    """Run a command that must succeed in a process of its own; returns its standard output."""
+    command = [sys.executable, "-m", "onedc", *map(str, argv)]
+    result = subprocess.run(command, input=stdin, capture_output=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout
+
+
+def done(*argv: str | Path, stdin: bytes = b"") -> bytes:
+    """Run a command that must succeed; returns its standard output."""
+    result = onedc(*argv, stdin=stdin)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout
+
+
+def refused(*argv: str | Path, status: int, message: str) -> None:
+    """Run a command that must fail with one line."""
+    result = onedc(*argv)
+    text = result.stderr.decode()
+    assert result.returncode == status, text
+    assert message in text
+    assert text.startswith("onedc: error: ") and text.count("\n") == 1
+
+
+def photo(seed: int, height: int = 40, width: int = 70) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three photos of different sizes, a text file, and their .1dc files in out/."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, name in enumerate(("a.png", "b.jpg", "c.webp")):
+        photo(index, 40 + 30 * index).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    done("encode", folder, "-o", folder / "out", *MODEL)
+    return folder
+
+
+def test_file_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(1, 33, 65).save(tmp_path / "a.b.png")
+    done("encode", "a.b.png", *MODEL)
+    assert sorted(os.listdir(tmp_path)) == ["a.b.1dc", "a.b.png"]
+    done("decode", "a.b.1dc", "-o", "back.webp", *MODEL)
+    with Image.open(tmp_path / "back.webp") as image:
+        assert image.size == (65, 33)
+    refused("decode", "a.b.1dc", *MODEL, status=1, message="exists already")
+    done("decode", "a.b.1dc", "--force", *MODEL)
+
+
+def test_folder_takes_pictures_only(photos: Path) -> None:
+    assert sorted(os.listdir(photos / "out")) == ["a.1dc", "b.1dc", "c.1dc"]
+
+
+def test_same_bytes_in_another_order_and_process(photos: Path, tmp_path: Path) -> None:
+    process("encode", photos / "c.webp", photos / "b.jpg", photos / "a.png", "-o", tmp_path / "again", *MODEL)
+    for name in ("a.1dc", "b.1dc", "c.1dc"):
+        assert (tmp_path / "again" / name).read_bytes() == (photos / "out" / name).read_bytes()
+
+
+def test_pattern_and_json(photos: Path, tmp_path: Path) -> None:
+    lines = done(
+        "decode", photos / "out" / "[ab].1dc", "-o", tmp_path / "x" / "y", "--json", *MODEL
+    ).splitlines()
+    reports = [json.loads(line) for line in lines]
+    assert [(report["width"], report["height"]) for report in reports] == [(70, 40), (70, 70)]
+    assert all(Path(report["output"]).exists() for report in reports)
+
+
+def test_pipes(photos: Path) -> None:
+    data = process("encode", "-", *MODEL, stdin=(photos / "a.png").read_bytes())
+    assert data == (photos / "out" / "a.1dc").read_bytes()
+    png = done("decode", "-", *MODEL, stdin=data)
+    with Image.open(io.BytesIO(png)) as image:
+        assert (image.format, image.size) == ("PNG", (70, 40))
+    assert b"70x40" in done("info", "-", stdin=data)
+
+
+def test_quality_zero_and_preview_agree(photos: Path) -> None:
+    source = (photos / "a.png").read_bytes()
+    semantic = done("encode", "-", "-q", "0", *MODEL, stdin=source)
+    full = done("encode", "-", "-q", "100", *MODEL, stdin=source)
+    assert len(semantic) < len(full)
+    assert done("decode", "-", *MODEL, stdin=semantic) == done("decode", "-", "--preview", *MODEL, stdin=full)
+    assert done("decode", "-", "--partial", *MODEL, stdin=full[:-1])
+
+
+def test_info(photos: Path) -> None:
+    path = photos / "out" / "a.1dc"
+    found = json.loads(done("info", "--json", path))
+    size = path.stat().st_size
+    assert (found["width"], found["height"], found["size_bytes"]) == (70, 40, size)
+    assert found["bpp"] == pytest.approx(8 * size / (70 * 40))
+    assert "private" in found["model"]
+
+
+def test_a_bad_file_among_many_is_named_and_the_rest_done(photos: Path, tmp_path: Path) -> None:
+    data = bytearray((photos / "out" / "a.1dc").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "bad.1dc").write_bytes(data)
+    inputs = (tmp_path / "absent.1dc", tmp_path / "bad.1dc", photos / "out" / "b.1dc")
+    result = onedc("decode", *inputs, "-o", tmp_path / "o", *MODEL)
+    errors = result.stderr.decode().splitlines()
+    assert result.returncode == 1
+    assert os.listdir(tmp_path / "o") == ["b.png"]
+    assert len(errors) == 2 and "absent.1dc: no such file" in errors[0] and "bad.1dc: checksum" in errors[1]
+
+
+def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGBA", (9, 9), (255, 0, 0, 100)).save(tmp_path / "t.png")
+    refused("encode", "t.png", *MODEL, status=1, message="--background")
+    assert os.listdir(tmp_path) == ["t.png"]
+    done("encode", "t.png", "--background", "white", *MODEL)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "COMMAND"),
+        (["encode"], "IN"),
+        (["encode", "a.png", "-q", "101"], "0..100"),
+        (["encode", "a.png", "-q", "nan"], "0..100"),
+        (["encode", "a.png", "a.jpg", "-o", "out"], "would both become"),
+        (["encode", "a.png", "b.png", "-o", "-"], "one input"),
+        (["encode", "-", "a.png", "-o", "out"], "only input"),
+        (["encode", "*.nothing"], "no file matches"),
+        (["encode", "-", "--json"], "--json"),
+        (["decode", "."], "no file to read"),
+        (["decode", "a.1dc", "-o", "a.xyz"], "suffix"),
+        (["decode", "a.png", "-o", "a.png"], "replace itself"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = MODEL if argv[:1] in (["encode"], ["decode"]) else ()
+    refused(*argv, *model, status=2, message=message)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["encode", "absent.png"], "absent.png: no such file"),
+        (["encode", "absent.png", "--background", "nocolour"], "nocolour"),
+        (["encode", "absent.png", "--device", "nonsense"], "nonsense"),
+        (["decode", "absent.1dc"], "absent.1dc: no such file"),
+        (["info", "absent.1dc"], "absent.1dc"),
+    ],
+)
+def test_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = () if argv[0] == "info" else MODEL
+    refused(*argv, *model, status=1, message=message)
+
+
+def test_output_below_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(0).save(tmp_path / "a.png")
+    refused("encode", "a.png", "-o", "a.png/b.1dc", *MODEL, status=1, message="folder")
+
+
+def test_demo_leaves_three_files(photos: Path, tmp_path: Path) -> None:
+    done("demo", photos / "b.jpg", "-o", tmp_path / "demo", *MODEL)
+    assert sorted(os.listdir(tmp_path / "demo")) == ["b-side-by-side.png", "b.1dc", "b.png"]
+    with Image.open(tmp_path / "demo" / "b.png") as image:
+        assert image.size == (70, 70)
+    refused("demo", photos / "b.jpg", "-o", tmp_path / "demo", *MODEL, status=1, message="exists already")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("step", ["fsync", "link", "replace"])
+def test_killed_while_writing_leaves_no_output(tmp_path: Path, step: str) -> None:
+    target = tmp_path / "out.1dc"
+    force = step == "replace"
+    if force:
+        target.write_bytes(b"older")
+    script = (
+        "import os, signal, onedc.files\n"
+        f"os.{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"onedc.files.write_whole({str(target)!r}, b'x' * 100000, force={force})"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (target.read_bytes() == b"older") if force else not target.exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_between_files_leaves_whole_ones(photos: Path, tmp_path: Path) -> None:
+    """Killed when the first of several outputs appears: what is there is whole, the rest is absent."""
+    out = tmp_path / "out"
+    inputs = [str(photos / name) for name in ("a.png", "b.jpg", "c.webp")]
+    command = [sys.executable, "-m", "onedc", "encode", *inputs, "-o", str(out), *MODEL]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline_s = time.monotonic() + 120
+    while not list(out.glob("*.1dc")) and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    running.kill()
+    running.wait(timeout=60)
+    written = list(out.glob("*.1dc"))
+    assert written
+    for path in written:
+        assert path.read_bytes() == (photos / "out" / path.name).read_bytes()
+
+
+def test_closed_pipe_is_quiet(photos: Path) -> None:
+    command = [sys.executable, "-m", "onedc", "info", *[str(photos / "out" / "a.1dc")] * 3000]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None and running.stderr is not None
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    running.stderr.close()
+    assert running.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize(("argv", "limit_s"), [(["--help"], 0.3), (["info"], 0.15)])
+def test_light_commands_are_fast(photos: Path, argv: list[str], limit_s: float) -> None:
+    """Their processor time, of which a busy machine makes less of a difference than of wall time."""
+    command = [sys.executable, "-m", "onedc", *argv]
+    if argv == ["info"]:
+        command.append(str(photos / "out" / "a.1dc"))
+    times_s = []
+    for _ in range(9):
+        before = os.times()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        after = os.times()
+        times_s.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
+    assert statistics.median(times_s) < limit_s
