@@ -53,7 +53,7 @@ def add_command(commands: Any) -> None:
         "PNG (default: beside each input, with the suffix .png)",
     )
     parser.add_argument(
-        "--partial", action="store_true", help="decode the semantic layer of a damaged or cut file, unverified"
+        "--partial", action="store_true", help="decode the semantic layer of a damaged file, unverified"
     )
     parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
     parser.add_argument(
