@@ -59,7 +59,7 @@ class Codec:
         self.fingerprint = fingerprint(weights)
         self.device, self.dtype = torch.device(device), dtype
         nets: Any = weights.nets
-        self.nets = nets.to(self.device, dtype, memory_format=torch.channels_last)
+        self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
         self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
         self.z_prior: ZPrior = UniformZPrior()
 
@@ -73,13 +73,13 @@ class Codec:
 
         Args:
             images: Pillow images, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1].
-            quality: 0 (z only, 0.0034 bits per pixel) to 100.
+            quality: 0 (z only, 0.0034 bits per pixel) to 100. A model trained for z only takes 0 always.
 
         Raises:
             ImageError: pictures of different sizes, of an unknown form or with transparent places.
             ConfigError: a quality outside 0..100.
         """
-        byte = quality_byte(quality)
+        byte = 0 if self.config.z_only else quality_byte(quality)
         pictures, width, height = _tensors(images)
         streams = [SymbolEncoder() for _ in pictures]
         y, z_hat = self._analyse(pictures)

@@ -77,6 +77,7 @@ class ModelConfig:
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
     vae_width: int = 64  # channels of TAEF2's layers
+    z_only: bool = False  # trained without a y section; every file has quality 0
     quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
     attention_positions: int = 4096  # attention is global up to this many positions
     attention_window: int = 32  # side of the windows above that, in positions
@@ -106,7 +107,8 @@ class ModelConfig:
             values = json.loads(text)
         except ValueError as error:
             raise ConfigError(f"model configuration is not JSON: {error}") from error
-        return _build(cls, values)
+        config: ModelConfig = _build(cls, values)
+        return config
 
 
 def _build(cls: type[Any], values: Any) -> Any:

@@ -46,7 +46,9 @@ class OneStepGenerator(nn.Module):
         )
         self.unet.conv_in = nn.Conv2d(channels, unet.widths[0], 3, padding=1)
         self.vae_reduction = VAEReduction(channels, config.vae_channels)
-        self.quality = QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
+        self.quality = (
+            QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
+        )
         self.timestep, self.alpha_bar = config.timestep, config.alpha_bar
 
     def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
@@ -55,12 +57,15 @@ class OneStepGenerator(nn.Module):
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
         """The UNet's noise prediction and the noisy latents it belongs to, [B,L,H/8,W/8] each."""
-        timesteps = torch.full((len(x_hat),), self.timestep, device=x_hat.device)
-        time = self.unet.time_embedding(timesteps)
-        if self.quality is not None:
-            time = time + self.quality.vectors(quality).to(time.dtype)
-        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), time, tokens)
-        return noise, self.vae_reduction(x_hat)
+        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self._time(quality), tokens)
+        return noise, self.vae_reduction(x_hat.to(self.vae_reduction.skip.weight.dtype))
+
+    def _time(self, quality: Tensor) -> Tensor | None:
+        """What the residual blocks learn of the timestep and the quality; None where that is folded in."""
+        if not hasattr(self.unet, "time_embedding"):
+            return None
+        time = self.unet.time_embedding(torch.full_like(quality, self.timestep))
+        return time if self.quality is None else time + self.quality.vectors(quality).to(time.dtype)
 
     def clean(self, noise: Tensor, noisy: Tensor) -> Tensor:
         """x0 = (x_t - sqrt(1 - a) noise) / sqrt(a), in float64 since both terms may be large."""

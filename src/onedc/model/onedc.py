@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
@@ -17,6 +18,9 @@ from onedc.model.prior import SpatialPrior
 from onedc.model.semantic import SemanticAdaptor
 from onedc.model.synthesis import SynthesisTransform
 from onedc.model.taef2 import TAEF2
+
+PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
+"""Always fp32: clean latents are a difference of their outputs, which sd15 amplifies 15 times."""
 
 
 class OneDC(nn.Module):
@@ -34,6 +38,12 @@ class OneDC(nn.Module):
         self.semantic = SemanticAdaptor(config)
         self.g_s = SynthesisTransform(config)
         self.generator = OneStepGenerator(config)
+
+    def to_precision(self, dtype: torch.dtype) -> OneDC:
+        """All networks in `dtype` but the PRECISE_NETS, which stay fp32."""
+        for name, parameter in self.named_parameters():
+            parameter.data = parameter.data.to(torch.float32 if name.startswith(PRECISE_NETS) else dtype)
+        return self
 
     def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """x [B,3,H,W] and its vae_latents -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""

@@ -56,6 +56,9 @@ class Sampler(nn.Module):
 class Level(nn.Module):
     """The residual blocks of one resolution on one side of the UNet, with attention after each if any."""
 
+    downsamplers: nn.ModuleList  # only on levels that have one
+    upsamplers: nn.ModuleList
+
     def __init__(
         self, channels_in: list[int], channels: int, time_channels: int, attention: AttentionFactory | None
     ) -> None:
@@ -104,6 +107,8 @@ class TimeEmbedding(nn.Module):
 class UNet(nn.Module):
     """Down, middle, up. `conv_in` is left to the owner; `trunk` starts behind it."""
 
+    conv_in: nn.Module
+
     def __init__(self, config: UNetConfig, channels_out: int, attention: AttentionFactory) -> None:
         super().__init__()
         widths, time = config.widths, config.time_channels
@@ -139,16 +144,18 @@ class UNet(nn.Module):
         h, skips = self.down(h, time, tokens)
         mid = h = self.mid_block(h, time, tokens)
         for level in self.up_blocks:
+            assert isinstance(level, Level)
             for k in range(len(level.resnets)):
                 h = level.step(k, torch.cat([h, skips.pop()], dim=1), time, tokens)
             if hasattr(level, "upsamplers"):
                 h = level.upsamplers[0](h)
-        return self.conv_out(F.silu(self.conv_norm_out(h))), mid
+        return self.conv_out(F.silu(self.conv_norm_out(h)).to(self.conv_out.weight.dtype)), mid
 
     def down(self, h: Tensor, time: Tensor | None, tokens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """The way down: (features before the middle block, skips)."""
         skips = [h]
         for level in self.down_blocks:
+            assert isinstance(level, Level)
             for k in range(len(level.resnets)):
                 h = level.step(k, h, time, tokens)
                 skips.append(h)

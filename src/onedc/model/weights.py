@@ -20,7 +20,7 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
-from onedc.model.onedc import OneDC
+from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.seam import Seam, seam_integers
 
 FORMAT = "onedc-weights-1"
@@ -56,11 +56,13 @@ def save_weights(
     scale_table: Sequence[float],
     model_id: int,
     dtype: torch.dtype = torch.float16,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Export a trained model; its seam becomes integers, the other networks are stored as `dtype`.
 
     Args:
         scale_table: standard deviations of the entropy tables, which the table index is chosen by.
+        notes: kept in the file for people; loading ignores them.
 
     Raises:
         OutputError: the file cannot be written.
@@ -73,8 +75,9 @@ def save_weights(
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     for name, value in model.state_dict().items():
         if not name.startswith(SEAM_NETS):
-            tensors[name] = _stored(name, value, dtype)
+            tensors[name] = _stored(name, value, torch.float32 if name.startswith(PRECISE_NETS) else dtype)
     metadata = {
+        **(notes or {}),
         "format": FORMAT,
         "config": model.config.to_json(),
         "model_id": str(model_id),
@@ -103,10 +106,10 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
             nets = OneDC(config)
         seam = Seam(nets.h_s, nets.prior, integers)
         del nets.h_s, nets.prior
-        _assign(nets, {name: value.to(dtype) for name, value in tensors.items()})
+        _assign(nets, tensors)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    nets.eval().requires_grad_(False)
+    nets.to_precision(dtype).eval().requires_grad_(False)
     return Weights(config=config, model_id=model_id, seam_sha256=recorded, nets=nets, seam=seam.eval())
 
 

@@ -1,0 +1,156 @@
+"""Published checkpoints of the paper's model to one weights file of ours.
+
+Strict: every weight of every file is used once and none is missing. The networks between z and y become
+integers on the way (`model.seam`). Prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from onedc.config import SD15, ModelConfig
+from onedc.entropy.tables import load_tables
+from onedc.errors import WeightsError
+from onedc.interop.checkpoint import Checkpoint, list_keys, open_checkpoint, sha256
+from onedc.interop.folding import fold_time
+from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
+from onedc.model.onedc import PRECISE_NETS, OneDC
+from onedc.model.weights import SEAM_NETS, save_weights
+
+STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FIRST_PRIVATE_ID = 192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The files of one published model."""
+
+    unet: Path  # UNet with adapters, model.safetensors
+    codec: Path  # model_1.safetensors
+    vae: Path  # Stable Diffusion autoencoder, diffusers' format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a published model is converted."""
+
+    storage: str = "bf16"  # a key of STORAGE
+    fold_time: bool = True  # constant time embeddings into the convolutions before them
+    z_only: bool = False  # the published model without y
+    model_id: int = FIRST_PRIVATE_ID  # written into .1dc files; 192..255 are private
+    rate: str | None = None  # the model's lambda, kept as a note
+
+
+def convert(published: Published, output: Path, options: Options) -> ModelConfig:
+    """Write published checkpoints as one weights file and return its configuration.
+
+    Raises:
+        WeightsError: a file that is missing, damaged, of another network, or not finite in the storage type.
+        OutputError: the output cannot be written.
+    """
+    if not FIRST_PRIVATE_ID <= options.model_id <= 255:
+        raise WeightsError(f"model id {options.model_id}: converted models take {FIRST_PRIVATE_ID} to 255")
+    config, weights = read_published(published, options)
+    model = build(config, weights, options.storage)
+    origin = {
+        name: {"file": path.name, "sha256": sha256(path)}
+        for name, path in (("unet", published.unet), ("codec", published.codec), ("vae", published.vae))
+    }
+    save_weights(
+        output,
+        model,
+        scale_table=load_tables().scale.tolist(),
+        model_id=options.model_id,
+        dtype=STORAGE[options.storage],
+        notes={"origin": json.dumps(origin), "lambda": options.rate or ""},
+    )
+    return config
+
+
+def read_published(published: Published, options: Options) -> tuple[ModelConfig, Checkpoint]:
+    """The published weights under our keys, adapters merged, read when asked for; and their configuration.
+
+    Raises:
+        WeightsError: see `convert`.
+    """
+    expected = _expected(SD15)
+    unet = merge_lora(open_checkpoint(published.unet))
+    parts = [
+        _fitting(unet, "UNet", unet_key, expected["unet"]),
+        _fitting(open_checkpoint(published.codec), "codec", codec_key, expected["codec"]),
+        _fitting(open_checkpoint(published.vae), "autoencoder", vae_key, expected["vae"]),
+    ]
+    config = replace(SD15, model_id=options.model_id, z_only=options.z_only)
+    weights = joined("published", parts)
+    return fold_time(config, weights) if options.fold_time else (config, weights)
+
+
+def joined(name: str, parts: list[Checkpoint]) -> Checkpoint:
+    """Several checkpoints without common keys as one."""
+    owner = {key: part for part in parts for key in part.shapes}
+    shapes = {key: part.shapes[key] for key, part in owner.items()}
+    return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
+
+
+def build(config: ModelConfig, weights: Checkpoint, storage: str) -> OneDC:
+    """The whole model in the storage type, but for the seam and PRECISE_NETS."""
+    with torch.device("meta"):
+        model = OneDC(config)
+    precise = (*SEAM_NETS, *PRECISE_NETS)
+    dtypes = {True: torch.float32, False: STORAGE[storage]}
+    tensors = {k: weights.tensor(k).to(dtypes[k.startswith(precise)]) for k in model.state_dict()}
+    model.load_state_dict(tensors, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def build_network(config: ModelConfig, weights: Checkpoint, name: str) -> nn.Module:
+    """One network of the model ("vae", "g_a", "h_a", ...) in fp32; the others stay on disk."""
+    with torch.device("meta"):
+        network: nn.Module = getattr(OneDC(config), name)
+    tensors = {key: weights.tensor(f"{name}.{key}").float() for key in network.state_dict()}
+    network.load_state_dict(tensors, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Our keys and shapes by the published file that holds them."""
+    with torch.device("meta"):
+        state = OneDC(config).state_dict()
+    files: dict[str, dict[str, tuple[int, ...]]] = {"unet": {}, "codec": {}, "vae": {}}
+    for key, tensor in state.items():
+        file = {"generator": "unet", "vae": "vae"}.get(key.partition(".")[0], "codec")
+        files[file][key] = tuple(tensor.shape)
+    return files
+
+
+def _fitting(
+    file: Checkpoint, what: str, rename: Callable[[str], str], expected: Mapping[str, tuple[int, ...]]
+) -> Checkpoint:
+    """The file under our keys, once it holds exactly what is expected.
+
+    Raises:
+        WeightsError: missing or unknown weights, or other shapes; some are named.
+    """
+    ours = file.renamed(rename)
+    missing = expected.keys() - ours.shapes.keys()
+    unknown = [key for key in file.shapes if rename(key) not in expected]
+    if missing or unknown:
+        counts = [
+            f"{len(keys)} {kind} ({list_keys(keys)})"
+            for kind, keys in (("missing", missing), ("unknown", unknown))
+            if keys
+        ]
+        raise WeightsError(f"{file.name}: not the published {what}: weights {', '.join(counts)}")
+    for key in file.shapes:
+        found, wanted = file.shapes[key], expected[rename(key)]
+        if found != wanted:
+            raise WeightsError(
+                f"{file.name}: {key!r} is {list(found)}, the published {what} has {list(wanted)}"
+            )
+    return ours
