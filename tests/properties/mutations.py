@@ -101,6 +101,16 @@ def _small_sides(rng: random.Random, files: Sequence[bytes]) -> bytes:
     return data[:8] + sides + _after_sides(data)
 
 
+def _largest_sides(rng: random.Random, files: Sequence[bytes]) -> bytes:
+    """About as large as the payload allows: the most work for the fewest bytes."""
+    data = rng.choice(files)
+    payload = _after_sides(data)[: rng.choice((40, 100, 450))]
+    positions = max(1, (len(payload) + 1) * 8 // 14 + rng.randrange(-1, 2))
+    across = rng.randrange(1, positions + 1)
+    sides = raw_number(rng, 64 * across) + raw_number(rng, 64 * max(1, positions // across))
+    return data[:8] + sides + rng.choice((payload, rng.randbytes(len(payload)), bytes(len(payload))))
+
+
 def _sections(rng: random.Random, files: Sequence[bytes]) -> bytes:
     data = rng.choice(files)
     body = b""
@@ -139,6 +149,7 @@ MUTATIONS: dict[str, Callable[[random.Random, Sequence[bytes]], bytes]] = {
     "repeat": _repeat,
     "extreme fields": _extreme_fields,
     "small sides": _small_sides,
+    "largest sides": _largest_sides,
     "sections": _sections,
     "random payload": _random_payload,
     "random bytes": _random_bytes,
