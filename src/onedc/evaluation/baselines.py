@@ -214,7 +214,8 @@ def _jxl() -> EvaluatedCodec:
         f"pillow-jxl-plugin {importlib.import_module('importlib.metadata').version('pillow-jxl-plugin')}"
     )
     options = {"effort": 7, "num_threads": 1}
-    return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(101), **options)
+    # Quality 100 would be lossless, which the plugin has another switch for.
+    return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(100), **options)
 
 
 def _vvc() -> EvaluatedCodec:

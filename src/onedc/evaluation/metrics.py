@@ -26,8 +26,8 @@ from onedc.model.features import load_lpips_squeeze
 LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
 """Name that LPIPS-squeeze has in the folder given by --metric-weights."""
 
-MS_SSIM_MIN_SIDE_PX = 161
-"""Five scales with an 11-tap window need a side above (11 - 1) * 2**4."""
+MS_SSIM_MIN_SIDE_PX = 176
+"""Five scales with an 11-tap window: at 1/16 the side must still have 11 pixels."""
 
 LPIPS_MIN_SIDE_PX = 32
 

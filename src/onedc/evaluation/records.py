@@ -93,6 +93,13 @@ class ResultsFile:
         """Replace the file by these records: this is how a torn line goes."""
         write_whole(self.path, "".join(r.to_json() + "\n" for r in records).encode(), force=True)
 
+    def keep_current(self, current: Iterable[Record]) -> None:
+        """Drop records of the same picture, group and codec as a current one but with another key."""
+        keys = {(r.image, r.group, r.codec): r.key for r in current}
+        kept = [r for r in self.records.values() if keys.get((r.image, r.group, r.codec), r.key) == r.key]
+        if len(kept) < len(self.records):
+            self.rewrite(kept)
+
     def append(self, record: Record) -> None:
         """Add one record to the file. Raises OutputError."""
         self.records[record.key] = record

@@ -68,6 +68,7 @@ def evaluate(
                 file.append(row)
                 results.measured += 1
         progress(name)
+    file.keep_current(results.records)
     return results, bench
 
 

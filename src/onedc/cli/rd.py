@@ -1,0 +1,105 @@
+"""`onedc rd`: rate-distortion curves and BD-rates from the results of `onedc eval`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from onedc.cli.evaluate import names
+from onedc.cli.jobs import HelpFormatter, UsageError
+
+if TYPE_CHECKING:
+    from onedc.evaluation.rd import Comparison, Curves
+
+_DESCRIPTION = """\
+Draw rate-distortion curves and compute BD-rates from folders that onedc eval wrote.
+
+  onedc rd results -o curves
+  onedc rd results-ours results-others -o curves --test onedc --metrics lpips_squeeze,psnr --published kodak
+
+BD-rate is per image (PCHIP of log rate over the range that both codecs cover), then the mean over images of
+the logarithm of the rate ratio, with a bootstrap interval. Below 10 % of overlap an image gives none.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc rd`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "rd",
+        help="rate-distortion curves and BD-rates of measured results",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders that onedc eval wrote")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder for rd.json, rd.md and a PNG per metric"
+    )
+    parser.add_argument(
+        "--test", metavar="CODEC", help="whose BD-rates to compute (default: the first codec)"
+    )
+    parser.add_argument(
+        "--anchor", type=names, default=(), metavar="LIST", help="over which codecs (default: all others)"
+    )
+    parser.add_argument("--metrics", type=names, metavar="LIST", help="default: all that were measured")
+    parser.add_argument(
+        "--published", metavar="SET", help="draw the paper's points too: kodak, clic2020 or coco30k"
+    )
+    parser.add_argument("--report", metavar="FILE", help="also put the BD-rates into this Markdown file")
+    parser.add_argument(
+        "--section", default="bd-rates", metavar="NAME", help="of --report (default: bd-rates)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw and compare what the command line names; returns the exit status."""
+    from pathlib import Path
+
+    from onedc.evaluation.plots import draw_curves
+    from onedc.evaluation.published import published_curves
+    from onedc.evaluation.rd import bd_table, load_curves, to_json
+    from onedc.evaluation.summary import replace_section
+    from onedc.files import write_whole
+
+    curves = load_curves([Path(folder) for folder in args.results])
+    metrics = _metrics(args.metrics, curves)
+    published = None if args.published is None else published_curves(args.published)
+    by_metric = {
+        metric: {codec: points for codec in curves.codecs if (points := curves.mean_curve(codec, metric))}
+        for metric in metrics
+    }
+    output = Path(args.output)
+    output.mkdir(parents=True, exist_ok=True)
+    for metric, by_codec in by_metric.items():
+        write_whole(output / f"rd-{metric}.png", draw_curves(metric, by_codec, published), force=True)
+    comparisons = _comparisons(args, curves, metrics)
+    text = bd_table(comparisons)
+    write_whole(output / "rd.md", text.encode(), force=True)
+    write_whole(output / "rd.json", to_json(comparisons, by_metric).encode(), force=True)
+    print(text, end="")
+    if args.report is not None:
+        replace_section(Path(args.report), args.section, text)
+    return 0
+
+
+def _metrics(chosen: tuple[str, ...] | None, curves: Curves) -> tuple[str, ...]:
+    from onedc.evaluation.metrics import METRICS, check_names
+
+    if chosen:
+        return check_names(chosen)
+    measured = {name for r in curves.records for name, value in r.metrics.items() if value is not None}
+    measured |= {metric for _, metric, _, _ in curves.set_values}
+    return tuple(name for name in METRICS if name in measured)
+
+
+def _comparisons(args: argparse.Namespace, curves: Curves, metrics: tuple[str, ...]) -> list[Comparison]:
+    from onedc.evaluation.metrics import METRICS
+    from onedc.evaluation.rd import compare
+
+    test = args.test or curves.codecs[0]
+    anchors = args.anchor or tuple(codec for codec in curves.codecs if codec != test)
+    for codec in (test, *anchors):
+        if codec not in curves.codecs:
+            raise UsageError(f"{codec}: not among the results ({', '.join(curves.codecs)})")
+    per_image = [metric for metric in metrics if not METRICS[metric].per_set]
+    return [compare(curves.records, test, anchor, metric) for metric in per_image for anchor in anchors]

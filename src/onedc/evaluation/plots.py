@@ -1,0 +1,71 @@
+"""Rate-distortion figures: one per metric, told apart by colour, marker and line, so that grey prints do too.
+
+Draws what it is given; measures nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onedc.errors import MissingExtraError
+from onedc.evaluation.metrics import METRICS
+from onedc.evaluation.published import PublishedCurves
+from onedc.evaluation.rd import MeanPoint
+
+STYLES = (
+    ("#000000", "o", "-"),
+    ("#D55E00", "s", "--"),
+    ("#0072B2", "^", "-."),
+    ("#009E73", "D", ":"),
+    ("#CC79A7", "v", (0, (5, 1))),
+    ("#E69F00", "P", (0, (3, 1, 1, 1))),
+    ("#56B4E9", "X", (0, (1, 1))),
+)
+"""Colour (Okabe and Ito's, safe for colour-blind readers), marker and line of each curve in turn."""
+
+
+def draw_curves(
+    metric: str, curves: Mapping[str, Sequence[MeanPoint]], published: PublishedCurves | None = None
+) -> bytes:
+    """A PNG of all codecs' curves of one metric over bits per pixel (log scale).
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError('matplotlib is not installed: pip install "onedc[eval]"') from error
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    for (codec, points), (colour, marker, line) in zip(curves.items(), _styles(len(curves)), strict=True):
+        _draw(axes, points, label=codec, color=colour, marker=marker, linestyle=line)
+    if published is not None and (points_published := published.points(metric)):
+        bpp, values = zip(*points_published, strict=True)
+        axes.plot(bpp, values, label=published.name, color="#777777", marker="*", linestyle="--", linewidth=1)
+    info = METRICS[metric]
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.set_xlabel("bits per pixel (bytes on disk)")
+    arrow = "↑" if info.higher_is_better else "↓"
+    axes.set_ylabel(f"{info.label}{f' ({info.unit})' if info.unit else ''} {arrow} better")
+    axes.grid(True, which="both", linewidth=0.4, alpha=0.5)
+    axes.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw(axes: Any, points: Sequence[MeanPoint], **style: Any) -> None:
+    bpp, values = [p.bpp for p in points], [p.value for p in points]
+    axes.plot(bpp, values, linewidth=1.6, markersize=6, **style)
+    band = [p for p in points if p.low is not None and p.high is not None]
+    if len(band) > 1:
+        lows, highs = [p.low for p in band], [p.high for p in band]
+        axes.fill_between([p.bpp for p in band], lows, highs, color=style["color"], alpha=0.10, linewidth=0)
+
+
+def _styles(count: int) -> list[tuple[str, str, Any]]:
+    return [STYLES[i % len(STYLES)] for i in range(count)]

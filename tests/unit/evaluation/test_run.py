@@ -1,0 +1,186 @@
+"""A run through real files: what is kept, what is made again, and what a damaged picture does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onedc.cli.main import main
+from onedc.errors import ConfigError
+from onedc.evaluation.bench import Options
+from onedc.evaluation.frechet import PatchGrid
+from onedc.evaluation.matching import Rule
+from onedc.evaluation.records import Failure, read_results
+from onedc.evaluation.run import evaluate, set_metric_of
+from onedc.evaluation.summary import summarise
+from onedc.image import read_image
+
+FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
+
+
+def options(tmp_path: Path, **changes: object) -> Options:
+    values = {"codecs": ("jpeg", "webp"), "targets_bpp": (2.0,), "metrics": ("psnr",)} | changes
+    return Options(output=tmp_path / "out", **values)  # type: ignore[arg-type]
+
+
+def test_rate_is_bytes_on_disk_of_the_original_pixels(tmp_path: Path, pictures: list[Path]) -> None:
+    results, _ = evaluate(pictures, options(tmp_path, keep_decoded=True))
+    assert results.measured == len(results.records) == 6 and not results.failures
+    for record in results.records:
+        stem = Path(record.image).stem
+        (file,) = (tmp_path / "out" / "files" / record.codec).glob(f"*/{stem}.*")
+        assert record.bytes == file.stat().st_size <= record.target_bytes == 1536
+        assert record.bpp == 8 * record.bytes / (96 * 64)
+        (decoded,) = (tmp_path / "out" / "decoded" / record.codec).glob(f"*/{stem}.png")
+        error = np.square(read_image(decoded).astype(float) - read_image(pictures[int(stem[1])])).mean()
+        assert record.metrics["psnr"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert read_results(tmp_path / "out") == results.records
+
+
+def test_rerun_measures_only_what_is_missing(tmp_path: Path, pictures: list[Path]) -> None:
+    first, _ = evaluate(pictures[:2], options(tmp_path))
+    path = tmp_path / "out" / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][:40])  # as a kill leaves it
+    again, _ = evaluate(pictures, options(tmp_path))
+    assert again.measured == 1 + 2
+    assert [r.key for r in again.records[:4]] == [r.key for r in first.records]
+    assert evaluate(pictures, options(tmp_path))[0].measured == 0
+    assert [r.key for r in read_results(tmp_path / "out")] == [r.key for r in again.records]
+
+
+def test_other_settings_make_other_records_and_supersede(tmp_path: Path, pictures: list[Path]) -> None:
+    evaluate(pictures, options(tmp_path))
+    with_more, _ = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim")))
+    assert with_more.measured == 6
+    assert len(read_results(tmp_path / "out")) == 6
+    other_rate, _ = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim"), targets_bpp=(1.0,)))
+    assert other_rate.measured == 6
+    assert len(read_results(tmp_path / "out")) == 12
+
+
+def test_worker_processes_give_the_same_numbers(tmp_path: Path, pictures: list[Path]) -> None:
+    alone, _ = evaluate(pictures, options(tmp_path / "alone"))
+    together, _ = evaluate(pictures, options(tmp_path / "together"), jobs=2)
+    assert [(r.key, r.bytes, r.metrics) for r in alone.records] == [
+        (r.key, r.bytes, r.metrics) for r in together.records
+    ]
+
+
+def test_against_brings_others_to_our_bytes(tmp_path: Path, pictures: list[Path]) -> None:
+    chosen = options(
+        tmp_path, codecs=("jpeg",), targets_bpp=(), qualities=(30.0,), against=("webp",), rule=Rule.AT_LEAST
+    )
+    results, _ = evaluate(pictures, chosen)
+    ours, theirs = results.records[::2], results.records[1::2]
+    assert [r.codec for r in theirs] == ["webp"] * 3 and {r.group for r in theirs} == {"jpeg q=30"}
+    for a, b in zip(ours, theirs, strict=True):
+        assert b.target_bytes == a.bytes <= b.bytes < a.bytes * 1.1
+        assert (b.rule, a.rule, b.reached) == ("at-least", None, True)
+
+
+def test_unreachable_rate_gives_the_smallest_file_marked(tmp_path: Path, pictures: list[Path]) -> None:
+    results, _ = evaluate(pictures[:1], options(tmp_path, codecs=("jpeg",), targets_bpp=(0.01,)))
+    (record,) = results.records
+    assert not record.reached and record.setting == 1 and record.bytes > (record.target_bytes or 0)
+
+
+def test_one_damaged_picture_is_named_and_the_rest_measured(
+    tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
+    out = tmp_path / "out"
+    command = [
+        "eval",
+        str(pictures[0].parent),
+        "-o",
+        str(out),
+        "--codec",
+        "webp",
+        "--quality",
+        "30",
+        "--metrics",
+    ]
+    assert main([*command, "psnr", "--cache", str(tmp_path / "cache")]) == 1
+    printed = capsys.readouterr()
+    assert "p1.png" in printed.err and printed.err.count("\n") == 1
+    assert {r.image for r in read_results(out)} == {"p0.png", "p2.png"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["failures"][0]["image"] == "p1.png" and summary["rows"][0]["images"] == 2
+
+
+def test_codec_failure_is_named(tmp_path: Path, pictures: list[Path]) -> None:
+    chosen = options(tmp_path, codecs=("jpeg", "vvc"), qualities=(40.0, 95.0), targets_bpp=())
+    results, _ = evaluate(pictures[:1], chosen)
+    assert [f.codec for f in results.failures] == ["vvc"] and "95 is not in 0..63" in results.failures[
+        0
+    ].reason
+    assert len(results.records) == 3
+
+
+def test_onedc_itself(tmp_path: Path, pictures: list[Path]) -> None:
+    chosen = options(tmp_path, codecs=("onedc",), weights=FIXTURE, qualities=(0.0, 50.0), targets_bpp=())
+    results, _ = evaluate(pictures[:1], chosen)
+    z_only, full = results.records
+    assert z_only.bytes < 40 < full.bytes
+    assert "weights" in full.identity and full.encode_s and full.decode_s
+
+
+def test_pictures_decoded_elsewhere(tmp_path: Path, pictures: list[Path]) -> None:
+    recon = tmp_path / "recon"
+    recon.mkdir()
+    for path in pictures[:2]:
+        Image.fromarray(np.clip(read_image(path), 3, 250)).save(recon / f"{path.stem}.webp", lossless=True)
+    sizes = tmp_path / "sizes.csv"
+    sizes.write_text("image,bytes\np0.png,768\np1,384\np2,100\n")
+    chosen = options(tmp_path, codecs=(), targets_bpp=(), recon=recon, sizes=sizes, recon_name="mine")
+    results, _ = evaluate(pictures, chosen)
+    assert [(r.codec, r.bytes, r.bpp) for r in results.records] == [("mine", 768, 1.0), ("mine", 384, 0.5)]
+    assert results.failures == [Failure("p2.png", "mine", "mine: no reconstruction named p2")]
+    sizes.write_text("name,size\n")
+    sizes_bad = options(tmp_path, codecs=(), targets_bpp=(), recon=recon, sizes=sizes)
+    sizes.write_text("name,size\na,b\n")
+    with pytest.raises(ConfigError, match="columns image and bytes"):
+        evaluate(pictures, sizes_bad)
+
+
+def test_metrics_over_sets_come_from_stored_features(
+    tmp_path: Path, pictures: list[Path], metric_weights: Path
+) -> None:
+    chosen = options(
+        tmp_path, metrics=("fd_mobilenet", "fid"), metric_weights=metric_weights, patches=PatchGrid(size=64)
+    )
+    results, bench = evaluate(pictures, chosen)
+    rows = summarise(results.records, chosen.metrics, set_metric_of(bench))
+    assert all((row.metrics["fd_mobilenet"] or 0) > 0 for row in rows)
+    assert all(row.metrics["fid"] is None and "no such file" in row.missing["fid"] for row in rows)
+    for path in (tmp_path / "out" / "features").glob("[!o]*"):
+        path.unlink()
+    again, bench = evaluate(pictures, chosen)
+    rows_again = summarise(again.records, chosen.metrics, set_metric_of(bench))
+    assert [row.metrics for row in rows_again] == [row.metrics for row in rows]
+
+
+def test_pictures_of_one_stem_are_refused(tmp_path: Path, pictures: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="same name"):
+        evaluate([pictures[0], tmp_path / "p0.jpg"], options(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets_bpp": ()}, "--quality or --bpp"),
+        ({"against": ("avif",)}, "--against needs --quality"),
+        ({"recon": Path()}, "--recon and --sizes"),
+        ({"codecs": ("bpg",)}, "'bpg'"),
+        ({"metrics": ("vmaf",)}, "'vmaf'"),
+        ({"targets_bpp": (0.0,)}, "above 0"),
+    ],
+)
+def test_bad_options(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options(tmp_path, **changes)
