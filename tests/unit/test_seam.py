@@ -1,0 +1,95 @@
+"""The integer seam as a whole: near the float networks, and the same bits under any circumstances."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from onedc.config import TINY
+from onedc.entropy.tables import load_tables
+from onedc.errors import WeightsError
+from onedc.model.fixed_point import UNITS
+from onedc.model.onedc import OneDC
+from onedc.model.prior import collapse
+from onedc.model.seam import Seam, scale_thresholds, seam_integers
+from tests.conformance.fixture_model import build
+
+SCALES = load_tables().scale.tolist()
+
+
+@pytest.fixture(scope="module")
+def model() -> OneDC:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def integers(model: OneDC) -> dict[str, Tensor]:
+    return seam_integers(model.h_s, model.prior, SCALES)
+
+
+@pytest.fixture(scope="module")
+def seam(model: OneDC, integers: dict[str, Tensor]) -> Seam:
+    return Seam(model.h_s, model.prior, integers)
+
+
+def z_hat() -> Tensor:
+    return torch.randint(-2, 2, (2, 7, 2, 3), generator=torch.Generator().manual_seed(0)) / 2
+
+
+def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+    hyper, z_semantic = seam.hyper(z_hat())
+    float_hyper, float_semantic = model.h_s(z_hat())
+    assert hyper.dtype == torch.float64
+    assert torch.equal(hyper, hyper.round())
+    assert (hyper / UNITS - float_hyper).abs().max() < 0.01
+    assert (z_semantic - float_semantic).abs().max() < 0.001
+
+
+def test_means_of_the_scan_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+    quality = torch.tensor([0, 200])
+    y_hat = seam.scan(seam.hyper(z_hat())[0], quality, lambda _, table_idx, mean: torch.zeros_like(mean))
+    float_y_hat = model.prior.scan(model.h_s(z_hat())[0], quality, lambda _, scale, mean: mean)
+    assert (y_hat - float_y_hat).abs().max() < 0.02
+
+
+def test_symbols_come_back_as_y(seam: Seam) -> None:
+    quality = torch.tensor([120, 250])
+    hyper = seam.hyper(z_hat())[0]
+    y = torch.randn(2, TINY.y_channels, 8, 12, generator=torch.Generator().manual_seed(1))
+    gained = seam.gained(y, quality)
+
+    y_hat = seam.scan(hyper, quality, lambda part, _, mean: (collapse(gained, part) - mean).round())
+    step = (seam.gained(torch.ones_like(y), quality) ** -1).float()
+    assert ((y_hat - y).abs() <= 0.5 * step + 1e-3).all()
+
+
+def test_the_index_follows_the_formula_of_the_scale_table() -> None:
+    thresholds = scale_thresholds(SCALES).double()
+    scales = torch.tensor([-5.0, 0.0, 0.11, 0.2, 1.0, 63.9, 64.1, 500.0], dtype=torch.float64)
+    step = (math.log(SCALES[-1]) - math.log(SCALES[0])) / 255
+    expected = ((scales.clamp(min=1e-5).log() - math.log(SCALES[0])) / step).trunc().clamp(0, 255)
+    found = torch.bucketize((scales * UNITS).round(), thresholds, right=True)
+    assert found.tolist() == expected.long().tolist()
+
+
+def test_missing_and_unexpected_and_misshapen_integers_are_named(
+    model: OneDC, integers: dict[str, Tensor]
+) -> None:
+    name = "prior.fusion.0.depth.conv1.weight"
+    without = {key: value for key, value in integers.items() if key != name}
+    with pytest.raises(WeightsError, match=f"{name}' is missing"):
+        Seam(model.h_s, model.prior, without)
+    with pytest.raises(WeightsError, match="unexpected tensor 'extra'"):
+        Seam(model.h_s, model.prior, {**integers, "extra": torch.zeros(1)})
+    with pytest.raises(WeightsError, match="expected integers"):
+        Seam(model.h_s, model.prior, {**integers, name: integers[name].float()})
+
+
+def test_a_seam_with_another_kind_of_layer_is_refused(model: OneDC) -> None:
+    strange = build()
+    strange.prior.trunk.append(nn.GroupNorm(4, 2 * TINY.y_channels))
+    with pytest.raises(WeightsError, match=r"prior\.trunk\.1 \(GroupNorm\) has no fixed-point form"):
+        seam_integers(strange.h_s, strange.prior, SCALES)
