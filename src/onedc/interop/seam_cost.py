@@ -1,0 +1,102 @@
+"""What it costs in bytes that the networks between z and y run in integers, measured on pictures.
+
+The same y is coded twice, with the trained floats and with the integers made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onedc.config import ModelConfig
+from onedc.entropy.coder import SYMBOL_MAX, SymbolEncoder
+from onedc.entropy.tables import load_tables
+from onedc.interop.checkpoint import Checkpoint
+from onedc.interop.convert import build_network
+from onedc.model.fsq import FSQ
+from onedc.model.hyper import HyperSynthesis
+from onedc.model.pixels import pad, to_tensor
+from onedc.model.prior import SpatialPrior, collapse
+from onedc.model.seam import Seam, seam_integers
+
+_RATE = torch.ones(1, dtype=torch.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeamCost:
+    """Bytes of y, over all pictures."""
+
+    float_bytes: int
+    integer_bytes: int
+
+    @property
+    def percent(self) -> float:
+        """How much more the integers take."""
+        return 100 * (self.integer_bytes / self.float_bytes - 1)
+
+
+@torch.inference_mode()
+def measure_seam(config: ModelConfig, weights: Checkpoint, pictures: Sequence[NDArray[np.uint8]]) -> SeamCost:
+    """Code pictures with the float and with the integer prior of a model.
+
+    Args:
+        weights: under our keys; the networks are in memory one after another.
+        pictures: at least one, [H,W,3] uint8.
+    Raises:
+        ImageError: not a picture.
+        WeightsError: a prior that has no fixed-point form.
+    """
+    xs = [pad(to_tensor(picture)) for picture in pictures]
+    vae: Any = build_network(config, weights, "vae")
+    pairs = [(x, vae.encode(x)) for x in xs]
+    del vae
+    g_a = build_network(config, weights, "g_a")
+    features = [g_a(*pair) for pair in pairs]
+    del g_a
+    h_a = build_network(config, weights, "h_a")
+    latents = [(y, FSQ()(h_a(y, sem))) for y, sem in features]
+    h_s, prior = (build_network(config, weights, name) for name in ("h_s", "prior"))
+    return compare_seam(h_s, prior, latents)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def compare_seam(
+    h_s: HyperSynthesis, prior: SpatialPrior, latents: Sequence[tuple[Tensor, Tensor]]
+) -> SeamCost:
+    """Code pairs of y [1,N,H/16,W/16] and z_hat [1,7,H/64,W/64] with both forms of h_s and prior."""
+    scales = torch.tensor(load_tables().scale)
+    seam = Seam(h_s, prior, seam_integers(h_s, prior, scales.tolist()))
+    totals = [0, 0]
+    for y, z_hat in latents:
+        floats, integers = SymbolEncoder(), SymbolEncoder()
+        code = _writer(floats, y)
+
+        def visit(part: int, scale: Tensor, mean: Tensor, code: _Code = code) -> Tensor:
+            return code(part, torch.bucketize(scale, scales[1:].to(scale), right=True), mean) + mean
+
+        prior.scan(h_s(z_hat)[0], _RATE, visit)
+        seam.scan(seam.hyper(z_hat)[0], _RATE, _writer(integers, y.double()))
+        totals = [
+            total + len(stream.finish()) for total, stream in zip(totals, (floats, integers), strict=True)
+        ]
+    return SeamCost(float_bytes=totals[0], integer_bytes=totals[1])
+
+
+_Code = Callable[[int, Tensor, Tensor], Tensor]
+
+
+def _writer(stream: SymbolEncoder, y: Tensor) -> _Code:
+    """Quantises y of one picture round given means and writes its symbols."""
+
+    def code(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
+        symbols = (collapse(y, part) - mean).round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+        stream.encode(symbols.flatten().int().numpy(), table_idx.flatten().to(torch.uint8).numpy())
+        return symbols
+
+    return code

@@ -1,0 +1,105 @@
+"""Conversion in parts that are small: folded time, strictness, places of the autoencoder, the seam's cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from onedc.cli.main import main
+from onedc.config import TINY
+from onedc.errors import WeightsError
+from onedc.interop.checkpoint import from_tensors
+from onedc.interop.convert import Options, Published, build_network, convert, read_published
+from onedc.interop.folding import fold_time
+from onedc.interop.hub import find_vae
+from onedc.interop.seam_cost import compare_seam, measure_seam
+from onedc.model.onedc import OneDC
+
+SINGLE_RATE = replace(
+    TINY,
+    quality_knots=0,
+    analysis_unet=replace(TINY.analysis_unet, time_channels=64),
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> OneDC:
+    torch.manual_seed(0)
+    return OneDC(SINGLE_RATE).eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def test_folded_time_embeddings_change_nothing_but_rounding(model: OneDC) -> None:
+    weights = from_tensors("tiny", model.state_dict())
+    config, folded = fold_time(SINGLE_RATE, weights)
+    assert not any("time" in key for key in folded.shapes)
+    g_a, generator = (build_network(config, folded, name) for name in ("g_a", "generator"))
+    x, vae_latents = torch.randn(1, 3, 64, 128), torch.randn(1, 32, 8, 16)
+    pairs = list(zip(g_a(x, vae_latents), model.g_a(x, vae_latents), strict=True))
+    inputs = torch.randn(1, 32, 8, 16), torch.randn(1, TINY.token_channels, 1, 2), torch.zeros(1).long()
+    pairs.append((generator(*inputs), model.generator(*inputs)))
+    for ours, unfolded in pairs:
+        assert (ours - unfolded).norm() / unfolded.norm() < 1e-5
+
+
+def test_the_integers_cost_next_to_nothing(model: OneDC) -> None:
+    y, z_hat = 3 * torch.randn(1, TINY.y_channels, 16, 16), torch.randint(-2, 2, (1, 7, 4, 4)) / 2
+    cost = compare_seam(model.h_s, model.prior, [(y, z_hat)])
+    assert cost.float_bytes > 1000
+    assert abs(cost.percent) < 0.5
+
+
+def test_the_cost_is_measured_on_pictures(model: OneDC) -> None:
+    picture = torch.randint(0, 256, (70, 50, 3), dtype=torch.uint8).numpy()
+    cost = measure_seam(SINGLE_RATE, from_tensors("tiny", model.state_dict()), [picture, picture])
+    assert cost.float_bytes > 0 < cost.integer_bytes
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Published:
+    """Three well-formed files of other networks."""
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("unet", "codec", "vae")}
+    for name, path in paths.items():
+        save_file({f"{name}.weight": torch.ones(1)}, path)
+    return Published(**paths)
+
+
+def test_a_file_of_another_network_is_refused_with_some_of_its_keys(wrong: Published) -> None:
+    with pytest.raises(WeightsError) as caught:
+        read_published(wrong, Options())
+    message = str(caught.value)
+    assert message.startswith(f"{wrong.unet}: not the published UNet: weights 696 missing ('generator.unet.")
+    assert "1 unknown ('unet.weight')" in message
+    assert "\n" not in message
+
+
+def test_model_ids_of_ours_are_refused(wrong: Published, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="take 192 to 255"):
+        convert(wrong, tmp_path / "out", Options(model_id=0))
+
+
+def test_the_command_fails_in_one_line_and_writes_nothing(
+    wrong: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.safetensors"
+    files = ["--unet", str(wrong.unet), "--codec", str(wrong.codec), "--vae", str(wrong.vae)]
+    assert main(["convert", *files, "-o", str(output)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_an_autoencoder_is_found_by_file_and_folder(tmp_path: Path) -> None:
+    file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    file.parent.mkdir()
+    file.touch()
+    assert find_vae(str(file)) == find_vae(str(file.parent)) == find_vae(str(tmp_path)) == file
+    for place in (str(tmp_path / "none"), "a/b/c", "no such thing"):
+        with pytest.raises(WeightsError, match="no such file"):
+            find_vae(place)
+    file.unlink()
+    with pytest.raises(WeightsError, match="in this folder"):
+        find_vae(str(tmp_path))
