@@ -2,9 +2,12 @@
 
 Principal components of 2x2 blocks of vae_latents become y, and their inverse the decoder's linear path;
 every residual branch starts at zero. Training then refines a working codec instead of finding one.
+Layers are reached by their place in a network, which torch cannot type: hence the Any.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +16,6 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import AttentionBlock, ConvFFN, DepthConv, QualityGain, ResnetBlock
 from onedc.model.onedc import OneDC
-from onedc.model.prior import SpatialPrior
 from onedc.model.unet import TimeResnet, Transformer2d
 
 GAIN_LOW, GAIN_HIGH = 0.25, 2.5  # first gains at quality bytes 1 and 255
@@ -22,7 +24,8 @@ GAIN_LOW, GAIN_HIGH = 0.25, 2.5  # first gains at quality bytes 1 and 255
 def principal_components(vae_latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The leading components of 2x2 blocks: basis [count, C, 2, 2] (orthonormal rows), mean [C, 2, 2]."""
     b, c, h, w = vae_latents.shape
-    blocks = vae_latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c).double()
+    cells = vae_latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    blocks = cells.reshape(-1, 4 * c).double()
     mean = blocks.mean(dim=0)
     _, vectors = torch.linalg.eigh((blocks - mean).T @ (blocks - mean) / len(blocks))
     basis = vectors.flip(1)[:, :count].T
@@ -43,10 +46,11 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
     for part in (model.g_a, model.semantic, model.g_s, model.generator):
         for module in part.modules():
             _silence(module)
-    model.g_a.skip.weight.copy_(basis)
-    model.g_a.skip.bias.copy_(-(basis * mean).sum(dim=(1, 2, 3)))
-    nn.init.zeros_(model.g_a.trans_coding[-1].depth.adaptor.weight)
-    nn.init.zeros_(model.g_a.trans_coding[-1].depth.adaptor.bias)
+    g_a: Any = model.g_a
+    g_a.skip.weight.copy_(basis)
+    g_a.skip.bias.copy_(-(basis * mean).sum(dim=(1, 2, 3)))
+    nn.init.zeros_(g_a.trans_coding[-1].depth.adaptor.weight)
+    nn.init.zeros_(g_a.trans_coding[-1].depth.adaptor.bias)
     _linear_decoder(model, basis, mean)
     _plain_prior(model.prior)
     _spread(model.prior.gain, config)
@@ -66,7 +70,7 @@ def _silence(module: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def _linear_decoder(model: OneDC, basis: Tensor, mean: Tensor) -> None:
+def _linear_decoder(model: Any, basis: Tensor, mean: Tensor) -> None:
     """Make g_s and the generator's skip the inverse of the basis, in the first channels of each layer."""
     config = model.config
     n, c = basis.shape[:2]
@@ -84,7 +88,7 @@ def _linear_decoder(model: OneDC, basis: Tensor, mean: Tensor) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _plain_prior(prior: SpatialPrior) -> None:
+def _plain_prior(prior: Any) -> None:
     """Every latent starts with scale 1 and mean 0, whatever came before it."""
     n = prior.y_channels
     nn.init.zeros_(prior.reduction.weight)
@@ -96,7 +100,7 @@ def _plain_prior(prior: SpatialPrior) -> None:
         block.ffn.conv_out.bias[:n] = 1.0
 
 
-def _cancel(ffn: ConvFFN, count: int) -> None:
+def _cancel(ffn: Any, count: int) -> None:
     """The first `count` channels come out as zero: the branch becomes minus the skip."""
     ones = range(count)
     half = ffn.conv.out_channels // 2
@@ -110,7 +114,7 @@ def _cancel(ffn: ConvFFN, count: int) -> None:
     ffn.conv_out.weight[ones, range(count, 2 * count)] = slope
 
 
-def _identity(layer: nn.Conv2d, count: int, gain: float = 1.0) -> None:
+def _identity(layer: Any, count: int, gain: float = 1.0) -> None:
     """The first `count` outputs of a convolution become `gain` times its first inputs."""
     middle = layer.kernel_size[0] // 2
     layer.weight[:count] = 0

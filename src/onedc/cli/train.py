@@ -1,0 +1,84 @@
+"""`onedc train`: a recipe, this machine's places, settings on top; the loop does the rest."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.errors import ConfigError, MissingExtraError
+
+_DESCRIPTION = """\
+Train a model by a recipe.
+
+  onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1
+  onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1 --resume --max-minutes 60
+  onedc train small-stage1 --set optim.lr=1e-4 data.batch=16 --show
+  accelerate launch -m onedc train sd15-stage1 --data hf:FOLDER --out runs/paper
+
+--show prints the resolved settings, which are the names that --set takes. A run ends with a checkpoint, also
+at the end of --max-minutes or on Ctrl-C, and the same command with --resume goes on exactly there.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc train`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train",
+        help="train a model by a recipe",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows them')
+    parser.add_argument("--data", metavar="PLACE", help="folder of images or tar shards, a .tar, or hf:NAME")
+    parser.add_argument("--nets", metavar="FOLDER", type=Path, help="folder of the pretrained networks")
+    parser.add_argument("--out", metavar="RUN", type=Path, help="folder of the run")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="change settings of the recipe",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if any")
+    parser.add_argument(
+        "--max-minutes", metavar="M", type=float, help="stop with a checkpoint after this much time"
+    )
+    parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns the exit status."""
+    if importlib.util.find_spec("accelerate") is None:
+        raise MissingExtraError("training needs more packages: pip install 'onedc[train]'")
+    from onedc.train.config import apply_settings
+    from onedc.train.recipes import RECIPES, find_recipe, with_places
+
+    if args.recipe == "list":
+        print("\n".join(RECIPES))
+        return 0
+    try:
+        config = with_places(find_recipe(args.recipe), data=args.data, nets=args.nets)
+        config = apply_settings(config, args.set)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    if args.show:
+        print(json.dumps(config.to_dict(), indent=1))
+        return 0
+    if args.out is None:
+        raise UsageError("--out is missing: name the folder of the run")
+    from onedc.train.loop import Trainer
+
+    outcome = Trainer(config, args.out, resume=args.resume, max_minutes=args.max_minutes).run()
+    if not outcome.finished:
+        print(
+            f"{args.out}: stopped at step {outcome.step} of {config.run.steps}; --resume goes on",
+            file=sys.stderr,
+        )
+    return 0

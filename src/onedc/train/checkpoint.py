@@ -1,0 +1,221 @@
+"""Checkpoints: a folder for each, written whole or not at all; the last few and the best are kept.
+
+    RUN/checkpoints/step-00000500/   model, ema, optim, rank-0 ... (.safetensors) and state.json
+    RUN/checkpoints/best.json        {"step": 500, "score": 0.31}
+
+Only tensors and plain numbers are stored; what they mean is the loop's matter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from onedc.errors import OutputError, WeightsError
+
+Tensors = dict[str, Tensor]
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far."""
+
+    step: int
+    score: float
+
+
+class CheckpointFolder:
+    """The checkpoints of one run. `part` methods build one up; `commit` makes it appear."""
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self.folder, self.keep = run / "checkpoints", keep
+
+    def steps(self) -> list[int]:
+        """Steps at which there is a checkpoint, in rising order."""
+        found = [_NAME.fullmatch(p.name) for p in self.folder.glob("step-*")]
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint after `step` steps is."""
+        return self.folder / f"step-{step:08d}"
+
+    def _part(self, step: int) -> Path:
+        return self.folder / f".step-{step:08d}.part"
+
+    def begin(self, step: int) -> None:
+        """Make room for a new checkpoint."""
+        shutil.rmtree(self._part(step), ignore_errors=True)
+        try:
+            self._part(step).mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"{self._part(step)}: cannot be made ({error.strerror})") from error
+
+    def write(self, step: int, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Add a file of tensors.
+
+        Raises:
+            OutputError: it cannot be written; older checkpoints are untouched.
+        """
+        file = self._part(step) / f"{name}.safetensors"
+        try:
+            save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, file)
+            _flush(file)
+        except (OSError, SafetensorError) as error:
+            self._give_up(step, file, error)
+
+    def commit(self, step: int, state: Mapping[str, Any]) -> None:
+        """Add state.json, let the checkpoint appear, and delete those no longer kept.
+
+        Raises:
+            OutputError: it cannot be written; older checkpoints are untouched.
+        """
+        file = self._part(step) / "state.json"
+        try:
+            file.write_text(json.dumps(state, indent=1))
+            _flush(file)
+            if self.path(step).exists():
+                shutil.rmtree(self.path(step))
+            self._part(step).rename(self.path(step))
+        except OSError as error:
+            self._give_up(step, file, error)
+        self._prune()
+
+    def _give_up(self, step: int, file: Path, error: Exception) -> None:
+        shutil.rmtree(self._part(step), ignore_errors=True)
+        raise OutputError(f"{file}: checkpoint not written ({error}); earlier ones are kept") from error
+
+    def _prune(self) -> None:
+        best = self.best()
+        for step in self.steps()[: -self.keep]:
+            if best is None or step != best.step:
+                shutil.rmtree(self.path(step))
+
+    def best(self) -> Best | None:
+        """The best validation so far, if there was one."""
+        file = self.folder / "best.json"
+        return Best(**json.loads(file.read_text())) if file.exists() else None
+
+    def set_best(self, best: Best) -> None:
+        """Note that the checkpoint of this step is the best."""
+        part = self.folder / "best.json.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({"step": best.step, "score": best.score}))
+            part.replace(self.folder / "best.json")
+        except OSError as error:
+            raise OutputError(f"{part}: cannot be written ({error.strerror})") from error
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def read_tensors(checkpoint: Path, name: str) -> Tensors:
+    """The tensors of one file of a checkpoint.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    file = checkpoint / f"{name}.safetensors"
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{file}: not a readable part of a checkpoint ({error})") from error
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """state.json of a checkpoint.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{checkpoint}: not a checkpoint ({error})") from error
+    if not isinstance(state, dict) or "step" not in state:
+        raise WeightsError(f"{checkpoint}: state.json is not one of a checkpoint")
+    return state
+
+
+def module_tensors(modules: Mapping[str, nn.Module]) -> Tensors:
+    """All tensors of some modules, each name led by its module's."""
+    return {f"{m}.{k}": t for m, module in modules.items() for k, t in module.state_dict().items()}
+
+
+def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], origin: Path) -> None:
+    """The opposite of `module_tensors`.
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
+    for prefix, module in modules.items():
+        own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(f"{origin}: does not fit the {prefix} of this run ({reason})") from error
+
+
+def optimizer_tensors(player: str, names: list[str], optimizer: torch.optim.Optimizer) -> Tensors:
+    """State of an optimiser whose parameters are `names`, in order."""
+    found: Tensors = {}
+    for index, values in optimizer.state_dict()["state"].items():
+        for key, value in values.items():
+            found[f"{player}/{names[index]}/{key}"] = torch.as_tensor(value)
+    return found
+
+
+def fill_optimizer(
+    player: str,
+    names: list[str],
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    origin: Path,
+) -> None:
+    """The opposite of `optimizer_tensors`.
+
+    Raises:
+        WeightsError: it knows a parameter that this run does not.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    places = {name: index for index, name in enumerate(names)}
+    for key, value in tensors.items():
+        owner, name, slot = key.split("/")
+        if owner != player:
+            continue
+        if name not in places:
+            raise WeightsError(f"{origin}: optimiser state of an unknown parameter, {name}")
+        state.setdefault(places[name], {})[slot] = value
+    full = optimizer.state_dict()
+    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+
+
+def random_state() -> Tensors:
+    """State of torch's generators in this process."""
+    state = {"cpu": torch.get_rng_state()}
+    for index in range(torch.cuda.device_count()):
+        state[f"cuda{index}"] = torch.cuda.get_rng_state(index)
+    return state
+
+
+def set_random_state(tensors: Mapping[str, Tensor]) -> None:
+    """The opposite of `random_state`; generators that are not stored keep their state."""
+    torch.set_rng_state(tensors["cpu"])
+    for index in range(torch.cuda.device_count()):
+        if f"cuda{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)

@@ -1,0 +1,198 @@
+"""What a training run is: frozen, documented, checked; and `--set key=value` on top of it.
+
+Every number of a run stands here, whatever the stage; `recipes.py` fills it in.
+No torch, and nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from onedc.config import ModelConfig
+from onedc.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where images come from and how crops are cut from them."""
+
+    source: str = ""  # folder of images or of .tar shards, a .tar, or "hf:" and a dataset's path or name
+    batch: int = 8  # images of one optimiser step, all processes and accumulation together
+    crop_px: int = 256  # side of the square crops, a multiple of 64
+    resize_share: float = 0.0  # share of steps whose images are resized to crop_px instead of cut
+    large_share: float = 0.0  # share of steps with crops of twice the side and a quarter of the batch
+    min_side_px: int = 0  # photos with a shorter side below this are enlarged to it (0: to the crop)
+    flip: bool = True  # mirror half of the crops left to right
+    held_out: tuple[str, ...] = ()  # images whose name begins so are for validation and never trained on
+    validation_images: int = 24  # how many of those are used
+    validation_px: int = 256  # side of their centre crops, a multiple of 64
+    workers: int = 0  # loader processes of each training process
+    memory_mib: int = 4096  # decoded images kept in memory by each loading process
+    latent_cache: str = ""  # folder for vae_latents computed once ("": computed anew for each crop)
+    views: int = 1  # with a cache: how many fixed views (window and mirroring) of each photo
+    view_px: int = 384  # with a cache: largest side of a view, which crops are cut from; a multiple of 64
+
+    def __post_init__(self) -> None:
+        _positive(self, "batch", "crop_px", "validation_px", "views", "view_px")
+        for name in ("crop_px", "validation_px", "view_px"):
+            if getattr(self, name) % 64:
+                raise ConfigError(f"data.{name}: {getattr(self, name)} is not a multiple of 64")
+        if min(self.resize_share, self.large_share) < 0 or self.resize_share + self.large_share > 1:
+            raise ConfigError(
+                f"data: resize_share {self.resize_share}, large_share {self.large_share} exceed 0 .. 1"
+            )
+        if self.latent_cache and (self.resize_share or self.large_share):
+            raise ConfigError("data.latent_cache: needs resize_share and large_share to be 0")
+        if self.latent_cache and self.view_px < self.crop_px:
+            raise ConfigError(f"data.view_px: {self.view_px} is less than data.crop_px, {self.crop_px}")
+        if self.large_share and self.batch % 4:
+            raise ConfigError(f"data.batch: {self.batch} is not a multiple of 4, which large_share needs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How one set of parameters moves. All lengths are optimiser steps, whatever the number of processes."""
+
+    kind: str = "adamw"  # "adamw", or "sgd" (no state, no momentum)
+    lr: float = 1e-4  # peak learning rate
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    clip: float = 5.0  # largest norm of the gradient
+    warmup_steps: int = 0  # linear rise at the start
+    decay_steps: int = 0  # cosine fall over the last so many steps
+    final_share: float = 0.0  # learning rate at the very end, as a share of the peak
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "sgd"):
+            raise ConfigError(f"optim.kind: {self.kind!r} is neither 'adamw' nor 'sgd'")
+        if self.lr <= 0 or self.clip <= 0:
+            raise ConfigError(f"optim.lr, optim.clip: {self.lr} and {self.clip} must be above 0")
+        if min(self.warmup_steps, self.decay_steps) < 0:
+            raise ConfigError("optim.warmup_steps, optim.decay_steps: must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Length, precision and bookkeeping of a run."""
+
+    steps: int = 1000  # optimiser steps
+    seed: int = 33550336
+    precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast)
+    accumulation: int = 1  # parts in which each process handles its share of a batch
+    ema: float = 0.0  # decay per step of the running mean of the weights (0: none)
+    log_every: int = 10  # steps
+    validate_every: int = 500  # steps; pictures are made then too (0: never)
+    pictures: int = 4  # how many validation images are shown
+    checkpoint_every: int = 500  # steps
+    keep: int = 2  # how many of the last checkpoints stay, beside the best
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "accumulation", "log_every", "checkpoint_every", "keep")
+        if self.precision not in ("no", "bf16", "fp16"):
+            raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16'")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"run.ema: {self.ema} is not in 0 .. 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetsConfig:
+    """Pretrained networks a stage starts from or is judged by: paths, "" where not used."""
+
+    vae_encoder: str = ""
+    vae_decoder: str = ""
+    lpips: str = ""
+    features: str = ""  # frozen features for a tokenizer or a discriminator
+    start: str = ""  # checkpoint folder or weights file that the model's weights are taken from
+    teacher: str = ""  # tokenizer checkpoint whose indices the hyperprior learns to tell
+    score: str = ""  # diffusion checkpoint: real score and start of the fake one
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that a training run depends on."""
+
+    recipe: str  # the name it goes by
+    model: ModelConfig
+    objective: Any  # a frozen dataclass; its class tells the stage
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    critic_optim: OptimConfig = field(default_factory=OptimConfig)  # of discriminators and fake scores
+    run: RunConfig = field(default_factory=RunConfig)
+    nets: NetsConfig = field(default_factory=NetsConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for run.json."""
+        return {**asdict(self), "stage": type(self.objective).__name__}
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ConfigError(f"{type(config).__name__}.{name}: {getattr(config, name)} must be above 0")
+
+
+def apply_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
+    """A copy of `config` with each "dotted.name=value" set, in order.
+
+    Raises:
+        ConfigError: no such name, or a value of another type or out of range.
+    """
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: expected name=value")
+        config = _set(config, name.strip().split("."), text.strip(), name.strip())
+    return config
+
+
+def _set(node: Any, path: list[str], text: str, full: str) -> Any:
+    known = [f.name for f in fields(node)]
+    head, rest = path[0], path[1:]
+    if head not in known:
+        raise ConfigError(f"--set {full}: no field {head!r}; there are {', '.join(known)}")
+    old = getattr(node, head)
+    if rest:
+        if not is_dataclass(old):
+            raise ConfigError(f"--set {full}: {head} has no fields")
+        return replace(node, **{head: _set(old, rest, text, full)})
+    if is_dataclass(old):
+        raise ConfigError(f"--set {full}: name one of its fields: {', '.join(f.name for f in fields(old))}")
+    return replace(node, **{head: _parse(text, get_type_hints(type(node))[head], full)})
+
+
+def _parse(text: str, kind: Any, full: str) -> Any:
+    """`text` as a value of the annotated type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if text == "none" and type(None) in arguments:
+            return None
+        return _parse(text, next(a for a in arguments if a is not type(None)), full)
+    if origin is tuple:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        kinds = [arguments[0]] * len(parts) if arguments[-1] is Ellipsis else list(arguments)
+        if len(kinds) != len(parts):
+            raise ConfigError(f"--set {full}: expected {len(kinds)} values with commas, got {text!r}")
+        return tuple(_parse(part, each, full) for part, each in zip(parts, kinds, strict=True))
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ConfigError(f"--set {full}: expected true or false, got {text!r}")
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {full}: expected {kind.__name__}, got {text!r}") from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names at which two nested mappings of plain values differ (tuples equal lists)."""
+    found = []
+    for name in sorted(set(old) | set(new)):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
+            found.append(prefix + name)
+    return found

@@ -1,0 +1,77 @@
+"""vae_latents on disk, computed once for each view of a photo: on a CPU the VAE is most of a training step.
+
+A file for each view, named by the hash of its pixels and of the encoder, written whole or not at all, so
+processes can share a folder and an interrupted run goes on where it was. No crops or recipes here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError, OutputError
+
+Encode = Callable[[Tensor], Tensor]
+
+
+class LatentCache:
+    """Half-precision vae_latents [C,H/8,W/8] of uint8 pixels [H,W,3], by content."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder / fingerprint
+
+    def _path(self, pixels: NDArray[np.uint8]) -> Path:
+        digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=12).hexdigest()
+        return self.folder / digest[:2] / f"{digest}.npy"
+
+    def has(self, pixels: NDArray[np.uint8]) -> bool:
+        """Whether these pixels' latents are there."""
+        return self._path(pixels).exists()
+
+    def read(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """The latents of these pixels, mapped from disk.
+
+        Raises:
+            ConfigError: they were never computed.
+        """
+        try:
+            latents: NDArray[np.float16] = np.load(self._path(pixels), mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"data.latent_cache: {self.folder} lacks a view; prepare it again") from error
+        return latents
+
+    def add(self, pixels: NDArray[np.uint8], encode: Encode, device: torch.device) -> None:
+        """Compute and write the latents of these pixels.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.inference_mode():
+            latents = encode(x)[0].half().cpu().numpy()
+        path = self._path(pixels)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.save(file, latents)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """A short name for an encoder's weights."""
+    digest = hashlib.blake2b(digest_size=6)
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()

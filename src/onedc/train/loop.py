@@ -1,0 +1,308 @@
+"""The one loop of all stages: turns, schedules, validation, checkpoints, slices of time.
+
+accelerate gives the device, the precision and the collectives. What is learned is the stage's matter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+
+from onedc.errors import ConfigError, OneDCError, WeightsError
+from onedc.train import checkpoint as ck
+from onedc.train.config import TrainConfig
+from onedc.train.data import Batch, Collate, Crops, Photos, Positions, loader, to_device, validation_batches
+from onedc.train.ema import RunningMean
+from onedc.train.latents import LatentCache, fingerprint
+from onedc.train.noise import derived_seed
+from onedc.train.report import RunLog, write_run_file
+from onedc.train.schedule import lr_at
+from onedc.train.sources import open_source, split
+from onedc.train.stage import Stage
+from onedc.train.stages import build_stage
+from onedc.train.turns import Meter, Turn, summed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session of a run ended."""
+
+    step: int  # optimiser steps done, all sessions together
+    finished: bool
+
+
+class Clock:
+    """When a session has to stop: at the end of its slice of time, or when the process is asked to."""
+
+    def __init__(self, accelerator: Accelerator, max_minutes: float | None) -> None:
+        self._accelerator = accelerator
+        self._end = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._asked = False
+
+    @property
+    def over_here(self) -> bool:
+        """Whether this process has to stop."""
+        return self._asked or time.monotonic() > self._end
+
+    def over(self) -> bool:
+        """Whether any process has to stop; the same answer in all of them."""
+        flag = torch.tensor(float(self.over_here), device=self._accelerator.device)
+        return float(summed(self._accelerator, flag)) > 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within this context, Ctrl-C and TERM end the session after the current step."""
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self._asked = True
+
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Trainer:
+    """One session of a run: from its last checkpoint, or the start, to its end or the end of its time."""
+
+    def __init__(
+        self, config: TrainConfig, out: Path, *, resume: bool, max_minutes: float | None = None
+    ) -> None:
+        self.config, self.out = config, out
+        self.accelerator = Accelerator(
+            mixed_precision=config.run.precision, cpu=not torch.cuda.is_available()
+        )
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.clock = Clock(self.accelerator, max_minutes)
+        self.checkpoints = ck.CheckpointFolder(out, config.run.keep)
+        done = self.checkpoints.steps()
+        if done and not resume:
+            raise ConfigError(f"{out}: holds a run already; go on with --resume, or name another folder")
+        source = open_source(config.data.source)
+        self.photos = Photos(source, config.data.memory_mib)
+        self.training, self.validation = split(source, config.data.held_out)
+        set_seed(config.run.seed)  # the same start in all processes
+        self.stage: Stage = build_stage(config).to(self.accelerator.device)
+        self.stage.mean_over_processes = lambda value: summed(self.accelerator, value, "mean")
+        self.turns = [Turn(player, self.accelerator) for player in self.stage.players()]
+        averaged = {n: p for t in self.turns if t.player.averaged for n, p in t.player.parameters.items()}
+        self.mean = RunningMean(averaged, config.run.ema) if config.run.ema else None
+        self.step = self.skipped = 0
+        set_seed(derived_seed(config.run.seed, self.rank) % 2**32)
+        if done:
+            self._restore(self.checkpoints.path(done[-1]))
+
+    def run(self) -> Outcome:
+        """Train. Ends with a checkpoint, also when time is over or the process is asked to stop.
+
+        Raises:
+            OneDCError: a loss that is not a number, or a file that cannot be written; the last checkpoint
+                stands.
+        """
+        config = self.config
+        log = None
+        if self.accelerator.is_main_process:
+            write_run_file(self.out, config, step=self.step, processes=self.world)
+            log = RunLog(self.out, step=self.step, steps=config.run.steps, images=config.data.batch)
+        cache = self._cache()
+        try:
+            with self.clock.listening():
+                if cache is None or self._fill(cache, log):
+                    self._begin(cache)
+                    self._steps(cache, log)
+        finally:
+            if log:
+                log.close()
+        return Outcome(self.step, self.step >= config.run.steps)
+
+    def _cache(self) -> LatentCache | None:
+        folder, vae = self.config.data.latent_cache, self.stage.vae()
+        return LatentCache(Path(folder), fingerprint(vae)) if folder and vae else None
+
+    def _fill(self, cache: LatentCache, log: RunLog | None) -> bool:
+        """Compute this process's share of the missing vae_latents; False when time ended before."""
+        vae: Any = self.stage.vae()
+        crops = Crops(self.photos, self.training, self.config.data, self.config.run.seed, cache)
+        missing = 0
+        for count, index in enumerate(self.training[self.rank :: self.world], 1):
+            if self.clock.over_here:
+                break
+            for window in crops.windows(index):
+                if not cache.has(window):
+                    missing += 1
+                    cache.add(window, vae.encode, self.accelerator.device)
+            if log and missing and count % 50 == 0:
+                log.say(f"vae_latents: {count * self.world} of {len(self.training)} photos")
+        return not self.clock.over()
+
+    def _begin(self, cache: LatentCache | None) -> None:
+        if self.step == 0:
+            crops = Crops(self.photos, self.training, self.config.data, self.config.run.seed, cache)
+            collate = Collate(self.config.run.seed)
+            samples = (to_device(collate([crops[n]]), self.accelerator.device) for n in itertools.count())
+            self.stage.begin(samples)
+            if self.mean:
+                self.mean.restart()
+
+    def _steps(self, cache: LatentCache | None, log: RunLog | None) -> None:
+        config, run = self.config, self.config.run
+        crops = Crops(self.photos, self.training, config.data, run.seed, cache)
+        positions = Positions(
+            config.data, run.seed, start=self.step, steps=run.steps,
+            rank=self.rank, world=self.world, parts=run.accumulation,
+        )  # fmt: skip
+        batches = iter(loader(crops, positions))
+        meter = Meter(self.accelerator)
+        over = False
+        while self.step < run.steps and not over:
+            parts = [to_device(next(batches), self.accelerator.device) for _ in range(run.accumulation)]
+            self._one_step(parts, meter)
+            if self.step % run.log_every == 0 or self.step == run.steps:
+                self._report(meter.take(), log)
+            if run.validate_every and (self.step % run.validate_every == 0 or self.step == run.steps):
+                self._validate(log)
+            over = self.clock.over()
+            if over or self.step % run.checkpoint_every == 0 or self.step == run.steps:
+                self._save()
+
+    def _one_step(self, parts: list[Batch], meter: Meter) -> None:
+        """Every player whose turn it is moves once."""
+        self.stage.train()
+        self.skipped += sum(part.skipped for part in parts)
+        for turn in self.turns:
+            if self.step % turn.player.every:
+                continue
+            self._only_moves(turn)
+            for part in parts:
+                with self.accelerator.autocast():
+                    loss, figures = self.stage.loss(turn.player.name, part, self.step)
+                self.accelerator.backward(loss / len(parts))
+                meter.add({**figures, f"loss_{turn.player.name}": loss}, 1 / len(parts))
+            norm = turn.step(self.accelerator, lr_at(turn.player.optim, self.step, self.config.run.steps))
+            meter.add({f"norm_{turn.player.name}": norm})
+        if self.mean:
+            self.mean.update(self.step)
+        self.step += 1
+
+    def _only_moves(self, mover: Turn) -> None:
+        for turn in self.turns:
+            for p in turn.parameters:
+                p.requires_grad_(turn is mover)
+
+    def _report(self, values: dict[str, float], log: RunLog | None) -> None:
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad and self.config.run.precision != "fp16":
+            what = f"{bad[0]} is {values[bad[0]]} at step {self.step}"
+            raise OneDCError(f"{self.out}: {what}; its last checkpoint stands, go on with a lower optim.lr")
+        if log:
+            if self.skipped:
+                values["skipped_images"] = self.skipped
+            log.progress(self.step, values)
+            lr = lr_at(self.config.optim, self.step - 1, self.config.run.steps)
+            log.figures(self.step, {**values, "lr": lr})
+
+    @torch.no_grad()
+    def _validate(self, log: RunLog | None) -> None:
+        """Figures over the validation images, with the running mean of the weights; notes the best."""
+        self.stage.eval()
+        meter = Meter(self.accelerator)
+        shown: list[Tensor] = []
+        indices = self.validation[: self.config.data.validation_images][self.rank :: self.world]
+        with self.mean.in_place() if self.mean else nullcontext():
+            for batch in validation_batches(self.photos, indices, self.config.data.validation_px):
+                batch = to_device(batch, self.accelerator.device)
+                with self.accelerator.autocast():
+                    meter.add(self.stage.score(batch))
+                    wanted = log is not None and len(shown) < self.config.run.pictures
+                    picture = self.stage.pictures(batch) if wanted else None
+                if picture is not None:
+                    shown.append(picture)
+        values = meter.take()
+        if not values:
+            return
+        if log:
+            log.figures(self.step, values, prefix="val_")
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            log.say(f"validation at step {self.step}: {figures}")
+            if shown:
+                log.pictures(self.step, "validation", torch.cat(shown))
+        best = self.checkpoints.best()
+        if best is None or values[self.stage.best_by] < best.score:
+            self._save(ck.Best(self.step, values[self.stage.best_by]))
+
+    def _save(self, best: ck.Best | None = None) -> None:
+        """A checkpoint of this moment, unless there is one; and the note that it is the best."""
+        main, folder, step = self.accelerator.is_main_process, self.checkpoints, self.step
+        there = step in folder.steps()
+        self.accelerator.wait_for_everyone()
+        if not there:
+            if main:
+                folder.begin(step)
+            self.accelerator.wait_for_everyone()
+            folder.write(step, f"rank-{self.rank}", ck.random_state())
+            self.accelerator.wait_for_everyone()
+            if main:
+                self._write_shared(step)
+        if main and best:
+            folder.set_best(best)
+        self.accelerator.wait_for_everyone()
+
+    def _write_shared(self, step: int) -> None:
+        """The main process's part of a checkpoint: what is the same in all processes."""
+        folder = self.checkpoints
+        folder.write(step, "model", ck.module_tensors(self.stage.stored()))
+        if self.mean:
+            folder.write(step, "ema", self.mean.means)
+        optim: ck.Tensors = {}
+        for turn in self.turns:
+            optim |= ck.optimizer_tensors(turn.player.name, turn.names, turn.optimizer)
+        folder.write(step, "optim", optim)
+        scaler = self.accelerator.scaler
+        folder.commit(step, {
+            "step": step,
+            "recipe": self.config.recipe,
+            "stage": type(self.config.objective).__name__,
+            "model": self.stage.model_config.to_json(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "skipped": self.skipped,
+        })  # fmt: skip
+
+    def _restore(self, folder: Path) -> None:
+        """Everything as it was when `folder` was written.
+
+        Raises:
+            WeightsError: the checkpoint is damaged or of another stage or model.
+        """
+        state = ck.read_state(folder)
+        stage = type(self.config.objective).__name__
+        if state["stage"] != stage:
+            raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")
+        ck.fill_modules(self.stage.stored(), ck.read_tensors(folder, "model"), folder)
+        optim = ck.read_tensors(folder, "optim")
+        for turn in self.turns:
+            ck.fill_optimizer(turn.player.name, turn.names, turn.optimizer, optim, folder)
+        if self.mean:
+            means = ck.read_tensors(folder, "ema")
+            if set(means) != set(self.mean.means):
+                raise WeightsError(f"{folder}: its running mean is of other parameters")
+            self.mean.means = {n: means[n].to(t.device) for n, t in self.mean.means.items()}
+        if state["scaler"] and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if (folder / f"rank-{self.rank}.safetensors").exists():  # a run may go on with more processes
+            ck.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
+        self.step, self.skipped = state["step"], state["skipped"]

@@ -1,0 +1,83 @@
+"""Pretrained networks from files into the modules of a stage. No training, no recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.errors import ConfigError, WeightsError
+from onedc.model.features import LPIPSSqueeze, load_lpips_squeeze
+from onedc.model.onedc import OneDC
+from onedc.train.config import NetsConfig
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
+    """Load float32 copies of `tensors` into a module of the same names.
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
+    try:
+        module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{origin}: does not fit {type(module).__name__} ({reason})") from error
+
+
+def read_file(path: str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
+    """The model of a stage: random but for its autoencoder, or all from `nets.start`.
+
+    Raises:
+        WeightsError: a file is missing, damaged or of another network.
+    """
+    model = OneDC(config)
+    if nets.vae_encoder and nets.vae_decoder:
+        fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
+        fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
+    if nets.start:
+        fill(model, checkpoint_model(Path(nets.start)), nets.start)
+    return model
+
+
+def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
+    """The tensors of one stored network of a checkpoint folder, its running mean where there is one.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    lead = f"{prefix}."
+    stored = read_file(str(path / "model.safetensors"))
+    if (path / "ema.safetensors").exists():
+        stored |= read_file(str(path / "ema.safetensors"))
+    found = {name.removeprefix(lead): t for name, t in stored.items() if name.startswith(lead)}
+    if not found:
+        raise WeightsError(f"{path}: a checkpoint without the network {prefix!r}")
+    return found
+
+
+def load_lpips(nets: NetsConfig) -> LPIPSSqueeze:
+    """LPIPS with the weights of `nets.lpips`.
+
+    Raises:
+        ConfigError: `nets.lpips` is not set.
+        WeightsError: the file is missing, damaged or of another network.
+    """
+    if not nets.lpips:
+        raise ConfigError("nets.lpips: not set; name the safetensors file of LPIPS-squeeze")
+    return load_lpips_squeeze(nets.lpips)

@@ -1,0 +1,175 @@
+"""Places that encoded images come from: folders, tar shards, Arrow datasets. Bytes and captions by number.
+
+The order is a function of the names alone. Nothing is decoded here, and nothing knows of crops or models.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from onedc.errors import ConfigError, MissingExtraError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
+
+
+class Source(Protocol):
+    """Encoded images, numbered from 0."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The name of each image, as people know it."""
+
+    def read(self, index: int) -> bytes:
+        """The encoded bytes of an image."""
+
+    def caption(self, index: int) -> str:
+        """What the image shows, "" where nothing is known."""
+
+
+class FolderSource:
+    """All images below a folder; a text file of the same stem holds the caption."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        self.names = [p.relative_to(folder).as_posix() for p in self._paths]
+
+    def read(self, index: int) -> bytes:
+        return self._paths[index].read_bytes()
+
+    def caption(self, index: int) -> str:
+        text = self._paths[index].with_suffix(".txt")
+        return text.read_text(encoding="utf-8").strip() if text.exists() else ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where the bytes of one member of a tar lie."""
+
+    shard: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+class TarSource:
+    """Uncompressed tar shards; WebDataset naming: a sample's members share the name up to its first dot."""
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        images: list[tuple[str, Member]] = []
+        self._captions: dict[str, Member] = {}
+        for shard in shards:
+            for name, member in _members(shard):
+                suffix = os.path.splitext(name)[1].lower()
+                if suffix in IMAGE_SUFFIXES:
+                    images.append((name, member))
+                elif suffix == ".txt":
+                    self._captions[_key(name)] = member
+        images.sort(key=lambda pair: pair[0])
+        self.names = [name for name, _ in images]
+        self._images = [member for _, member in images]
+
+    def read(self, index: int) -> bytes:
+        return self._images[index].read()
+
+    def caption(self, index: int) -> str:
+        member = self._captions.get(_key(self.names[index]))
+        return member.read().decode("utf-8").strip() if member else ""
+
+
+def _key(name: str) -> str:
+    folder, base = os.path.split(name)
+    return os.path.join(folder, base.split(".")[0])
+
+
+def _members(shard: Path) -> list[tuple[str, Member]]:
+    """Names and places of a shard's files.
+
+    Raises:
+        ConfigError: not an uncompressed tar.
+    """
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            return [(m.name, Member(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
+    except (tarfile.TarError, OSError) as error:
+        raise ConfigError(f"data.source: {shard} is not an uncompressed tar ({error})") from error
+
+
+class ArrowSource:
+    """A Hugging Face dataset with CommonCatalog's columns: jpg, blip2_caption, unickname."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            import datasets
+        except ImportError as error:
+            raise MissingExtraError("data.source hf: needs `pip install 'onedc[train]'`") from error
+        try:
+            if (Path(name) / "state.json").exists():
+                table: Any = datasets.load_from_disk(name)
+            elif Path(name).is_dir():
+                files = sorted(str(p) for p in Path(name).rglob("*") if p.suffix in (".arrow", ".parquet"))
+                table = datasets.concatenate_datasets([_arrow_file(datasets, file) for file in files])
+            else:
+                table = datasets.load_dataset(name, split="train")
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise ConfigError(f"data.source: cannot open the dataset {name} ({error})") from error
+        if "jpg" not in table.column_names:
+            columns = ", ".join(table.column_names)
+            raise ConfigError(f"data.source: {name} has no column 'jpg', only {columns}")
+        self._table = table.cast_column("jpg", datasets.Image(decode=False))
+        self._captioned = "blip2_caption" in table.column_names
+        numbers = [str(n) for n in range(len(table))]
+        self.names = [str(n) for n in table["unickname"]] if "unickname" in table.column_names else numbers
+
+    def read(self, index: int) -> bytes:
+        cell = self._table[index]["jpg"]
+        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+
+    def caption(self, index: int) -> str:
+        return str(self._table[index]["blip2_caption"] or "") if self._captioned else ""
+
+
+def _arrow_file(datasets: Any, file: str) -> Any:
+    reader = datasets.Dataset.from_file if file.endswith(".arrow") else datasets.Dataset.from_parquet
+    return reader(file)
+
+
+def open_source(text: str) -> Source:
+    """The images that `data.source` names.
+
+    Raises:
+        ConfigError: nothing there, or no images in it.
+    """
+    if not text:
+        raise ConfigError("data.source: not set; name a folder of images, tar shards, or hf:NAME")
+    if text.startswith("hf:"):
+        source: Source = ArrowSource(text[3:])
+    else:
+        path = Path(text)
+        shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        if not path.exists():
+            raise ConfigError(f"data.source: {path} does not exist")
+        source = TarSource(shards) if shards else FolderSource(path)
+    if not source.names:
+        raise ConfigError(f"data.source: no images in {text}")
+    return source
+
+
+def split(source: Source, held_out: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """Numbers of the images to train on, and of those for validation: names that begin with `held_out`."""
+    training: list[int] = []
+    validation: list[int] = []
+    for index, name in enumerate(source.names):
+        kept = bool(held_out) and os.path.basename(name).startswith(held_out)
+        (validation if kept else training).append(index)
+    if not training:
+        raise ConfigError(f"data.held_out: {held_out} leaves no image to train on")
+    return training, validation

@@ -1,0 +1,72 @@
+"""What the loop asks of a stage: players that take turns, a loss for each, figures and pictures.
+
+A stage knows its networks and its objective; it knows no files, processes or schedules.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+
+Figures = dict[str, Tensor]  # scalars, for the log
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters that move together, by their own optimiser, each `every`-th step."""
+
+    name: str
+    parameters: Mapping[str, nn.Parameter]
+    optim: OptimConfig
+    every: int = 1
+    averaged: bool = True  # whether a running mean of them is kept
+
+
+class Stage(nn.Module, ABC):
+    """One stage of training. `mean_over_processes` is set by the loop; alone, a process is its own mean."""
+
+    model_config: ModelConfig
+    best_by: str  # the figure of `score` by which checkpoints are compared; less is better
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value
+
+    def begin(self, samples: Iterable[Batch]) -> None:
+        """Called once, before the first step of a run: fit what is not learned to some training crops."""
+
+    @abstractmethod
+    def stored(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds; networks that never move and come from files need not be in it."""
+
+    @abstractmethod
+    def players(self) -> list[Player]:
+        """Who moves, in the order of their turns within a step."""
+
+    @abstractmethod
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """The mean loss of a batch for one player, and figures for the log."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Figures:
+        """Validation figures of one batch; nothing random in them."""
+
+    def vae(self) -> nn.Module | None:
+        """The frozen autoencoder whose `encode` makes the vae_latents that a cache may hold."""
+        return None
+
+    def pictures(self, batch: Batch) -> Tensor | None:
+        """[B,3,H,W'] in [-1,1] to look at, or None."""
+        return None
+
+
+def trainable(module: nn.Module, prefix: str) -> dict[str, nn.Parameter]:
+    """The parameters of a module that may move, by full name."""
+    return {f"{prefix}.{name}": p for name, p in module.named_parameters() if p.requires_grad}

@@ -1,0 +1,77 @@
+"""A handful of pictures in a tar, a random LPIPS network, and a config that trains in seconds."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+from safetensors.torch import save_file
+
+from onedc.model.features import LPIPSSqueeze
+from onedc.train.config import TrainConfig, apply_settings
+from onedc.train.recipes import find_recipe
+
+Pictures = dict[str, bytes]
+
+
+def picture(seed: int, width: int = 96, height: int = 80) -> bytes:
+    """A smooth random picture as PNG bytes."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_tar(path: Path, members: Pictures) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two tar shards: nine pictures, two of them for validation, with some captions."""
+    folder = tmp_path_factory.mktemp("shards")
+    names = [f"p-{n}{n}abc" for n in range(9)]
+    pictures: Pictures = {f"{name}.png": picture(n) for n, name in enumerate(names)}
+    captions = {"p-22abc.txt": b"a blur of colours\n"}
+    half = dict(list(pictures.items())[:5])
+    write_tar(folder / "a-000.tar", half | captions)
+    write_tar(folder / "a-001.tar", {n: d for n, d in pictures.items() if n not in half})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lpips_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("nets") / "lpips_squeeze.safetensors"
+    save_file({k: t.abs() if "lin" in k else t for k, t in LPIPSSqueeze().state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(shards: Path, lpips_file: Path) -> Callable[..., TrainConfig]:
+    """A config for the test's data: `tiny("run.steps=4")`, `tiny("run.steps=4", recipe="tiny-stage2")`."""
+
+    def make(*settings: str, recipe: str = "tiny-stage1") -> TrainConfig:
+        places = (f"data.source={shards}", "data.held_out=p-00,p-11", f"nets.lpips={lpips_file}")
+        return apply_settings(find_recipe(recipe), [*places, *settings])
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """accelerate keeps the precision of a process's first run; each test is to choose its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

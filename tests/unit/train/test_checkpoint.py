@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from onedc.errors import OutputError, WeightsError
+from onedc.train import checkpoint as ck
+
+
+def write(folder: ck.CheckpointFolder, step: int, value: float = 1.0) -> None:
+    folder.begin(step)
+    folder.write(step, "model", {"w": torch.full((3,), value)})
+    folder.commit(step, {"step": step})
+
+
+def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=2)
+    for step in (10, 20, 30, 40):
+        write(folder, step)
+        if step == 10:
+            folder.set_best(ck.Best(10, 0.5))
+    assert folder.steps() == [10, 30, 40]
+    assert folder.best() == ck.Best(10, 0.5)
+    assert ck.read_state(folder.path(40)) == {"step": 40}
+    assert torch.equal(ck.read_tensors(folder.path(40), "model")["w"], torch.ones(3))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=1)
+    write(folder, 10)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ck, "save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write(folder, 20)
+    assert folder.steps() == [10]
+    assert [p.name for p in folder.folder.iterdir()] == ["step-00000010"]
+
+
+def test_an_interrupted_write_is_no_checkpoint(tmp_path: Path) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=1)
+    folder.begin(10)
+    folder.write(10, "model", {"w": torch.ones(1)})
+    assert folder.steps() == []
+    write(folder, 10, 2.0)  # a second attempt starts afresh
+    assert float(ck.read_tensors(folder.path(10), "model")["w"][0]) == 2.0
+
+
+def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="not a checkpoint"):
+        ck.read_state(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        ck.read_tensors(tmp_path, "model")
+    with pytest.raises(WeightsError, match="does not fit"):
+        ck.fill_modules({"a": nn.Linear(2, 2)}, {"a.weight": torch.ones(3, 2)}, tmp_path)
+
+
+def test_optimiser_state_goes_round(tmp_path: Path) -> None:
+    def made() -> tuple[list[nn.Parameter], torch.optim.AdamW]:
+        parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
+        return parameters, torch.optim.AdamW(parameters, lr=0.1)
+
+    first, optimizer = made()
+    for p in first:
+        p.grad = torch.arange(len(p)).float()
+    optimizer.step()
+    tensors = {k: t.clone() for k, t in ck.optimizer_tensors("codec", ["a.b", "c"], optimizer).items()}
+    second, other = made()
+    ck.fill_optimizer("codec", ["a.b", "c"], other, tensors, tmp_path)
+    for p, q in zip(first, second, strict=True):
+        q.data.copy_(p.data)
+        p.grad = q.grad = torch.ones_like(p)
+    optimizer.step()
+    other.step()
+    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
+    with pytest.raises(WeightsError, match="unknown parameter"):
+        ck.fill_optimizer("codec", ["a.b"], other, tensors, tmp_path)
+
+
+def test_random_state_goes_round() -> None:
+    state = ck.random_state()
+    first = torch.rand(3)
+    ck.set_random_state(state)
+    assert torch.equal(torch.rand(3), first)

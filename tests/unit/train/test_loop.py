@@ -1,0 +1,169 @@
+"""The loop: resuming to the bit, processes that agree, slices, and errors of one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from onedc.errors import ConfigError, OneDCError, WeightsError
+from onedc.train.config import TrainConfig
+from onedc.train.loop import Trainer
+
+Tiny = Callable[..., TrainConfig]
+QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2")
+SMOOTH = ("optim.kind=sgd", "optim.lr=1e-4", "optim.clip=1000")
+"""Small plain steps: differences must not grow until a latent is rounded otherwise."""
+
+
+def log_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def assert_close(first: list[dict[str, float]], second: list[dict[str, float]]) -> None:
+    """Losses to 1e-4; norms of gradients, which jump where a latent is rounded otherwise, to 1e-2."""
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert b[name] == pytest.approx(a[name], rel=1e-2 if "norm" in name else 1e-4), name
+
+
+def same_tensors(a: Path, b: Path) -> bool:
+    first, second = load_file(a), load_file(b)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def train(config: TrainConfig, out: Path, *, resume: bool = False, max_minutes: float | None = None) -> int:
+    return Trainer(config, out, resume=resume, max_minutes=max_minutes).run().step
+
+
+@pytest.mark.parametrize("recipe", ["tiny-stage1"])
+def test_stop_and_resume_equals_an_uninterrupted_run(tiny: Tiny, tmp_path: Path, recipe: str) -> None:
+    settings = (*QUICK, "data.workers=1")
+    train(tiny(*settings, "run.steps=6", recipe=recipe), tmp_path / "whole")
+    half = tiny(*settings, "run.steps=6", recipe=recipe)
+    trainer = Trainer(half, tmp_path / "half", resume=False)
+    trainer.clock.over = lambda: trainer.step >= 3  # type: ignore[method-assign]
+    assert not trainer.run().finished
+    torch.rand(7)  # another process would have another random state
+    assert train(half, tmp_path / "half", resume=True) == 6
+    last = "checkpoints/step-00000006"
+    for file in ("model", "ema", "optim"):
+        name = f"{last}/{file}.safetensors"
+        assert same_tensors(tmp_path / "whole" / name, tmp_path / "half" / name), file
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "half")
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from onedc.train.config import apply_settings
+from onedc.train.loop import Trainer
+from onedc.train.recipes import find_recipe
+recipe, out, *settings = sys.argv[1:]
+Trainer(apply_settings(find_recipe(recipe), settings), Path(out), resume=False).run()
+"""
+
+
+def launch(recipe: str, out: Path, settings: Sequence[str], world: int) -> None:
+    """Run `world` processes that meet over gloo."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, recipe, str(out), *settings],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=900)
+        assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("recipe", ["tiny-stage1"])
+@pytest.mark.parametrize("steps", [4, pytest.param(20, marks=pytest.mark.full)])
+def test_two_processes_equal_one(tiny: Tiny, tmp_path: Path, recipe: str, steps: int) -> None:
+    places = tiny()
+    settings = [
+        f"data.source={places.data.source}",
+        "data.held_out=p-00,p-11",
+        f"nets.lpips={places.nets.lpips}",
+        f"run.steps={steps}",
+        "run.validate_every=4",
+        *SMOOTH,
+    ]
+    launch(recipe, tmp_path / "two", settings, 2)
+    launch(recipe, tmp_path / "one", settings, 1)
+    two, one = log_of(tmp_path / "two"), log_of(tmp_path / "one")
+    assert len(one) == len(two) == steps + steps // 4
+    assert_close(one, two)
+
+
+def test_accumulation_equals_the_whole_batch(tiny: Tiny, tmp_path: Path) -> None:
+    for parts in (1, 2):
+        config = tiny(*QUICK, *SMOOTH, "data.batch=4", "run.steps=3", f"run.accumulation={parts}")
+        train(config, tmp_path / str(parts))
+    one, two = log_of(tmp_path / "1"), log_of(tmp_path / "2")
+    assert_close(one, two)
+
+
+def test_a_run_leaves_its_records(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny("run.steps=4", "run.validate_every=2", "run.checkpoint_every=4", "data.batch=2")
+    assert train(config, tmp_path) == 4
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["config"]["optim"]["lr"] == config.optim.lr
+    assert record["config"]["stage"] == "Stage1Config"
+    assert "torch" in record["versions"]
+    assert record["sessions"][0]["processes"] == 1
+    names = {name for line in log_of(tmp_path) for name in line}
+    assert {"bpp", "lpips", "l1", "loss_codec", "lr", "val_loss", "val_bpp_64"} <= names
+    assert list((tmp_path / "tensorboard").iterdir())
+    best = json.loads((tmp_path / "checkpoints/best.json").read_text())
+    assert (tmp_path / f"checkpoints/step-{best['step']:08d}").is_dir()
+
+
+def test_no_time_means_a_checkpoint_after_one_step(tiny: Tiny, tmp_path: Path) -> None:
+    assert train(tiny(*QUICK), tmp_path, max_minutes=0.0) == 1
+    assert (tmp_path / "checkpoints/step-00000001/state.json").exists()
+
+
+def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
+    train(tiny(*QUICK, "run.steps=1"), tmp_path)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(tiny(*QUICK, "run.steps=2"), tmp_path)
+    with pytest.raises(ConfigError, match=r"optim\.lr"):
+        train(tiny(*QUICK, "run.steps=2", "optim.lr=0.5"), tmp_path, resume=True)
+    with pytest.raises(WeightsError, match="does not fit"):
+        train(tiny(*QUICK, "run.steps=2", "model.hyper_channels=64"), tmp_path, resume=True)
+    assert train(tiny(*QUICK, "run.steps=2"), tmp_path, resume=True) == 2
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(OneDCError, match="nan"):
+        train(tiny(*QUICK, "objective.weights.pixel=nan"), tmp_path)
+
+
+def test_bf16_runs(tiny: Tiny, tmp_path: Path) -> None:
+    assert train(tiny(*QUICK, "run.steps=1", "run.precision=bf16", "data.batch=2"), tmp_path) == 1
+    assert all(v == v for v in log_of(tmp_path)[0].values())
+
+
+def test_cached_latents_are_filled_and_used(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny(*QUICK, "run.steps=2", f"data.latent_cache={tmp_path / 'cache'}", "data.view_px=128")
+    assert train(config, tmp_path / "run") == 2
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 7  # the held-out pictures are not in it

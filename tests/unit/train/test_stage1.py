@@ -1,0 +1,157 @@
+"""Each term of stage I against a formula of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import pytest
+import torch
+from torch import Tensor
+
+from onedc.model.features import LPIPSSqueeze
+from onedc.model.onedc import OneDC
+from onedc.model.prior import PARTS, collapse, expand
+from onedc.train.config import TrainConfig
+from onedc.train.data import Batch
+from onedc.train.noise import Noise
+from onedc.train.stage1 import (
+    Stage1,
+    Stage1Weights,
+    TrainingVisitor,
+    gaussian_bits,
+    lower_bound,
+    pixel_terms,
+    rate_weight,
+    windows,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def stage(tiny: Callable[..., TrainConfig]) -> Stage1:
+    torch.manual_seed(0)
+    config = tiny("objective.ramp_steps=4000")
+    return Stage1(OneDC(config.model), LPIPSSqueeze(), config.objective, config.optim)
+
+
+def batch_of(count: int, side: int = 64) -> Batch:
+    x = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return Batch(x, None, Noise(3, range(count), CPU), ["x"] * count, [""] * count, 0)
+
+
+@pytest.mark.parametrize(("residual", "scale"), [(0.0, 0.11), (0.3, 0.5), (-2.0, 1.0), (7.0, 3.0)])
+def test_bits_are_the_gaussian_mass_of_the_bin(residual: float, scale: float) -> None:
+    normal = NormalDist(0, scale)
+    expected = -math.log2(normal.cdf(residual + 0.5) - normal.cdf(residual - 0.5))
+    found = gaussian_bits(torch.tensor([residual]), torch.tensor([scale]))
+    assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_bits_are_bounded_and_keep_a_gradient() -> None:
+    scale = torch.tensor([0.01], requires_grad=True)  # below the smallest table
+    bits = gaussian_bits(torch.tensor([3.0]), scale)
+    assert bits.item() == pytest.approx(-math.log2(1e-9), rel=1e-4)
+    x = torch.tensor([0.5, 2.0], requires_grad=True)
+    (lower_bound(x, 1.0) * torch.tensor([-1.0, 1.0])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [-1.0, 1.0]  # below the bound only a push upwards passes
+
+
+def test_the_visitor_codes_every_latent_once() -> None:
+    y = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(0)) * 3
+    quality = torch.tensor([200, 0])
+    visitor = TrainingVisitor(y, quality, hard=True)
+    y_hat = torch.zeros_like(y)
+    for part in range(PARTS):
+        like = collapse(y, part)
+        y_hat = y_hat + expand(visitor(part, torch.full_like(like, 2.0), torch.full_like(like, 0.25)), part)
+    expected = torch.where(quality[:, None, None, None] > 0, (y - 0.25).round() + 0.25, torch.tensor(0.25))
+    torch.testing.assert_close(y_hat, expected)
+    own = gaussian_bits((y[0] - 0.25).round(), torch.full_like(y[0], 2.0)).sum()
+    torch.testing.assert_close(visitor.bits, torch.stack([own, torch.tensor(0.0)]))
+
+
+def test_noise_moves_the_rate_and_not_the_values() -> None:
+    y = torch.randn(1, 8, 4, 4)
+    like = collapse(y, 0)
+    results = []
+    for seed in (1, 2):
+        visitor = TrainingVisitor(y, torch.tensor([9]), Noise(seed, [0], CPU))
+        decoded = visitor(0, torch.ones_like(like), torch.zeros_like(like))
+        noisy = like + Noise(seed, [0], CPU).uniform("y0", *like.shape[1:]) - 0.5
+        torch.testing.assert_close(visitor.bits, gaussian_bits(noisy, torch.ones_like(like)).sum()[None])
+        results.append(decoded)
+    assert torch.equal(results[0], results[1])
+
+
+def test_rounding_passes_the_gradient_straight_through() -> None:
+    y = torch.randn(1, 8, 4, 4, requires_grad=True)
+    visitor = TrainingVisitor(y, torch.tensor([9]))
+    like = collapse(y, 0).detach()
+    visitor(0, torch.ones_like(like), torch.zeros_like(like)).sum().backward()
+    assert y.grad is not None
+    torch.testing.assert_close(y.grad, expand(torch.ones_like(like), 0))
+
+
+def test_rate_weight_is_log_linear_in_the_byte() -> None:
+    weights = Stage1Weights(rate_low=8.0, rate_high=0.5)
+    found = rate_weight(torch.tensor([0, 1, 128, 255]), weights)
+    assert found.tolist() == pytest.approx([0.0, 8.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize(("step", "share"), [(0, 0.0), (2000, 0.25), (4000, 1.0), (8000, 1.0)])
+def test_the_rate_ramps_up_from_step_0(stage: Stage1, step: int, share: float) -> None:
+    quality = torch.tensor([0, 1, 255])
+    full = rate_weight(quality, stage.config.weights)
+    expected = [0.0, *(1e-4 + (float(w) - 1e-4) * share for w in full[1:])]
+    assert stage.rate_weights(quality, step).tolist() == pytest.approx(expected)
+
+
+def test_qualities_cover_the_bytes_and_drop_y_at_times(stage: Stage1) -> None:
+    quality = stage.qualities(Noise(1, range(3000), CPU))
+    assert 0.08 < float((quality == 0).float().mean()) < 0.12
+    assert (int(quality[quality > 0].min()), int(quality.max())) == (1, 255)
+
+
+def test_windows_are_cut_per_picture() -> None:
+    t = torch.arange(2 * 1 * 6 * 6).reshape(2, 1, 6, 6)
+    cut = windows(t, torch.tensor([[0, 1], [3, 2]]), 3)
+    assert torch.equal(cut[0], t[0, :, 0:3, 1:4])
+    assert torch.equal(cut[1], t[1, :, 3:6, 2:5])
+
+
+def test_pixel_terms_leave_out_the_border(stage: Stage1) -> None:
+    batch = batch_of(2)
+    decoded = torch.randn(2, 32, 8, 8)
+    lpips, l1 = pixel_terms(stage.model.vae, stage.lpips, batch.x, decoded, (0, 0), 8)
+    inner = (slice(None), slice(None), slice(8, -8), slice(8, -8))
+    picture = stage.model.vae.decode(decoded)[inner]
+    torch.testing.assert_close(l1, (picture - batch.x[inner]).abs().flatten(1).mean(1))
+    torch.testing.assert_close(lpips, stage.lpips(picture, batch.x[inner]))
+
+
+def test_the_loss_is_the_weighted_sum_of_its_figures(stage: Stage1) -> None:
+    one: list[Tensor] = []
+    for position in range(3):
+        batch = batch_of(3)
+        alone = Batch(
+            batch.x[position : position + 1].repeat(2, 1, 1, 1),
+            None,
+            Noise(3, [position] * 2, CPU),
+            [],
+            [],
+            0,
+        )
+        total, figures = stage.loss("codec", alone, 2000)
+        quality = stage.qualities(alone.noise)
+        weights = stage.config.weights
+        expected = weights.lpips * figures["lpips"] + weights.pixel * figures["l1"]
+        expected = expected + weights.latent * figures["latent_l1"]
+        expected = expected + stage.rate_weights(quality, 2000)[0] * figures["bpp"]
+        torch.testing.assert_close(total, expected)
+        one.append(total.detach())
+    whole, _ = stage.loss("codec", batch_of(3), 2000)
+    torch.testing.assert_close(whole.detach(), torch.stack(one).mean(), rtol=1e-4, atol=1e-5)
