@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tests.conformance.fixture_model import build
 from torch import Tensor, nn
 
 from onedc.config import TINY
@@ -15,7 +16,6 @@ from onedc.model.fixed_point import UNITS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.model.seam import Seam, scale_thresholds, seam_integers
-from tests.conformance.fixture_model import build
 
 SCALES = load_tables().scale.tolist()
 

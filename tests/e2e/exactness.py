@@ -1,0 +1,196 @@
+"""Decode the same files under many circumstances and count the integers that differ.
+
+As a script it runs on real weights and pictures; `test_exactness` runs it on the fixture model:
+
+    python -m tests.e2e.exactness WEIGHTS IMAGES... [--qualities 10 50 90]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tests.conformance.recording import integers_only, recorded
+from tests.e2e.float_seam import FloatSeam
+from torch import Tensor, nn
+
+from onedc.codec import Codec, load
+from onedc.image import read_image
+from onedc.model.fixed_point import FixedConv2d
+
+Circumstance = Callable[[Codec], AbstractContextManager[None]]
+
+
+def integers(codec: Codec, files: Sequence[bytes]) -> list[NDArray[np.int32]]:
+    """All table indices and symbols of each file, decoded as one batch; no pictures are made."""
+    with recorded(codec) as recording, integers_only(codec):
+        codec.decode_batch(files)
+    return [
+        np.concatenate([values.astype(np.int32).ravel() for values in recording.arrays(row).values()])
+        for row in range(len(files))
+    ]
+
+
+def mismatches(expected: NDArray[np.int32], found: NDArray[np.int32]) -> int:
+    """How many integers differ; all of them if there is another number of them."""
+    return int((expected != found).sum()) if expected.shape == found.shape else max(expected.size, found.size)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Another number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def compiled(codec: Codec) -> Iterator[None]:
+    """h_s and the prior's trunk, which hold every kind of layer, through torch.compile."""
+    h_s, trunk = codec.seam.h_s, codec.seam.prior.trunk
+    with (
+        mock.patch.object(h_s, "forward", torch.compile(h_s.forward, dynamic=False)),
+        mock.patch.object(trunk, "forward", torch.compile(trunk.forward, dynamic=False)),
+    ):
+        yield
+
+
+def permuted(codec: Codec) -> AbstractContextManager[None]:
+    """Every convolution of the seam as unfold + matmul, its sum in another order."""
+    kind = FixedConv2d if isinstance(codec.seam, nn.Module) else nn.Conv2d
+    name = "_sums" if kind is FixedConv2d else "forward"
+    return mock.patch.object(kind, name, _permuted_convolution)
+
+
+def _permuted_convolution(layer: FixedConv2d | nn.Conv2d, x: Tensor) -> Tensor:
+    weight, size = layer.weight, layer.weight.shape[-1]
+    rows = 0 if isinstance(layer, FixedConv2d) else size // 2  # fixed-point rows carry their halo
+    x = F.pad(x, (size // 2, size // 2, rows, rows))
+    columns = F.unfold(x, size).unflatten(1, (x.shape[1], size * size))
+    if weight.shape[1] == 1 and size > 1:
+        terms = (columns * weight.flatten(1)[None, :, :, None]).flip(2)
+        out = terms.sum(dim=2)
+    else:
+        order = torch.randperm(weight[0].numel(), generator=torch.Generator().manual_seed(1))
+        out = weight.flatten(1)[:, order] @ columns.flatten(1, 2)[:, order]
+    out = out.unflatten(2, (x.shape[2] - size + 1, x.shape[3] - size + 1))
+    bias = getattr(layer, "bias", None)
+    return out if bias is None else out + bias[:, None, None]
+
+
+@contextmanager
+def autocast(codec: Codec) -> Iterator[None]:
+    """Inside somebody's autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+CIRCUMSTANCES: dict[str, Circumstance] = {
+    "1 thread": lambda codec: threads(1),
+    "2 threads": lambda codec: threads(2),
+    "autocast": autocast,
+    "torch.compile": compiled,
+    "unfold + matmul, permuted": permuted,
+}
+
+
+def in_another_process(weights: Path, files: Sequence[bytes]) -> list[str]:
+    """sha256 of each file's integers, decoded one by one by a new process in bf16."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{index}.1dc" for index in range(len(files))]
+        for path, data in zip(paths, files, strict=True):
+            path.write_bytes(data)
+        command = [sys.executable, "-m", "tests.e2e.exactness", "--digest", str(weights), *map(str, paths)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+def digest(values: NDArray[np.int32]) -> str:
+    """sha256 of integers."""
+    return hashlib.sha256(values.astype("<i4").tobytes()).hexdigest()
+
+
+def compare(
+    codec: Codec,
+    weights: Path,
+    files: Sequence[bytes],
+    circumstances: Mapping[str, Circumstance] = CIRCUMSTANCES,
+) -> dict[str, int]:
+    """Differing integers under each circumstance, for files of pictures of one size.
+
+    The expectation is each file alone, as the codec stands.
+    """
+    expected = [integers(codec, [data])[0] for data in files]
+    found = {}
+    for name, circumstance in circumstances.items():
+        with circumstance(codec):
+            found[name] = [integers(codec, [data])[0] for data in files]
+    found["in a batch"] = integers(codec, files)
+    found["bf16"] = integers(load(weights, precision="bf16"), files)
+    counts = {name: sum(map(mismatches, expected, values)) for name, values in found.items()}
+    digests = in_another_process(weights, files)
+    counts["another process"] = sum(digest(a) != b for a, b in zip(expected, digests, strict=True))
+    return counts
+
+
+def float_mismatches(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: float) -> tuple[int, int]:
+    """With the seam in bf16 and sums in another order: (integers that differ or cannot be decoded, all)."""
+    with mock.patch.object(codec, "seam", FloatSeam(codec)):
+        wrong = total = 0
+        for picture in pictures:
+            data = codec.encode(picture, quality=quality)
+            expected = integers(codec, [data])[0]
+            with permuted(codec):
+                try:
+                    wrong += mismatches(expected, integers(codec, [data])[0])
+                except ValueError:  # FormatError: the decoder noticed
+                    wrong += expected.size
+            total += expected.size
+    return wrong, total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="IMAGES")
+    parser.add_argument("--qualities", type=float, nargs="+", default=[10, 50, 90])
+    parser.add_argument("--digest", action="store_true", help="inputs are .1dc files: print digests only")
+    args = parser.parse_args()
+    if args.digest:
+        codec = load(args.weights, precision="bf16")
+        for path in args.inputs:
+            print(digest(integers(codec, [path.read_bytes()])[0]))
+        return
+    codec = load(args.weights, precision="fp32")
+    by_size: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
+    for path in args.inputs:
+        picture = read_image(path)
+        by_size.setdefault(picture.shape, []).append(picture)
+    for quality in args.qualities:
+        totals: dict[str, int] = {}
+        for pictures in by_size.values():
+            files = [codec.encode(picture, quality=quality) for picture in pictures]
+            for name, count in compare(codec, args.weights, files).items():
+                totals[name] = totals.get(name, 0) + count
+        print(f"quality {quality:g}: {len(args.inputs)} pictures, mismatches {totals}", flush=True)
+        wrong, total = float_mismatches(codec, next(iter(by_size.values()))[:1], quality)
+        print(f"quality {quality:g}: seam in bf16 (must fail): {wrong} of {total} integers", flush=True)
+
+
+if __name__ == "__main__":
+    main()
