@@ -37,7 +37,9 @@ class UNetConfig:
         if len(self.widths) != len(self.attention) or not self.widths:
             raise ConfigError(f"UNetConfig.attention: {self.attention} does not match widths {self.widths}")
         if self.up_attention and len(self.up_attention) != len(self.widths):
-            raise ConfigError(f"UNetConfig.up_attention: {self.up_attention} does not match widths {self.widths}")
+            raise ConfigError(
+                f"UNetConfig.up_attention: {self.up_attention} does not match widths {self.widths}"
+            )
         if any(w <= 0 or w % 32 for w in self.widths):
             raise ConfigError(f"UNetConfig.widths: {self.widths} must be positive multiples of 32")
         if self.layers < 1:
@@ -58,7 +60,7 @@ class ModelConfig:
     analysis_unet: UNetConfig  # levels at 1/16, 1/32, 1/64
     analysis_in_blocks: int  # residual blocks before the step from 1/8 to 1/16
     analysis_attention: bool  # single-head attention at 1/16 behind the UNet
-    analysis_skip: bool = False  # linear path from vae_latents to y, so that training starts from a linear code
+    analysis_skip: bool = False  # linear path from vae_latents to y, where training starts
     y_channels: int  # channels of y at 1/16, a multiple of 4
     # h_a, h_s, prior: the integer seam is h_s and prior
     hyper_analysis_widths: tuple[int, int]  # widths of the two fusion stages of h_a, 1/64
@@ -156,7 +158,11 @@ SD15 = ModelConfig(
     semantic_up_widths=(512, 256),
     generator_channels=320,
     generator_unet=UNetConfig(
-        widths=(320, 640, 1280, 1280), layers=2, attention=(True, True, True, False), heads=8, time_channels=1280
+        widths=(320, 640, 1280, 1280),
+        layers=2,
+        attention=(True, True, True, False),
+        heads=8,
+        time_channels=1280,
     ),
     attention_positions=16384,
 )
@@ -168,9 +174,7 @@ SMALL = ModelConfig(
     vae_channels=32,
     pixel_channels=32,
     fusion_channels=128,
-    analysis_unet=UNetConfig(
-        widths=(128, 96, 96), layers=1, attention=(False, True, False), head_width=32
-    ),
+    analysis_unet=UNetConfig(widths=(128, 96, 96), layers=1, attention=(False, True, False), head_width=32),
     analysis_in_blocks=1,
     analysis_attention=False,
     analysis_skip=True,
@@ -215,9 +219,7 @@ TINY = ModelConfig(
     synthesis_blocks=(1, 1),
     semantic_up_widths=(32, 32),
     generator_channels=32,
-    generator_unet=UNetConfig(
-        widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32
-    ),
+    generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32),
     timestep=500,
     alpha_bar=0.5,
     quality_knots=2,

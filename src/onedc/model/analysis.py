@@ -5,6 +5,8 @@ Source: reference page, sections 3 and 3.1 (`enc`).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class AnalysisTransform(nn.Module):
         self.pix_fusion = nn.Conv2d(config.pixel_channels + config.vae_channels, config.fusion_channels, 1)
         ins = [config.fusion_channels] + [width] * config.analysis_in_blocks
         self.conv_in = nn.Sequential(
-            *(ResnetBlock(a, b) for a, b in zip(ins, ins[1:], strict=False)),
+            *(ResnetBlock(a, b) for a, b in pairwise(ins)),
             nn.Conv2d(width, width, 3, stride=2, padding=1),
         )
         self.unet = UNet(unet, width, lambda c: SelfAttention2d(c, unet.head_width, limit, window))
@@ -35,7 +37,9 @@ class AnalysisTransform(nn.Module):
             ResnetBlock(width), *attention, ResnetBlock(width),
             DepthConvBlock(width), DepthConvBlock(width, config.y_channels),
         )  # fmt: skip
-        self.skip = nn.Conv2d(config.vae_channels, config.y_channels, 2, stride=2) if config.analysis_skip else None
+        self.skip = (
+            nn.Conv2d(config.vae_channels, config.y_channels, 2, stride=2) if config.analysis_skip else None
+        )
 
     def forward(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         h = self.pix_fusion(torch.cat([self.pix_emb(x), vae_latents], dim=1))

@@ -1,7 +1,7 @@
 """The wiring: every network of the codec under one roof, in the order the data walks.
 
-    x --vae--> vae_latents --g_a--> y --h_a--> z --fsq--> z_hat --h_s--> hyper --prior--> y_hat
-    z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> vae_latents --vae--> x
+x --vae--> vae_latents --g_a--> y --h_a--> z --fsq--> z_hat --h_s--> hyper --prior--> y_hat
+z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> vae_latents --vae--> x
 """
 
 from __future__ import annotations

@@ -78,8 +78,9 @@ class TAEF2(nn.Module):
             _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1),
         )  # fmt: skip
         self.decoder = nn.Sequential(
-            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True), *_blocks(3, w, pool=True),
-            *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
+            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
+            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w),
+            *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
