@@ -118,6 +118,21 @@ class CheckpointFolder:
             raise OutputError(f"{part}: cannot be written ({error.strerror})") from error
 
 
+def find_checkpoint(place: Path) -> Path:
+    """A checkpoint's folder itself, or of a run its best checkpoint, or the last where none was validated.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if (place / "state.json").exists():
+        return place
+    folder = CheckpointFolder(place, keep=1)
+    steps, best = folder.steps(), folder.best()
+    if not steps:
+        raise WeightsError(f"{place}: neither a checkpoint nor a run that has one")
+    return folder.path(best.step if best and best.step in steps else steps[-1])
+
+
 def _flush(file: Path) -> None:
     with file.open("rb") as handle:
         os.fsync(handle.fileno())

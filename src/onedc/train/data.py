@@ -253,7 +253,7 @@ class Collate:
         x = torch.from_numpy(np.stack([c.pixels for c in crops])).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents = [c.vae_latents for c in crops if c.vae_latents is not None]
         return Batch(
-            x=x.contiguous(),
+            x=x.contiguous(memory_format=torch.channels_last),
             vae_latents=torch.from_numpy(np.stack(latents)).float() if latents else None,
             noise=Noise(self.seed, [c.position for c in crops], torch.device("cpu")),
             names=[c.name for c in crops],

@@ -12,6 +12,7 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.features import LPIPSSqueeze, load_lpips_squeeze
 from onedc.model.onedc import OneDC
+from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 
 
@@ -51,7 +52,7 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
         fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
         fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
     if nets.start:
-        fill(model, checkpoint_model(Path(nets.start)), nets.start)
+        fill(model, checkpoint_model(find_checkpoint(Path(nets.start))), nets.start)
     return model
 
 

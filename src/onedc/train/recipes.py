@@ -24,10 +24,10 @@ def small_stage1() -> TrainConfig:
     return TrainConfig(
         recipe="small-stage1",
         model=SMALL,
-        objective=Stage1Config(linear_start=True),
+        objective=Stage1Config(weights=Stage1Weights(rate_high=0.12), linear_start=True),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(
-            lr=5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200, decay_steps=3000, final_share=0.02
+            lr=2.5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200, decay_steps=3000, final_share=0.02
         ),
         run=RunConfig(steps=20000, ema=0.998, log_every=25),
     )

@@ -27,6 +27,8 @@ class Player:
     optim: OptimConfig
     every: int = 1
     averaged: bool = True  # whether a running mean of them is kept
+    slow: frozenset[str] = frozenset()  # names that move at `slow_share` of the learning rate, without decay
+    slow_share: float = 1.0
 
 
 class Stage(nn.Module, ABC):

@@ -23,7 +23,7 @@ from onedc.train.data import Batch
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, trainable
-from onedc.train.start import linear_start
+from onedc.train.start import linear_path, linear_start
 
 SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
 LIKELIHOOD_MIN = 1e-9
@@ -51,6 +51,7 @@ class Stage1Config:
     window_px: int = 128  # side of the window that pixel terms see, its 8 px border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     start_images: int = 64  # crops that this code is fitted to
+    linear_share: float = 0.1  # share of the learning rate at which its layers move, if begun so
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
 
     def __post_init__(self) -> None:
@@ -189,7 +190,13 @@ class Stage1(Stage):
         return {"model": self.model}
 
     def players(self) -> list[Player]:
-        return [Player("codec", trainable(self.model, "model"), self.optim)]
+        parameters = trainable(self.model, "model")
+        slow: frozenset[str] = frozenset()
+        if self.config.linear_start:
+            leads = tuple(f"model.{lead}" for lead in linear_path(self.model_config))
+            slow = frozenset(name for name in parameters if name.startswith(leads))
+        share = self.config.linear_share
+        return [Player("codec", parameters, self.optim, slow=slow, slow_share=share)]
 
     def vae(self) -> nn.Module:
         return self.model.vae

@@ -56,6 +56,13 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
     _spread(model.prior.gain, config)
 
 
+def linear_path(config: ModelConfig) -> tuple[str, ...]:
+    """What the names of the layers begin with that the linear code runs through."""
+    middle = f"g_s.blocks.{config.synthesis_blocks[0]}."
+    ends = ("g_s.trans_coding.0.depth.adaptor.", "g_s.conv_out.depth.adaptor.")
+    return ("g_a.skip.", *ends, middle, "generator.vae_reduction.skip.")
+
+
 def _silence(module: nn.Module) -> None:
     """Zero the last layer of a residual branch."""
     if isinstance(module, DepthConv | ResnetBlock | TimeResnet):

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from onedc.train.config import OptimConfig
 from onedc.train.stage import Figures, Player
 
 REDUCE_AT_ONCE = 1 << 24  # elements of gradient in one collective call
@@ -30,27 +29,49 @@ class Turn:
 
     def __init__(self, player: Player, accelerator: Accelerator) -> None:
         self.player = player
-        self.names = list(player.parameters)
-        self.parameters = list(player.parameters.values())
-        self.optimizer = accelerator.prepare(make_optimizer(player.optim, self.parameters))
+        groups = grouped(player)
+        self.names = [name for names, _, _ in groups for name in names]
+        self.parameters = [player.parameters[name] for name in self.names]
+        self.shares = [share for _, share, _ in groups]
+        self.optimizer = accelerator.prepare(make_optimizer(player, groups))
 
     def step(self, accelerator: Accelerator, lr: float) -> Tensor:
         """Average the gradients, clip, move; returns their norm before clipping."""
         average_gradients(accelerator, self.parameters)
         accelerator.unscale_gradients(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.player.optim.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = lr * share
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm.detach()
 
 
-def make_optimizer(optim: OptimConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a config describes."""
+Group = tuple[list[str], float, float]
+"""Names, share of the learning rate, weight decay."""
+
+
+def grouped(player: Player) -> list[Group]:
+    """A player's parameters in groups: weights decay, vectors (biases, norms, gains) and slow ones do not."""
+    weights: list[str] = []
+    vectors: list[str] = []
+    slow: list[str] = []
+    for name, p in player.parameters.items():
+        (slow if name in player.slow else weights if p.ndim > 1 else vectors).append(name)
+    groups = [(weights, 1.0, player.optim.weight_decay), (vectors, 1.0, 0.0), (slow, player.slow_share, 0.0)]
+    return [group for group in groups if group[0]]
+
+
+def make_optimizer(player: Player, groups: list[Group]) -> torch.optim.Optimizer:
+    """The optimiser that a player's config describes."""
+    optim = player.optim
+    settings = [
+        {"params": [player.parameters[name] for name in names], "weight_decay": decay}
+        for names, _, decay in groups
+    ]
     if optim.kind == "sgd":
-        return torch.optim.SGD(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
-    return torch.optim.AdamW(parameters, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
+        return torch.optim.SGD(settings, lr=optim.lr)
+    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas)
 
 
 def average_gradients(accelerator: Accelerator, parameters: list[nn.Parameter]) -> None:

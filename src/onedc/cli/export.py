@@ -1,0 +1,59 @@
+"""`onedc export`: a checkpoint of a training run to a weights file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from onedc.cli.jobs import HelpFormatter
+from onedc.files import refuse_existing
+
+_DESCRIPTION = """\
+Turn a checkpoint into one weights file for --weights, and write its model card beside it.
+
+  onedc export runs/stage1 -o mine.safetensors
+  onedc encode photo.jpg --weights mine.safetensors
+
+Of a run's folder, the best checkpoint is taken, or the last where none was validated. The running mean of the
+weights is exported where there is one; the networks between z and y become integers.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc export`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "export",
+        help="a training checkpoint to a weights file",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "place", type=Path, metavar="RUN", help="folder of a run, or of one of its checkpoints"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FILE", help="the weights file to write"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--storage", choices=("fp16", "bf16", "fp32"), default="fp16", help="of the weights (default: fp16)"
+    )
+    parser.add_argument(
+        "--model-id", type=int, default=192, metavar="N", help="written into .1dc files, 192 (default) to 255"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; returns the exit status."""
+    from onedc.train.checkpoint import find_checkpoint
+    from onedc.train.export import CARD_SUFFIX, export_checkpoint
+
+    card = f"{args.output}{CARD_SUFFIX}"
+    for path in (args.output, card):
+        refuse_existing(path, force=args.force)
+    checkpoint = find_checkpoint(args.place)
+    export_checkpoint(checkpoint, args.output, model_id=args.model_id, storage=args.storage, force=args.force)
+    print(f"{args.output}: {os.path.getsize(args.output):,} bytes from {checkpoint}; card in {card}")
+    return 0

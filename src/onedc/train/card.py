@@ -1,0 +1,76 @@
+"""The model card that travels with exported weights: data and licences, steps, figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from onedc.errors import WeightsError
+
+
+def model_card(run: Path, step: int) -> str:
+    """The card of a checkpoint of a run, as Markdown.
+
+    Raises:
+        WeightsError: the run's records are missing or damaged.
+    """
+    try:
+        record = json.loads((run / "run.json").read_text())
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{run}: its records cannot be read ({error})") from error
+    config = record["config"]
+    parts = [
+        f"# {config['model']['name']}: weights after {step} steps of {config['recipe']}",
+        _training(record, config, step),
+        "## Figures on the validation images\n\n" + _figures(lines, step),
+        "## Training images\n\n" + _images(Path(config["data"]["source"])),
+    ]
+    if config["model"]["vae"] == "taef2":
+        parts.append(
+            "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), MIT licence; its "
+            "notice travels with these weights. Its author does not list the images it was trained on."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:
+    data, commit = config["data"], record["git"].get("commit", "unknown")
+    return (
+        f"Stage {config['stage'].removesuffix('Config')}, {data['batch']} crops of {data['crop_px']} px a "
+        f"step ({step * data['batch']} in all), seed {config['run']['seed']}, source at {commit}, "
+        f"torch {record['versions']['torch']}."
+    )
+
+
+def _figures(lines: list[dict[str, float]], step: int) -> str:
+    scored = [line for line in lines if line["step"] <= step and any(n.startswith("val_") for n in line)]
+    if not scored:
+        return "None were taken."
+    figures = {n.removeprefix("val_"): v for n, v in scored[-1].items() if n.startswith("val_")}
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(figures.items()))
+    return (
+        f"After step {scored[-1]['step']}, on crops of images never trained on.\n\n| | |\n|---|---|\n{rows}"
+    )
+
+
+def _images(source: Path) -> str:
+    """Licences and sources, from the manifests beside the images where there are any."""
+    rows: list[dict[str, str]] = []
+    for manifest in sorted(source.glob("MANIFEST*.csv")) if source.is_dir() else []:
+        with manifest.open(encoding="utf-8", newline="") as file:
+            rows += list(csv.DictReader(file))
+    if not rows:
+        return f"From `{source.name}`, which has no manifest: sources and licences are not known here."
+    licences = Counter(row["licence_as_stated"] for row in rows)
+    table = "\n".join(f"| {licence} | {count} |" for licence, count in licences.most_common())
+    places = Counter(row["source_repo"] for row in rows)
+    listed = ", ".join(f"{place} ({count})" for place, count in places.most_common())
+    return (
+        f"{len(rows)} photos, with the licence that each source states. CC BY-SA is among them; sources "
+        "whose licence was changed after these copies were made say so in their line.\n\n"
+        f"| Licence | Photos |\n|---|---|\n{table}\n\nSources: {listed}."
+    )

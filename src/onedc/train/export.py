@@ -1,0 +1,45 @@
+"""From a checkpoint to the weights file that the codec loads, with its card beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from onedc.config import ModelConfig
+from onedc.entropy.tables import load_tables
+from onedc.errors import ConfigError, WeightsError
+from onedc.files import write_whole
+from onedc.model.onedc import OneDC
+from onedc.model.weights import save_weights
+from onedc.train.card import model_card
+from onedc.train.checkpoint import read_state
+from onedc.train.nets import checkpoint_model, fill
+
+CARD_SUFFIX = ".md"
+STORAGE = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage: str, force: bool) -> None:
+    """Write the model of a checkpoint, its running mean where there is one, and its card.
+
+    Args:
+        checkpoint: the folder of one checkpoint, RUN/checkpoints/step-...
+        storage: of the float networks; the seam is stored as integers.
+
+    Raises:
+        WeightsError: not a checkpoint of a codec, or its seam has no form in integers.
+        OutputError: a file that exists, or cannot be written.
+    """
+    state = read_state(checkpoint)
+    try:
+        config = ModelConfig.from_json(state["model"])
+    except (KeyError, ConfigError) as error:
+        raise WeightsError(f"{checkpoint}: state.json has no usable model ({error})") from error
+    with torch.device("meta"):
+        model = OneDC(config)
+    fill(model.to_empty(device="cpu"), checkpoint_model(checkpoint), str(checkpoint))
+    card = model_card(checkpoint.parent.parent, state["step"])
+    scales = [float(scale) for scale in load_tables().scale]
+    save_weights(output, model, scale_table=scales, model_id=model_id, dtype=STORAGE[storage])
+    write_whole(str(output) + CARD_SUFFIX, card.encode(), force=force)
