@@ -67,7 +67,7 @@ class SymbolReader:
     def __init__(self, y_stream: bytes, tables: ReferenceTables) -> None:
         assert y_stream[0] == FLAG_ONE_STREAM
         self._state = int.from_bytes(y_stream[1:5], "little")
-        self._rest = iter(y_stream[5:])
+        self._data, self._position = y_stream, 5
         self._tables = tables
         self._rows = [tables.cdf[i, : tables.length[i]] for i in range(len(tables.cdf))]
 
@@ -78,7 +78,7 @@ class SymbolReader:
 
     def at_end(self) -> bool:
         """Whether the whole stream is read and the state is back where the writer began."""
-        return next(self._rest, None) is None and self._state == LOWER
+        return self._position == len(self._data) and self._state == LOWER
 
     def _symbol(self, index: int) -> int:
         row = self._rows[index]
@@ -107,7 +107,8 @@ class SymbolReader:
 
     def _renormalise(self) -> None:
         while self._state < LOWER:
-            self._state = self._state << 8 | next(self._rest)
+            self._state = self._state << 8 | self._data[self._position]
+            self._position += 1
 
 
 def write_symbols(
