@@ -42,7 +42,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"onedc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
-    for module in (encode, decode, info, demo, evaluate, rd, compare, train, export, convert):
+    for module in (encode, decode, info, demo, evaluate, rd, compare, compare, train, export, convert):
         module.add_command(commands)
     return parser
 

@@ -220,7 +220,7 @@ def _jxl() -> EvaluatedCodec:
 
 def _vvc() -> EvaluatedCodec:
     def options(qp: float) -> list[str]:
-        return ["-c:v", "libvvenc", "-preset", "medium", "-qp", f"{qp:.0f}"]
+        return ["-c:v", "libvvenc", "-preset", "fast", "-qp", f"{qp:.0f}"]
 
     return FFmpegCodec("vvc", options=options, suffix=".vvc", max_qp=63)
 

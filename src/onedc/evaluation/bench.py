@@ -279,8 +279,7 @@ class Bench:
         return sizes[entry.group, entry.reference]
 
     def _file(self, entry: Entry, picture: Picture, suffix: str, folder: str) -> Path:
-        group = entry.group.replace(" ", "_").replace("=", "")
-        path = self.options.output / folder / entry.codec / group / (Path(picture.name).stem + suffix)
+        path = kept_file(self.options.output / folder, entry.group, entry.codec, picture.name, suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -290,6 +289,11 @@ class Bench:
             for path, pixels in ((original, picture.pixels), (self.features_path(key, source), decoded)):
                 if path is not original or not path.exists():
                     save_features(path, source.extract(self.options.patches.cut(pixels)))
+
+
+def kept_file(folder: Path, group: str, codec: str, image: str, suffix: str) -> Path:
+    """Where a run keeps a coded (folder "files") or decoded (folder "decoded", .png) picture."""
+    return folder / codec / group.replace(" ", "_").replace("=", "") / (Path(image).stem + suffix)
 
 
 def save_features(path: Path, features: Features) -> None:

@@ -1,0 +1,87 @@
+"""`onedc compare`: one picture, ours beside other codecs at the same bytes, as a page and a PNG."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from onedc.cli.encode import quality
+from onedc.cli.evaluate import default_cache, names
+from onedc.cli.jobs import HelpFormatter, add_model_arguments
+
+_DESCRIPTION = """\
+Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
+
+  onedc compare photo.jpg                    writes photo-compare.html and photo-compare.png
+  onedc compare photo.jpg -q 20 --against webp,avif,vvc -o shown.html
+
+The page has a slider and the regions that differ most; it opens from disk and needs no network. A codec that
+cannot make so small a file is shown with its smallest.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc compare`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "compare",
+        help="one picture in several codecs, as a page with a slider",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("image", metavar="IMAGE", help="a picture file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="HTML",
+        help="the page; the PNG goes beside it (default: IMAGE-compare.html)",
+    )
+    parser.add_argument(
+        "-q", "--quality", type=quality, default=50.0, metavar="Q", help="of ours, 0..100 (default 50)"
+    )
+    parser.add_argument(
+        "--against",
+        type=names,
+        default=("webp", "avif"),
+        metavar="LIST",
+        help="of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)",
+    )
+    parser.add_argument("--metric-weights", metavar="DIR", help="folder of LPIPS' network, for its number")
+    parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and the PNG; returns the exit status."""
+    from pathlib import Path
+
+    from onedc.evaluation.bench import Options
+    from onedc.evaluation.compare import compare_picture, to_html, to_png
+    from onedc.files import refuse_existing, write_whole
+
+    image = Path(args.image)
+    page = Path(args.output) if args.output else image.with_name(f"{image.stem}-compare.html")
+    outputs = (page, page.with_suffix(".png"))
+    for path in outputs:
+        refuse_existing(path, force=args.force)
+    options = Options(
+        output=Path(),
+        qualities=(args.quality,),
+        against=args.against,
+        metrics=("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ())),
+        metric_weights=None if args.metric_weights is None else Path(args.metric_weights),
+        weights=None if args.weights is None else Path(args.weights),
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        cache=default_cache(),
+    )
+    comparison = compare_picture(image, options)
+    for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):
+        write_whole(path, data, force=args.force)
+        print(path)
+    for panel in comparison.panels:
+        print(f"  {panel.name}: {', '.join(panel.facts)}")
+    for note in comparison.notes:
+        print(f"  {note}")
+    return 0
