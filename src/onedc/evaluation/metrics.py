@@ -11,7 +11,6 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +170,19 @@ def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
     path = weights / LPIPS_SQUEEZE_FILE
     if not path.is_file():
         return _missing("lpips_squeeze", f"{path}: no such file")
-    return _pairwise("lpips_squeeze", f"lpips_squeeze {_cached_hash(path)}", load_lpips_squeeze(path))
+    net = load_lpips_squeeze(path)
+    recent: tuple[RGBArray, list[Tensor]] | None = None  # a run judges many versions of one original in turn
 
+    def measure(original: RGBArray, decoded: RGBArray) -> Value:
+        nonlocal recent
+        if min(original.shape[:2]) < LPIPS_MIN_SIDE_PX:
+            return Value(None, f"LPIPS-squeeze needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
+        with torch.inference_mode():
+            if recent is None or recent[0] is not original:
+                recent = original, net.features(to_tensor(original))
+            return Value(float(net.distance(recent[1], net.features(to_tensor(decoded)))))
 
-@cache
-def _cached_hash(path: Path) -> str:
-    return file_hash(path)
+    return ImageMetric("lpips_squeeze", f"lpips_squeeze {file_hash(path)}", measure)
 
 
 def _hub_weights(pattern: str) -> Path | None:

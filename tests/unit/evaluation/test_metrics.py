@@ -48,6 +48,14 @@ def test_lpips_squeeze_reproduces_the_values_of_torchmetrics_documentation(metri
     assert [round(v, 4) for v in net(a, b).tolist()] == [0.1024, 0.0938]
 
 
+def test_lpips_of_changing_originals(metric_weights: Path) -> None:
+    (metric,) = load_image_metrics(["lpips_squeeze"], metric_weights)
+    pairs = [(ORIGINAL, OTHER), (ORIGINAL, ORIGINAL), (OTHER, ORIGINAL), (OTHER, OTHER)]
+    values = [metric.measure(*pair).number for pair in pairs]
+    assert values[1] == values[3] == 0 and values[0] == pytest.approx(values[2])
+    assert "32 pixels" in metric.measure(ORIGINAL[:31], OTHER[:31]).reason
+
+
 def test_mobilenet_has_the_classes_it_was_trained_on(metric_weights: Path) -> None:
     net = load_mobilenet_v2(metric_weights / "mobilenet_v2_qat.safetensors")
     logits = net.classify(torch.from_numpy(picture(3, 224, 224)).permute(2, 0, 1)[None] / 127.5 - 1)
