@@ -1,0 +1,197 @@
+"""Codec: what it takes, what it gives, what it refuses; on the fixture model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tests.conformance.fixture_model import FIXTURE, MODEL_ID
+from tests.conformance.pictures import picture
+from tests.conformance.recording import recorded
+
+from onedc.codec import Codec, load, quality_byte
+from onedc.container import Header, pack, read_header, unpack
+from onedc.entropy.tables import load_tables
+from onedc.errors import ConfigError, FormatError, ImageError
+
+PICTURE = picture(90, 70)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load(FIXTURE, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def data(codec: Codec) -> bytes:
+    return codec.encode(PICTURE, quality=50)
+
+
+def ideal_bits(symbols: NDArray[np.int32], table_idx: NDArray[np.uint8]) -> float:
+    """Information of symbols by the frozen tables, escapes as base-4 digits included."""
+    tables, symbols = load_tables(), symbols.ravel()
+    table_idx = table_idx.ravel()
+    escape = (tables.length - 2)[table_idx]
+    above = symbols - tables.offset[table_idx]
+    escaped = (above < 0) | (above >= escape)
+    bins = np.where(escaped, escape, above)
+    mass = (tables.cdf[table_idx, bins + 1] - tables.cdf[table_idx, bins]) / 65536
+    folded = np.where(above < 0, -2 * above - 1, 2 * (above - escape))[escaped]
+    digits = sum((folded >= 4**k).astype(int) for k in range(9))
+    return float(-np.log2(mass).sum() + (2 * (digits // 3 + 1) + 2 * digits).sum())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 3), (1, 130)])
+@pytest.mark.parametrize("quality", [0, 40])
+def test_any_size_comes_back(codec: Codec, size: tuple[int, int], quality: float) -> None:
+    decoded = codec.decode(codec.encode(picture(*size), quality=quality))
+    assert decoded.size == size
+
+
+def test_inputs_of_every_kind_give_the_same_bytes(codec: Codec, data: bytes) -> None:
+    tensor = torch.from_numpy(PICTURE).permute(2, 0, 1).float().mul(2 / 255).sub(1)
+    assert codec.encode(Image.fromarray(PICTURE), quality=50) == data
+    assert codec.encode(tensor, quality=50) == data
+
+
+def test_outputs_of_every_kind_are_the_same_picture(codec: Codec, data: bytes) -> None:
+    pil, array = codec.decode(data), codec.decode(data, output="numpy")
+    tensor = codec.decode(data, output="torch")
+    assert np.array_equal(np.asarray(pil), array)
+    assert (tensor.shape, tensor.dtype) == ((3, 70, 90), torch.float32)
+    back = ((tensor + 1) * 127.5).permute(1, 2, 0).numpy()
+    assert abs(back - array).max() <= 0.5001
+
+
+@pytest.mark.parametrize("quality", [5, 50, 100])
+def test_the_payload_is_near_the_ideal(codec: Codec, quality: float) -> None:
+    data = codec.encode(PICTURE, quality=quality)
+    with recorded(codec) as recording:
+        codec.decode(data)
+    bits = sum(map(ideal_bits, recording.symbols, recording.table_idx)) + 14 * recording.z_idx.size
+    payload = unpack(data, fingerprint=codec.fingerprint).payload
+    assert bits / 8 - 1 <= len(payload) <= bits / 8 * 1.001 + 4
+
+
+def test_z_only_file_has_the_stated_size(codec: Codec) -> None:
+    assert len(codec.encode(picture(768, 768), quality=0)) <= 266
+
+
+def test_higher_quality_takes_more_bytes(codec: Codec) -> None:
+    sizes = [len(codec.encode(PICTURE, quality=quality)) for quality in (0, 10, 50, 100)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_a_batch_of_several_qualities(codec: Codec) -> None:
+    files = [codec.encode(PICTURE, quality=quality) for quality in (0, 30, 100)]
+    together = codec.decode_batch(files, output="torch")
+    for data, decoded in zip(files, together, strict=True):
+        assert (codec.decode(data, output="torch") - decoded).abs().max() < 0.01
+    assert codec.decode_batch([]) == []
+
+
+def test_the_preview_of_any_file_is_its_z_only_picture(codec: Codec, data: bytes) -> None:
+    z_only = codec.encode(PICTURE, quality=0)
+    preview = codec.decode(data, preview=True, output="numpy")
+    assert np.array_equal(preview, codec.decode(z_only, output="numpy"))
+    assert not np.array_equal(preview, codec.decode(data, output="numpy"))
+
+
+def test_partial_accepts_a_cut_behind_z_and_nothing_earlier(codec: Codec, data: bytes) -> None:
+    preview = codec.decode(data, preview=True, output="numpy")
+    shortest = min(n for n in range(10, 60) if _decodes(codec, data[:n]))
+    assert shortest <= 12 + 14 * 4 // 8 + 2
+    for cut in (shortest, shortest + 1, len(data) - 1, len(data)):
+        assert np.array_equal(codec.decode(data[:cut], partial=True, output="numpy"), preview)
+
+
+def _decodes(codec: Codec, data: bytes) -> bool:
+    try:
+        codec.decode(data, partial=True)
+    except FormatError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "change", ["cut", "longer", "flipped", "other model", "other weights", "text", "alpha"]
+)
+def test_damaged_and_foreign_files_are_refused(codec: Codec, data: bytes, change: str) -> None:
+    header, payload, _ = unpack(data, fingerprint=None)
+    sides = {"width": header.width, "height": header.height, "quality": header.quality}
+    changed: Any = {
+        "cut": pack(header, payload[:-1], codec.fingerprint),
+        "longer": pack(header, payload + b"\0", codec.fingerprint),
+        "flipped": data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
+        "other model": pack(Header(model_id=7, **sides), payload, codec.fingerprint),
+        "other weights": pack(header, payload, bytes(32)),
+        "text": "not bytes",
+        "alpha": pack(header, payload, codec.fingerprint, {3: b"x"}),
+    }[change]
+    with pytest.raises(FormatError):
+        codec.decode(changed)
+
+
+def test_pictures_above_the_limit_are_refused(codec: Codec, data: bytes) -> None:
+    with pytest.raises(FormatError, match="more than the limit"):
+        codec.decode(data, max_pixels=90 * 70 - 1)
+    codec.decode(data, max_pixels=90 * 70)
+
+
+def test_batches_need_one_size(codec: Codec, data: bytes) -> None:
+    with pytest.raises(FormatError, match="one picture size"):
+        codec.decode_batch([data, codec.encode(picture(64, 64))])
+    with pytest.raises(ImageError, match="one size"):
+        codec.encode_batch([PICTURE, picture(64, 64)])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "a path",
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        torch.zeros(4, 4, 3),
+        torch.zeros(3, 4, 4, dtype=torch.uint8),
+        torch.full((3, 4, 4), 1.5),
+        torch.full((3, 4, 4), float("nan")),
+        Image.new("RGBA", (4, 4), (0, 0, 0, 0)),
+    ],
+)
+def test_what_is_no_picture_is_refused(codec: Codec, image: Any) -> None:
+    with pytest.raises(ImageError):
+        codec.encode(image)
+
+
+@pytest.mark.parametrize("quality", [-0.1, 100.1, float("nan"), "50", None])
+def test_qualities_out_of_range_are_refused(codec: Codec, quality: Any) -> None:
+    with pytest.raises(ConfigError, match="quality"):
+        codec.encode(PICTURE, quality=quality)
+
+
+def test_quality_is_the_header_byte_over_2_55(codec: Codec, data: bytes) -> None:
+    assert [quality_byte(q) for q in (0, 1, 50, 100)] == [0, 3, 128, 255]
+    assert read_header(data) == Header(model_id=MODEL_ID, quality=128, width=90, height=70)
+
+
+@pytest.mark.parametrize(
+    "options", [{"precision": "fp8"}, {"threads": 0}, {"device": "nowhere"}, {"device": "cuda:99"}]
+)
+def test_bad_options_of_load_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        load(FIXTURE, **options)
+
+
+def test_unknown_output_is_refused(codec: Codec, data: bytes) -> None:
+    with pytest.raises(ConfigError, match="output"):
+        codec.decode(data, output="jpeg")  # type: ignore[call-overload]
+
+
+def test_bf16_decodes_nearly_the_same_picture(codec: Codec, data: bytes) -> None:
+    coarse = load(FIXTURE, precision="bf16").decode(data, output="torch")
+    assert (coarse - codec.decode(data, output="torch")).abs().mean() < 0.05

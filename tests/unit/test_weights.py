@@ -1,0 +1,104 @@
+"""The weights file: what goes in comes out, and whatever does not fit is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tests.conformance.fixture_model import FIXTURE, MODEL_ID, build
+from torch import Tensor
+
+from onedc.codec import export
+from onedc.config import TINY
+from onedc.errors import WeightsError
+from onedc.model.onedc import OneDC
+from onedc.model.weights import load_weights
+
+Content = tuple[dict[str, Tensor], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def content() -> Content:
+    """Tensors and metadata of the fixture file."""
+    with safe_open(str(FIXTURE), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def rewritten(
+    path: Path, content: Content, change: Callable[[dict[str, Tensor], dict[str, str]], object]
+) -> Path:
+    """A copy of the fixture file after `change(tensors, metadata)`."""
+    tensors, metadata = dict(content[0]), dict(content[1])
+    change(tensors, metadata)
+    save_file(tensors, str(path), metadata=metadata)
+    return path
+
+
+def test_saved_and_loaded_networks_are_the_same(tmp_path: Path) -> None:
+    model = build()
+    export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
+    loaded = load_weights(tmp_path / "m.safetensors")
+    assert (loaded.config, loaded.model_id) == (TINY, 200)
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.nets.state_dict().items())
+    assert not hasattr(loaded.nets, "h_s")
+    z_hat = torch.zeros(1, 7, 1, 2)
+    assert (loaded.seam.hyper(z_hat)[1] - model.h_s(z_hat)[1]).abs().max() < 1e-3
+
+
+def test_the_digest_depends_on_every_integer_and_on_nothing_else(tmp_path: Path, content: Content) -> None:
+    first = load_weights(FIXTURE)
+    assert first.model_id == MODEL_ID
+    model = build()
+    model.generator.unet.conv_in.bias.add_(1)
+    export(tmp_path / "a.safetensors", model, model_id=0)
+    assert load_weights(tmp_path / "a.safetensors").seam_sha256 == first.seam_sha256
+    model.h_s.feat_in[0].bias[0] += 0.01
+    export(tmp_path / "b.safetensors", model, model_id=0)
+    assert load_weights(tmp_path / "b.safetensors").seam_sha256 != first.seam_sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, _: tensors.pop("g_a.pix_emb.weight"), "'g_a.pix_emb.weight' is missing"),
+        (lambda tensors, _: tensors.update(extra=torch.zeros(1)), "unexpected tensor 'extra'"),
+        (lambda tensors, _: tensors.update({"g_a.pix_emb.bias": torch.zeros(1)}), "'g_a.pix_emb.bias' is"),
+        (lambda tensors, _: tensors["seam.thresholds"].add_(1), "do not match their digest"),
+        (lambda _, metadata: metadata.update(format="other"), "not a onedc weights file"),
+        (lambda _, metadata: metadata.pop("config"), "unusable metadata"),
+        (lambda _, metadata: metadata.update(config="{}"), "unusable metadata"),
+        (lambda _, metadata: metadata.update(model_id="one"), "unusable metadata"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    tmp_path: Path,
+    content: Content,
+    change: Callable[[dict[str, Tensor], dict[str, str]], object],
+    message: str,
+) -> None:
+    content = ({name: value.clone() for name, value in content[0].items()}, content[1])
+    with pytest.raises(WeightsError, match=message):
+        load_weights(rewritten(tmp_path / "w.safetensors", content, change))
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such weights file"):
+        load_weights(tmp_path / "none.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(FIXTURE.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        load_weights(tmp_path / "cut.safetensors")
+
+
+def test_values_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
+    model = OneDC(TINY)
+    model.g_a.pix_emb.weight.data[0] = 1e9
+    with pytest.raises(WeightsError, match="not finite in torch.float16"):
+        export(tmp_path / "m.safetensors", model, model_id=0)
+    with pytest.raises(WeightsError, match="model id 256"):
+        export(tmp_path / "m.safetensors", model, model_id=256)
+    assert list(tmp_path.iterdir()) == []
