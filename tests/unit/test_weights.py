@@ -19,6 +19,7 @@ from onedc.model.onedc import OneDC
 from onedc.model.weights import load_weights
 
 Content = tuple[dict[str, Tensor], dict[str, str]]
+Change = Callable[[dict[str, Tensor], dict[str, str]], object]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_the_digest_depends_on_every_integer_and_on_nothing_else(tmp_path: Path,
 def test_files_that_do_not_fit_are_refused(
     tmp_path: Path,
     content: Content,
-    change: Callable[[dict[str, Tensor], dict[str, str]], object],
+    change: Change,
     message: str,
 ) -> None:
     content = ({name: value.clone() for name, value in content[0].items()}, content[1])
@@ -97,7 +98,7 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
     model = OneDC(TINY)
     model.g_a.pix_emb.weight.data[0] = 1e9
-    with pytest.raises(WeightsError, match="not finite in torch.float16"):
+    with pytest.raises(WeightsError, match=r"not finite in torch\.float16"):
         export(tmp_path / "m.safetensors", model, model_id=0)
     with pytest.raises(WeightsError, match="model id 256"):
         export(tmp_path / "m.safetensors", model, model_id=256)
