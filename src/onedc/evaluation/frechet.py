@@ -27,7 +27,7 @@ Features = NDArray[np.float32]
 """[patches, width]."""
 
 MOBILENET_FILE = "mobilenet_v2_qat.safetensors"
-INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 """Names that the feature networks have in the folder given by --metric-weights."""
 
 BATCH = 8
@@ -138,15 +138,13 @@ def _inception(source: str, weights: Path | None) -> FeatureSource | str:
     path = _weights_file(weights, INCEPTION_FILE)
     if isinstance(path, str):
         return path
+    layer = "logits_unbiased" if source == "inception_logits" else "2048"
     try:
         importlib.import_module("torch_fidelity")
         fid = importlib.import_module("torchmetrics.image.fid")
-    except ImportError as error:
-        return f"torch-fidelity cannot be imported ({error}): pip install torch-fidelity"
-    layer = "logits_unbiased" if source == "inception_logits" else "2048"
-    net = fid.NoTrainInceptionV3(
-        name="inception-v3-compat", features_list=[layer], feature_extractor_weights_path=str(path)
-    )
+        net = fid.NoTrainInceptionV3("inception-v3-compat", [layer], str(path))
+    except Exception as error:  # packages of others and a file of the user's
+        return f'Inception v3 by torch-fidelity cannot be used: {error}; pip install "onedc[metrics]"'
     width = 1008 if source == "inception_logits" else 2048
     return module_source(source, f"{source} {file_hash(path)}", _FromBytes(net), width)
 

@@ -185,42 +185,43 @@ def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
     return ImageMetric("lpips_squeeze", f"lpips_squeeze {file_hash(path)}", measure)
 
 
+def _hub_folder() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def _hub_weights(pattern: str) -> Path | None:
     """A file of torch's download cache; None where it was never downloaded. Nothing is fetched."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return next(iter(sorted(folder.glob(pattern))), None) if folder.is_dir() else None
+    return next(iter(sorted(_hub_folder().glob(pattern))), None)
 
 
-def _optional_package(module: str, pattern: str) -> tuple[Any, str]:
-    """The imported optional package and "", or None and the reason why it cannot be used offline."""
-    try:
-        package = importlib.import_module(module)
-    except ImportError as error:
-        return None, f"{module} cannot be imported ({error}): install it together with torchvision"
+def _package_metric(
+    name: str, module: str, pattern: str, build: Callable[[Any], nn.Module], *, unit_range: bool = False
+) -> ImageMetric:
+    """A metric of an optional package whose backbone is in torch's cache under `pattern`."""
     if _hub_weights(pattern) is None:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        return None, f"{module} needs the weights {pattern} in {folder}; use it once while online"
-    return package, ""
+        return _missing(
+            name, f"no {pattern} in {_hub_folder()}, torch's cache; use {module} once while online"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchvision's own deprecations
+            package = importlib.import_module(module)
+            net = build(package).eval()
+    except Exception as error:  # packages of others raise nearly anything
+        return _missing(name, f'{module} cannot be used: {error}; pip install "onedc[metrics]"')
+    version = getattr(package, "__version__", "")
+    return _pairwise(name, f"{name} {module} {version}".rstrip(), net, unit_range=unit_range)
 
 
 def _lpips_package_metric(net: str, pattern: str) -> ImageMetric:
     """LPIPS over AlexNet or VGG by the optional package `lpips`."""
-    name = f"lpips_{net}"
-    package, reason = _optional_package("lpips", pattern)
-    if package is None:
-        return _missing(name, reason)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's own deprecations
-        module = package.LPIPS(net=net, verbose=False).eval()
-    return _pairwise(name, f"{name} package lpips {getattr(package, '__version__', '')}", module)
+    return _package_metric(
+        f"lpips_{net}", "lpips", pattern, lambda package: package.LPIPS(net=net, verbose=False)
+    )
 
 
 def _dists_metric() -> ImageMetric:
-    """DISTS by the optional package `DISTS_pytorch`; its VGG16 weights come from torch's cache."""
-    package, reason = _optional_package("DISTS_pytorch", "vgg16-*.pth")
-    if package is None:
-        return _missing("dists", reason)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = package.DISTS().eval()
-    return _pairwise("dists", "dists package DISTS_pytorch", module, unit_range=True)
+    """DISTS by the optional package `DISTS_pytorch`."""
+    return _package_metric(
+        "dists", "DISTS_pytorch", "vgg16-*.pth", lambda package: package.DISTS(), unit_range=True
+    )

@@ -82,12 +82,15 @@ def test_packages_are_used_only_with_weights_in_the_cache(
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Net, __version__="1"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (metric,) = load_image_metrics(["lpips_alex"])
-    assert "needs the weights" in metric.measure(ORIGINAL, OTHER).reason
+    assert "no alexnet-owt-*.pth" in metric.measure(ORIGINAL, OTHER).reason
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "alexnet-owt-1.pth").touch()
     (metric,) = load_image_metrics(["lpips_alex"])
     assert metric.measure(ORIGINAL, ORIGINAL).number == 0.0
     assert (metric.measure(ORIGINAL, OTHER).number or 0) > 0.1
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace())
+    (metric,) = load_image_metrics(["lpips_alex"])
+    assert "lpips cannot be used" in metric.measure(ORIGINAL, OTHER).reason
 
 
 def test_small_pictures_have_no_ms_ssim() -> None:
