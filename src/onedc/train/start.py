@@ -18,7 +18,7 @@ from onedc.model.blocks import AttentionBlock, ConvFFN, DepthConv, QualityGain, 
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TimeResnet, Transformer2d
 
-GAIN_LOW, GAIN_HIGH = 0.25, 2.5  # first gains at quality bytes 1 and 255
+GAIN_LOW, GAIN_HIGH = 0.12, 1.2  # first gains at quality bytes 1 and 255
 
 
 def principal_components(vae_latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
