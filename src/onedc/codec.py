@@ -26,6 +26,7 @@ from onedc.entropy.z_prior import UniformZPrior, ZPrior
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import to_rgb
 from onedc.model.device import fast_dtype, find_device, has_float64
+from onedc.model.family import is_family, read_family
 from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import pad, to_bytes, to_tensor
@@ -200,7 +201,7 @@ def load(
     """Load a model.
 
     Args:
-        weights: a weights file; None is the bundled model.
+        weights: a weights file, or a family file of several rates; None is the bundled model.
         device: a torch device.
         precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
         threads: CPU threads of this process from now on; None leaves torch's own choice.
@@ -218,6 +219,10 @@ def load(
             raise ConfigError(f"threads {threads} must be at least 1")
         torch.set_num_threads(threads)
     dtype = dtypes[precision]
+    if weights is not None and is_family(weights):
+        from onedc.family import FamilyCodec  # which is a Codec
+
+        return FamilyCodec(read_family(weights), device=target, dtype=dtype)
     model = load_weights(BUNDLED if weights is None else weights, dtype=dtype)
     return Codec(model, device=target, dtype=dtype)
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 
 from onedc.errors import OutputError
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
-    """Write `data` to `path`, which afterwards holds all of it or is untouched.
+def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, force: bool = False) -> None:
+    """Write `data`, whole or in pieces, to `path`, which afterwards holds all of it or is untouched.
 
     The bytes go to a hidden file beside the target (".onedc-<random>.part"), reach the disk, and are then
     renamed. A process killed on the way leaves at most that hidden file.
@@ -25,7 +26,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes, *, force: bool = Fals
     try:
         try:
             with open(part, "xb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             _publish(part, target, force)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import HelpFormatter
+from onedc.cli.jobs import HelpFormatter, UsageError
 from onedc.files import refuse_existing
+
+if TYPE_CHECKING:
+    from onedc.interop.convert import Published
 
 _DESCRIPTION = """\
 Turn published OneDC checkpoints into one weights file for --weights.
@@ -16,10 +19,16 @@ Turn published OneDC checkpoints into one weights file for --weights.
   onedc convert --unet model.safetensors --codec model_1.safetensors --vae sd-vae/ -o paper.safetensors
   onedc encode photo.jpg --weights paper.safetensors
 
-Every weight of the three files must be there and be known. The adapters of the UNet are merged into it, and
-the networks between z and y become integers; --measure says what that costs on pictures of yours. Files are
-read as plain tensors: nothing in them is ever run.
+  onedc convert --vae sd-vae/ -o family.safetensors --rate z z/model.safetensors z/model_1.safetensors \\
+      --rate 12 a/model.safetensors a/model_1.safetensors --rate 4.6 b/model.safetensors b/model_1.safetensors
+
+Every weight of the files must be there and be known. The adapters of the UNet are merged into it, and the
+networks between z and y become integers; --measure says what that costs on pictures of yours. Several --rate,
+lowest rate first, make a family file, which stores what they share once; -q then chooses among them. Files
+are read as plain tensors: nothing in them is ever run.
 """
+
+Z_ONLY = "z"
 
 
 def add_command(commands: Any) -> None:
@@ -31,8 +40,16 @@ def add_command(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     files = parser.add_argument_group("published files (safetensors, or PyTorch files of plain tensors)")
-    files.add_argument("--unet", required=True, type=Path, metavar="FILE", help="model.safetensors")
-    files.add_argument("--codec", required=True, type=Path, metavar="FILE", help="model_1.safetensors")
+    files.add_argument("--unet", type=Path, metavar="FILE", help="model.safetensors")
+    files.add_argument("--codec", type=Path, metavar="FILE", help="model_1.safetensors")
+    files.add_argument(
+        "--rate",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("LAMBDA", "UNET", "CODEC"),
+        help='one of a family; LAMBDA "z" is the model that codes z alone, and comes first',
+    )
     files.add_argument(
         "--vae",
         required=True,
@@ -55,7 +72,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model-id", type=int, default=192, metavar="N", help="written into .1dc files, 192 (default) to 255"
     )
-    parser.add_argument("--lambda", dest="rate", metavar="L", help="the model's rate, kept as a note")
+    parser.add_argument(
+        "--lambda", dest="note", default="", metavar="L", help="the model's rate, kept as a note"
+    )
     parser.add_argument(
         "--keep-time", action="store_true", help="keep the time embeddings, which are constant, as layers"
     )
@@ -67,26 +86,51 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from onedc.image import read_image
-    from onedc.interop.convert import Options, Published, convert, read_published
-    from onedc.interop.hub import find_vae
+    from onedc.interop.convert import Options, convert, read_published
+    from onedc.interop.family import convert_family
     from onedc.interop.seam_cost import measure_seam
 
+    _check(args)
     refuse_existing(args.output, force=args.force)
     pictures = [read_image(name) for name in args.measure]
-    published = Published(unet=args.unet, codec=args.codec, vae=find_vae(args.vae))
-    options = Options(
-        storage=args.storage,
-        fold_time=not args.keep_time,
-        z_only=args.z_only,
-        model_id=args.model_id,
-        rate=args.rate,
-    )
-    convert(published, Path(args.output), options)
+    models = _models(args)
+    options = Options(storage=args.storage, fold_time=not args.keep_time, model_id=args.model_id)
+    if args.rate:
+        convert_family(models, Path(args.output), options)
+    else:
+        convert(models[0], Path(args.output), options)
     print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
-    if pictures and not args.z_only:
-        cost = measure_seam(*read_published(published, options), pictures)
-        print(
-            f"y of {len(pictures)} pictures: {cost.float_bytes} bytes with floats, {cost.integer_bytes} with "
-            f"integers ({cost.percent:+.3f} %)"
-        )
+    for model in models if pictures else []:
+        if not model.z_only:
+            cost = measure_seam(*read_published(model, options), pictures)
+            print(
+                f"{model.unet}: y of {len(pictures)} pictures takes {cost.float_bytes} bytes with floats, "
+                f"{cost.integer_bytes} with integers ({cost.percent:+.3f} %)"
+            )
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise UsageError for arguments that do not go together."""
+    single = (args.unet is not None, args.codec is not None)
+    if args.rate:
+        if any(single) or args.z_only:
+            raise UsageError("--rate names the files of each rate; leave --unet, --codec and --z-only away")
+        if any(rate == Z_ONLY for rate, _, _ in args.rate[1:]):
+            raise UsageError(f"--rate {Z_ONLY} must come first: it is the lowest")
+    elif not all(single):
+        raise UsageError("name --unet and --codec, or several --rate")
+
+
+def _models(args: argparse.Namespace) -> list[Published]:
+    """The published models that the arguments name."""
+    from onedc.interop.convert import Published
+    from onedc.interop.hub import find_vae
+
+    vae = find_vae(args.vae)
+    if not args.rate:
+        return [Published(unet=args.unet, codec=args.codec, vae=vae, rate=args.note, z_only=args.z_only)]
+    return [
+        Published(unet=Path(unet), codec=Path(codec), vae=vae, rate=rate, z_only=rate == Z_ONLY)
+        for rate, unet, codec in args.rate
+    ]

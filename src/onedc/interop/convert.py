@@ -1,7 +1,7 @@
 """Published checkpoints of the paper's model to one weights file of ours.
 
 Strict: every weight of every file is used once and none is missing. The networks between z and y become
-integers on the way (`model.seam`). Prints nothing.
+integers on the way (`model.seam`). Tensors pass through memory one by one. Prints nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onedc.config import SD15, ModelConfig
 from onedc.entropy.tables import load_tables
@@ -20,8 +20,10 @@ from onedc.errors import WeightsError
 from onedc.interop.checkpoint import Checkpoint, list_keys, open_checkpoint, sha256
 from onedc.interop.folding import fold_time
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
+from onedc.interop.stream_writer import Entry, write_safetensors
 from onedc.model.onedc import PRECISE_NETS, OneDC
-from onedc.model.weights import SEAM_NETS, save_weights
+from onedc.model.seam import Seam, seam_integers
+from onedc.model.weights import SEAM, SEAM_NETS, file_metadata, stored
 
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FIRST_PRIVATE_ID = 192
@@ -34,43 +36,38 @@ class Published:
     unet: Path  # UNet with adapters, model.safetensors
     codec: Path  # model_1.safetensors
     vae: Path  # Stable Diffusion autoencoder, diffusers' format
+    rate: str = ""  # its lambda, kept as a note
+    z_only: bool = False  # the published model without y
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a published model is converted."""
+    """How published models are converted."""
 
     storage: str = "bf16"  # a key of STORAGE
     fold_time: bool = True  # constant time embeddings into the convolutions before them
-    z_only: bool = False  # the published model without y
     model_id: int = FIRST_PRIVATE_ID  # written into .1dc files; 192..255 are private
-    rate: str | None = None  # the model's lambda, kept as a note
+
+    def __post_init__(self) -> None:
+        if not FIRST_PRIVATE_ID <= self.model_id <= 255:
+            raise WeightsError(f"model id {self.model_id}: converted models take {FIRST_PRIVATE_ID} to 255")
 
 
-def convert(published: Published, output: Path, options: Options) -> ModelConfig:
-    """Write published checkpoints as one weights file and return its configuration.
+def convert(published: Published, output: Path, options: Options) -> None:
+    """Write published checkpoints as one weights file.
 
     Raises:
         WeightsError: a file that is missing, damaged, of another network, or not finite in the storage type.
         OutputError: the output cannot be written.
     """
-    if not FIRST_PRIVATE_ID <= options.model_id <= 255:
-        raise WeightsError(f"model id {options.model_id}: converted models take {FIRST_PRIVATE_ID} to 255")
     config, weights = read_published(published, options)
-    model = build(config, weights, options.storage)
-    origin = {
-        name: {"file": path.name, "sha256": sha256(path)}
-        for name, path in (("unet", published.unet), ("codec", published.codec), ("vae", published.vae))
-    }
-    save_weights(
-        output,
-        model,
-        scale_table=load_tables().scale.tolist(),
-        model_id=options.model_id,
-        dtype=STORAGE[options.storage],
-        notes={"origin": json.dumps(origin), "lambda": options.rate or ""},
-    )
-    return config
+    integers = convert_seam(config, weights)
+    entries = {SEAM + name: Entry.of(value) for name, value in integers.items()}
+    for key in weights.shapes:
+        if not key.startswith(SEAM_NETS):
+            entries[key] = entry(key, weights, STORAGE[options.storage])
+    notes = {"origin": json.dumps(origin(published)), "lambda": published.rate}
+    write_safetensors(output, entries, notes | file_metadata(config, options.model_id, integers))
 
 
 def read_published(published: Published, options: Options) -> tuple[ModelConfig, Checkpoint]:
@@ -86,27 +83,21 @@ def read_published(published: Published, options: Options) -> tuple[ModelConfig,
         _fitting(open_checkpoint(published.codec), "codec", codec_key, expected["codec"]),
         _fitting(open_checkpoint(published.vae), "autoencoder", vae_key, expected["vae"]),
     ]
-    config = replace(SD15, model_id=options.model_id, z_only=options.z_only)
+    config = replace(SD15, model_id=options.model_id, z_only=published.z_only)
     weights = joined("published", parts)
     return fold_time(config, weights) if options.fold_time else (config, weights)
 
 
-def joined(name: str, parts: list[Checkpoint]) -> Checkpoint:
-    """Several checkpoints without common keys as one."""
-    owner = {key: part for part in parts for key in part.shapes}
-    shapes = {key: part.shapes[key] for key, part in owner.items()}
-    return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
+def convert_seam(config: ModelConfig, weights: Checkpoint) -> dict[str, Tensor]:
+    """The integers of h_s and the prior.
 
-
-def build(config: ModelConfig, weights: Checkpoint, storage: str) -> OneDC:
-    """The whole model in the storage type, but for the seam and PRECISE_NETS."""
-    with torch.device("meta"):
-        model = OneDC(config)
-    precise = (*SEAM_NETS, *PRECISE_NETS)
-    dtypes = {True: torch.float32, False: STORAGE[storage]}
-    tensors = {k: weights.tensor(k).to(dtypes[k.startswith(precise)]) for k in model.state_dict()}
-    model.load_state_dict(tensors, assign=True)
-    return model.eval().requires_grad_(False)
+    Raises:
+        WeightsError: weights that have no fixed-point form.
+    """
+    h_s, prior = (build_network(config, weights, name) for name in ("h_s", "prior"))
+    integers = seam_integers(h_s, prior, load_tables().scale.tolist())  # type: ignore[arg-type]
+    Seam(h_s, prior, integers)  # type: ignore[arg-type]  # refuses sums that could leave the exact range
+    return integers
 
 
 def build_network(config: ModelConfig, weights: Checkpoint, name: str) -> nn.Module:
@@ -116,6 +107,28 @@ def build_network(config: ModelConfig, weights: Checkpoint, name: str) -> nn.Mod
     tensors = {key: weights.tensor(f"{name}.{key}").float() for key in network.state_dict()}
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def entry(key: str, weights: Checkpoint, dtype: torch.dtype) -> Entry:
+    """A parameter as it will stand in the file."""
+    return Entry(
+        dtype=torch.float32 if key.startswith(PRECISE_NETS) else dtype,
+        shape=weights.shapes[key],
+        read=lambda: stored(key, weights.tensor(key), dtype),
+    )
+
+
+def origin(published: Published) -> dict[str, dict[str, str]]:
+    """Names and hashes of the published files."""
+    files = {"unet": published.unet, "codec": published.codec, "vae": published.vae}
+    return {name: {"file": path.name, "sha256": sha256(path)} for name, path in files.items()}
+
+
+def joined(name: str, parts: list[Checkpoint]) -> Checkpoint:
+    """Several checkpoints without common keys as one."""
+    owner = {key: part for part in parts for key in part.shapes}
+    shapes = {key: part.shapes[key] for key, part in owner.items()}
+    return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
 
 
 def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -103,6 +103,12 @@ def merge_lora(checkpoint: Checkpoint) -> Checkpoint:
     )
 
 
+def adapters(checkpoint: Checkpoint) -> dict[str, tuple[str, str, str]]:
+    """Merged name of every adapted weight, with the names of its base and the adapter's halves A and B."""
+    layers = [key.removesuffix(_DOWN) for key in checkpoint.shapes if key.endswith(_DOWN)]
+    return {f"{layer}.weight": (f"{layer}{_BASE}weight", layer + _DOWN, layer + _UP) for layer in layers}
+
+
 def _check_adapter(checkpoint: Checkpoint, layer: str) -> None:
     """Both halves of an adapter and the layer it belongs to, with shapes that fit each other."""
     shapes = [checkpoint.shapes.get(layer + end) for end in (_BASE + "weight", _DOWN, _UP)]

@@ -56,13 +56,11 @@ def save_weights(
     scale_table: Sequence[float],
     model_id: int,
     dtype: torch.dtype = torch.float16,
-    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Export a trained model; its seam becomes integers, the other networks are stored as `dtype`.
 
     Args:
         scale_table: standard deviations of the entropy tables, which the table index is chosen by.
-        notes: kept in the file for people; loading ignores them.
 
     Raises:
         OutputError: the file cannot be written.
@@ -75,15 +73,19 @@ def save_weights(
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     for name, value in model.state_dict().items():
         if not name.startswith(SEAM_NETS):
-            tensors[name] = _stored(name, value, torch.float32 if name.startswith(PRECISE_NETS) else dtype)
-    metadata = {
-        **(notes or {}),
+            tensors[name] = stored(name, value, dtype)
+    metadata = file_metadata(model.config, model_id, integers)
+    write_whole(path, save(tensors, metadata=metadata), force=True)
+
+
+def file_metadata(config: ModelConfig, model_id: int, integers: Mapping[str, Tensor]) -> dict[str, str]:
+    """The metadata of a weights file; others may stand beside it."""
+    return {
         "format": FORMAT,
-        "config": model.config.to_json(),
+        "config": config.to_json(),
         "model_id": str(model_id),
         "seam_sha256": seam_sha256(integers).hex(),
     }
-    write_whole(path, save(tensors, metadata=metadata), force=True)
 
 
 def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Weights:
@@ -98,19 +100,35 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
         model_id, recorded = int(metadata["model_id"]), bytes.fromhex(metadata["seam_sha256"])
     except (KeyError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path}: unusable metadata: {error}") from error
-    integers = {name[len(SEAM) :]: tensors.pop(name) for name in list(tensors) if name.startswith(SEAM)}
-    if seam_sha256(integers) != recorded:
-        raise WeightsError(f"{path}: the integers do not match their digest; the file is damaged")
     try:
-        with torch.device("meta"):
-            nets = OneDC(config)
-        seam = Seam(nets.h_s, nets.prior, integers)
-        del nets.h_s, nets.prior
-        _assign(nets, tensors)
+        return assemble(config, model_id, tensors, seam_digest=recorded, dtype=dtype)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+def assemble(
+    config: ModelConfig, model_id: int, tensors: dict[str, Tensor], *, seam_digest: bytes, dtype: torch.dtype
+) -> Weights:
+    """A model from the tensors of a weights file.
+
+    Args:
+        tensors: parameters of OneDC, and the integers of the seam behind SEAM.
+        seam_digest: what `seam_sha256` must give.
+        dtype: of the float networks.
+
+    Raises:
+        WeightsError: integers that do not match the digest, or tensors that do not fit the configuration.
+    """
+    integers = {name[len(SEAM) :]: value for name, value in tensors.items() if name.startswith(SEAM)}
+    if seam_sha256(integers) != seam_digest:
+        raise WeightsError("the integers do not match their digest; the file is damaged")
+    with torch.device("meta"):
+        nets = OneDC(config)
+    seam = Seam(nets.h_s, nets.prior, integers)
+    del nets.h_s, nets.prior
+    _assign(nets, {name: value for name, value in tensors.items() if not name.startswith(SEAM)})
     nets.to_precision(dtype).eval().requires_grad_(False)
-    return Weights(config=config, model_id=model_id, seam_sha256=recorded, nets=nets, seam=seam.eval())
+    return Weights(config=config, model_id=model_id, seam_sha256=seam_digest, nets=nets, seam=seam.eval())
 
 
 def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
@@ -153,13 +171,14 @@ def _assign(nets: OneDC, tensors: dict[str, Tensor]) -> None:
     nets.load_state_dict(tensors, strict=True, assign=True)
 
 
-def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
-    """A parameter in the type it is stored as.
+def stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A parameter in the type it is stored as: `dtype`, or fp32 for PRECISE_NETS.
 
     Raises:
         WeightsError: it is not finite, or not in that type.
     """
-    stored = value.detach().cpu().to(dtype).contiguous()
-    if not bool(stored.float().isfinite().all()):
+    dtype = torch.float32 if name.startswith(PRECISE_NETS) else dtype
+    converted = value.detach().cpu().to(dtype).contiguous()
+    if not bool(converted.float().isfinite().all()):
         raise WeightsError(f"tensor {name!r} has values that are not finite in {dtype}")
-    return stored
+    return converted

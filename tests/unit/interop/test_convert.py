@@ -13,7 +13,7 @@ from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import WeightsError
 from onedc.interop.checkpoint import from_tensors
-from onedc.interop.convert import Options, Published, build_network, convert, read_published
+from onedc.interop.convert import Options, Published, build_network, read_published
 from onedc.interop.folding import fold_time
 from onedc.interop.hub import find_vae
 from onedc.interop.seam_cost import compare_seam, measure_seam
@@ -77,9 +77,9 @@ def test_a_file_of_another_network_is_refused_with_some_of_its_keys(wrong: Publi
     assert "\n" not in message
 
 
-def test_model_ids_of_ours_are_refused(wrong: Published, tmp_path: Path) -> None:
+def test_model_ids_of_ours_are_refused() -> None:
     with pytest.raises(WeightsError, match="take 192 to 255"):
-        convert(wrong, tmp_path / "out", Options(model_id=0))
+        Options(model_id=0)
 
 
 def test_the_command_fails_in_one_line_and_writes_nothing(
@@ -90,6 +90,20 @@ def test_the_command_fails_in_one_line_and_writes_nothing(
     assert main(["convert", *files, "-o", str(output)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--unet", "a"],
+        ["--unet", "a", "--codec", "b", "--rate", "1", "a", "b"],
+        ["--rate", "1", "a", "b", "--rate", "z", "a", "b"],
+    ],
+)
+def test_command_lines_that_make_no_sense(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", *options, "--vae", "v", "-o", "out"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_an_autoencoder_is_found_by_file_and_folder(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The codec of a family file: the quality byte of a picture's file chooses which of its rates is at work.
+
+Everything that codes is `codec.Codec`; one rate is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from onedc.codec import DEFAULT_QUALITY, Codec, Output, Picture, quality_byte
+from onedc.container import DEFAULT_MAX_PIXELS, read_header
+from onedc.model.family import FamilyFile, load_member
+
+
+class FamilyCodec(Codec):
+    """A codec of several rates, each a model of its own.
+
+    Args:
+        file: the family.
+        device: where the networks run.
+        dtype: precision of the float networks.
+    """
+
+    member: int | None = None
+    """Which rate is in memory."""
+
+    def __init__(
+        self, file: FamilyFile, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.file = file
+        self.device, self.dtype = torch.device(device), dtype
+        self._select(file.member_of(quality_byte(DEFAULT_QUALITY)))
+
+    def encode_batch(self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY) -> list[bytes]:
+        """As `Codec.encode_batch`; the quality chooses the rate."""
+        self._select(self.file.member_of(quality_byte(quality)))
+        return super().encode_batch(images, quality=quality)
+
+    def decode_batch(
+        self,
+        files: Sequence[bytes],
+        *,
+        output: Output = "pil",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        partial: bool = False,
+        preview: bool = False,
+    ) -> list[Any]:
+        """As `Codec.decode_batch`; files of different rates are decoded rate by rate."""
+        members = [self.file.member_of(read_header(data).quality) for data in files]
+        decoded: dict[int, Any] = {}
+        for member in sorted(set(members)):
+            self._select(member)
+            places = [place for place, other in enumerate(members) if other == member]
+            pictures = super().decode_batch(
+                [files[place] for place in places],
+                output=output,
+                max_pixels=max_pixels,
+                partial=partial,
+                preview=preview,
+            )
+            decoded |= dict(zip(places, pictures, strict=True))
+        return [decoded[place] for place in range(len(files))]
+
+    def _select(self, member: int) -> None:
+        """Bring one rate into memory in place of the one that is there."""
+        if self.member == member:
+            return
+        self.member = self.nets = None  # frees the memory first
+        weights = load_member(self.file, member, dtype=self.dtype)
+        super().__init__(weights, device=self.device, dtype=self.dtype)
+        self.member = member

@@ -1,0 +1,122 @@
+"""Several published rates of one model to one family file: what they share is stored once.
+
+Nothing is assumed about which weights those are: equal tensors are stored once, adapters on equal layers
+are kept beside them, and all else belongs to one rate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onedc.config import ModelConfig
+from onedc.errors import WeightsError
+from onedc.interop.checkpoint import Checkpoint, open_checkpoint
+from onedc.interop.convert import STORAGE, Options, Published, convert_seam, entry, origin, read_published
+from onedc.interop.keys import LORA_SCALE, adapters, unet_key
+from onedc.interop.stream_writer import Entry, write_safetensors
+from onedc.model.family import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
+from onedc.model.weights import SEAM, SEAM_NETS, file_metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """One published model, opened."""
+
+    published: Published
+    config: ModelConfig
+    weights: Checkpoint  # our keys, adapters merged
+    unmerged: Checkpoint  # our keys with the ends "", ADAPTER_DOWN and ADAPTER_UP, of adapted layers only
+    integers: dict[str, Tensor]
+
+
+def convert_family(models: Sequence[Published], output: Path, options: Options) -> None:
+    """Write several rates as one family file.
+
+    Args:
+        models: lowest rate first; the first may be the one for z only.
+
+    Raises:
+        WeightsError: see `convert`; fewer than two models; or one for z only that is not the first.
+        OutputError: the output cannot be written.
+    """
+    if len(models) < 2:
+        raise WeightsError("a family needs at least two models")
+    if any(model.z_only for model in models[1:]):
+        raise WeightsError("the model for z only must be the family's first")
+    rates = [open_rate(model, options) for model in models]
+    write_family(rates, output, options)
+
+
+def open_rate(published: Published, options: Options) -> Rate:
+    """Open one published model and convert its seam."""
+    config, weights = read_published(published, options)
+    return Rate(
+        published=published,
+        config=config,
+        weights=weights,
+        unmerged=unmerged(open_checkpoint(published.unet), weights),
+        integers=convert_seam(config, weights),
+    )
+
+
+def unmerged(unet: Checkpoint, weights: Checkpoint) -> Checkpoint:
+    """Layers and adapters of the published UNet under our keys, of those weights that still exist."""
+    names = {
+        unet_key(key) + end: name
+        for key, parts in adapters(unet).items()
+        for end, name in zip(("", ADAPTER_DOWN, ADAPTER_UP), parts, strict=True)
+        if unet_key(key) in weights.shapes
+    }
+    shapes = {key: unet.shapes[name] for key, name in names.items()}
+    return Checkpoint(name=unet.name, shapes=shapes, read=lambda key: unet.tensor(names[key]))
+
+
+def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
+    """Write opened rates; see `convert_family`."""
+    dtype = STORAGE[options.storage]
+    entries: dict[str, Entry] = {}
+    for key in rates[0].weights.shapes:
+        if not key.startswith(SEAM_NETS):
+            entries |= dict(_placed(key, rates, dtype))
+    for index, rate in enumerate(rates):
+        entries |= {f"{index}.{SEAM}{name}": Entry.of(value) for name, value in rate.integers.items()}
+    write_safetensors(output, entries, _metadata(rates, options))
+
+
+def _placed(key: str, rates: Sequence[Rate], dtype: torch.dtype) -> Iterator[tuple[str, Entry]]:
+    """Where a weight goes: shared, shared with adapters, or to each rate."""
+    if all(key in rate.unmerged.shapes for rate in rates) and _equal(key, [r.unmerged for r in rates]):
+        yield SHARED + key, entry(key, rates[0].unmerged, dtype)
+        for index, rate in enumerate(rates):
+            for end in (ADAPTER_DOWN, ADAPTER_UP):
+                yield f"{index}.{key}{end}", entry(key + end, rate.unmerged, dtype)
+    elif _equal(key, [rate.weights for rate in rates]):
+        yield SHARED + key, entry(key, rates[0].weights, dtype)
+    else:
+        for index, rate in enumerate(rates):
+            yield f"{index}.{key}", entry(key, rate.weights, dtype)
+
+
+def _equal(key: str, checkpoints: Sequence[Checkpoint]) -> bool:
+    first = checkpoints[0].tensor(key)
+    return all(torch.equal(first, other.tensor(key)) for other in checkpoints[1:])
+
+
+def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:
+    members = []
+    for rate in rates:
+        described = file_metadata(rate.config, options.model_id, rate.integers)
+        member = {name: described[name] for name in ("config", "seam_sha256")}
+        members.append(member | {"rate": rate.published.rate, "origin": origin(rate.published)})
+    return {
+        "format": FORMAT,
+        "model_id": str(options.model_id),
+        "adapter_scale": str(LORA_SCALE),
+        "members": json.dumps(members),
+    }

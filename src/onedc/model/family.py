@@ -1,0 +1,134 @@
+"""The family file: several rates of one model that share most of their weights, stored once.
+
+A member is a whole model made of the shared tensors, its own, and its adapters on shared layers. Knows
+nothing of pictures or .1dc bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from onedc.config import QUALITY_MAX, ModelConfig
+from onedc.errors import ConfigError, WeightsError
+from onedc.model.weights import Weights, assemble
+
+FORMAT = "onedc-family-1"
+SHARED = "shared."
+ADAPTER_DOWN, ADAPTER_UP = ".adapter_down", ".adapter_up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One rate of a family."""
+
+    config: ModelConfig
+    seam_sha256: bytes
+    rate: str  # the published model's lambda, a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyFile:
+    """What a family file says about itself.
+
+    Attributes:
+        model_id: what .1dc headers say; 192..255.
+        members: lowest rate first; the first may be one for z only.
+        adapter_scale: factor of every adapter's product.
+    """
+
+    path: Path
+    model_id: int
+    members: tuple[Member, ...]
+    adapter_scale: float
+
+    def member_of(self, quality_byte: int) -> int:
+        """Which member a quality byte selects. Bytes from 1 on are spread evenly over those that code y."""
+        first = int(self.members[0].config.z_only and len(self.members) > 1)
+        if quality_byte == 0:
+            return 0
+        return first + round((quality_byte - 1) / (QUALITY_MAX - 1) * (len(self.members) - 1 - first))
+
+
+def is_family(path: str | Path) -> bool:
+    """Whether a file is a family; files that cannot be read are none."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
+def read_family(path: str | Path) -> FamilyFile:
+    """What a family file holds, without its tensors.
+
+    Raises:
+        WeightsError: unreadable, or no family file.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+        members = tuple(_member(entry) for entry in json.loads(metadata["members"]))
+        family = FamilyFile(
+            path=Path(path),
+            model_id=int(metadata["model_id"]),
+            members=members,
+            adapter_scale=float(metadata["adapter_scale"]),
+        )
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise WeightsError(f"{path}: unusable metadata: {error}") from error
+    if not members:
+        raise WeightsError(f"{path}: a family without members")
+    return family
+
+
+def _member(entry: dict[str, Any]) -> Member:
+    return Member(
+        config=ModelConfig.from_json(entry["config"]),
+        seam_sha256=bytes.fromhex(entry["seam_sha256"]),
+        rate=str(entry["rate"]),
+    )
+
+
+def load_member(family: FamilyFile, index: int, *, dtype: torch.dtype = torch.float32) -> Weights:
+    """One rate of a family, its adapters merged.
+
+    Raises:
+        WeightsError: a damaged file, or tensors that do not fit the member's configuration.
+    """
+    member, own = family.members[index], f"{index}."
+    try:
+        with safe_open(str(family.path), framework="pt") as file:
+            names = list(file.keys())
+            tensors = {
+                name.removeprefix(prefix): file.get_tensor(name)
+                for prefix in (SHARED, own)
+                for name in names
+                if name.startswith(prefix)
+            }
+        _merge(tensors, family.adapter_scale)
+        return assemble(member.config, family.model_id, tensors, seam_digest=member.seam_sha256, dtype=dtype)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{family.path}: damaged: {error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{family.path}, rate {member.rate}: {error}") from error
+
+
+def _merge(tensors: dict[str, Tensor], scale: float) -> None:
+    """Add the adapters to the shared layers that they belong to, and take them out of the table."""
+    for name in [name for name in tensors if name.endswith(ADAPTER_DOWN)]:
+        layer = name.removesuffix(ADAPTER_DOWN)
+        if layer not in tensors or layer + ADAPTER_UP not in tensors:
+            raise WeightsError(f"the adapter of {layer!r} is not complete")
+        down, up = tensors.pop(name), tensors.pop(layer + ADAPTER_UP)
+        base = tensors[layer]
+        product = up.flatten(1).float() @ down.flatten(1).float()
+        tensors[layer] = (base.float() + scale * product.view_as(base)).to(base.dtype)

@@ -1,0 +1,143 @@
+"""Family files: what is shared is stored once, and the quality byte chooses the rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from onedc.codec import load
+from onedc.config import TINY
+from onedc.entropy.tables import load_tables
+from onedc.errors import FormatError, WeightsError
+from onedc.family import FamilyCodec
+from onedc.interop.checkpoint import from_tensors
+from onedc.interop.convert import Options, Published
+from onedc.interop.family import Rate, convert_family, write_family
+from onedc.model.family import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
+from onedc.model.onedc import OneDC
+from onedc.model.seam import seam_integers
+from onedc.model.weights import save_weights
+
+CONFIG = replace(TINY, quality_knots=0, model_id=200)
+ADAPTED = "generator.unet.conv_in.weight"
+FP32 = Options(storage="fp32", model_id=200)
+
+
+def opened(index: int, folder: Path, *, z_only: bool = False) -> Rate:
+    """One rate: a tiny model that shares all of its generator but an adapter and one bias."""
+    torch.manual_seed(0)
+    shared = OneDC(CONFIG).state_dict()
+    torch.manual_seed(100 + index)
+    config = replace(CONFIG, z_only=z_only)
+    model = OneDC(config).eval()
+    state = model.state_dict()
+    state |= {key: value for key, value in shared.items() if key.startswith(("generator.", "vae."))}
+    state["generator.unet.conv_in.bias"] = torch.randn(32)
+    down, up = torch.randn(4, 32, 3, 3), torch.randn(32, 4, 1, 1)
+    unmerged = {ADAPTED: state[ADAPTED], ADAPTED + ADAPTER_DOWN: down, ADAPTED + ADAPTER_UP: up}
+    state[ADAPTED] = state[ADAPTED] + 0.125 * (up.flatten(1) @ down.flatten(1)).view(32, 32, 3, 3)
+    model.load_state_dict(state)
+    file = folder / f"rate{index}"
+    file.write_bytes(bytes([index]))
+    save_weights(
+        folder / f"{index}.safetensors", model, scale_table=SCALES, model_id=200, dtype=torch.float32
+    )
+    return Rate(
+        published=Published(unet=file, codec=file, vae=file, rate=str(index), z_only=z_only),
+        config=config,
+        weights=from_tensors("tiny", state),
+        unmerged=from_tensors("tiny", unmerged),
+        integers=seam_integers(model.h_s, model.prior, SCALES),
+    )
+
+
+SCALES = load_tables().scale.tolist()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family of a rate for z only and two others, and each rate by itself."""
+    folder = tmp_path_factory.mktemp("family")
+    rates = [opened(0, folder, z_only=True), opened(1, folder), opened(2, folder)]
+    write_family(rates, folder / "family.safetensors", FP32)
+    return folder
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (70, 100, 3), dtype=np.uint8)
+
+
+def test_every_rate_codes_as_it_does_alone(folder: Path) -> None:
+    family = load(folder / "family.safetensors", precision="fp32")
+    assert isinstance(family, FamilyCodec)
+    files = []
+    for rate, quality in ((0, 0), (1, 1), (1, 40), (2, 60), (2, 100)):
+        alone = load(folder / f"{rate}.safetensors", precision="fp32")
+        data = family.encode(picture(), quality=quality)
+        assert data == alone.encode(picture(), quality=quality)
+        decoded = alone.decode(data, output="torch")
+        assert torch.allclose(family.decode(data, output="torch"), decoded, atol=1e-5)
+        files.append(data)
+    for x, data in zip(family.decode_batch(files, output="torch"), files, strict=True):
+        assert torch.allclose(x, family.decode(data, output="torch"), atol=1e-5)
+
+
+def test_what_is_shared_is_stored_once(folder: Path) -> None:
+    with safe_open(folder / "family.safetensors", "pt") as file:
+        names = set(file.keys())
+    generator = {name.partition(".")[2] for name in names if "generator." in name}
+    own = {
+        name.partition(".")[2] for name in names if name[:2] in ("0.", "1.", "2.") and "generator." in name
+    }
+    assert own == {ADAPTED + ADAPTER_DOWN, ADAPTED + ADAPTER_UP, "generator.unet.conv_in.bias"}
+    assert f"shared.{ADAPTED}" in names
+    assert len(generator) > 50
+    alone = sum((folder / f"{i}.safetensors").stat().st_size for i in range(3))
+    assert (folder / "family.safetensors").stat().st_size < 0.9 * alone
+
+
+@pytest.mark.parametrize(
+    ("z_only", "bounds"),
+    [(True, {0: 0, 1: 1, 127: 1, 129: 2, 255: 2}), (False, {0: 0, 1: 0, 64: 0, 66: 1, 128: 1, 255: 2})],
+)
+def test_quality_bytes_are_spread_over_the_rates(z_only: bool, bounds: dict[int, int], folder: Path) -> None:
+    file = read_family(folder / "family.safetensors")
+    first = replace(file.members[0], config=replace(file.members[0].config, z_only=z_only))
+    file = replace(file, members=(first, *file.members[1:]))
+    assert {byte: file.member_of(byte) for byte in bounds} == bounds
+
+
+def test_a_file_of_one_rate_is_refused_by_another(folder: Path) -> None:
+    family = load(folder / "family.safetensors", precision="fp32")
+    data = bytearray(family.encode(picture(), quality=100))
+    other = load(folder / "1.safetensors", precision="fp32")
+    with pytest.raises(FormatError):
+        other.decode(bytes(data))
+
+
+def test_damaged_families_are_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    data = (folder / "family.safetensors").read_bytes()
+    damaged = tmp_path / "family.safetensors"
+    damaged.write_bytes(data[:-100])
+    with pytest.raises(WeightsError, match="not a readable"):
+        load(damaged)
+    for lost in (b"0.seam.thresholds", b"conv_in.weight.adapter_up"):
+        damaged.write_bytes(data.replace(lost, lost[:-1] + b"x"))
+        with pytest.raises(WeightsError) as caught:
+            file = read_family(damaged)
+            for index in range(3):
+                load_member(file, index)
+        assert "\n" not in str(caught.value)
+
+
+def test_families_need_two_models_and_z_only_first(tmp_path: Path) -> None:
+    one = Published(unet=tmp_path, codec=tmp_path, vae=tmp_path)
+    with pytest.raises(WeightsError, match="at least two"):
+        convert_family([one], tmp_path / "out", FP32)
+    with pytest.raises(WeightsError, match="must be the family's first"):
+        convert_family([one, replace(one, z_only=True)], tmp_path / "out", FP32)
