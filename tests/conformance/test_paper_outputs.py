@@ -26,9 +26,9 @@ from tests.conformance.reference_stream import (
     write_symbols,
 )
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from onedc.model.fsq import FSQ
+from onedc.model.pixels import pad
 from onedc.model.prior import Visitor, collapse
 
 pytestmark = [needs_recordings, pytest.mark.large]
@@ -105,8 +105,7 @@ def picture(name: str) -> Tensor:
     """The input of a case in [-1,1], padded as the reference pads it: its z-only model reflects."""
     array = np.array(Image.open(RECORDED / name.removesuffix("-zonly") / "input.png").convert("RGB"))
     x = torch.from_numpy(array).permute(2, 0, 1)[None] / 255 * 2 - 1
-    bottom, right = (-side % 64 for side in x.shape[-2:])
-    return F.pad(x, (0, right, 0, bottom), mode="reflect" if name in Z_ONLY else "replicate")
+    return pad(x, reflect=name in Z_ONLY)
 
 
 @contextmanager

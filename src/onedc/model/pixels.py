@@ -38,10 +38,15 @@ def _checked(x: Tensor) -> Tensor:
     return x[None]
 
 
-def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX) -> Tensor:
-    """[B,C,H,W] extended right and bottom to multiples of `multiple`, by repeating the border."""
+def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX, *, reflect: bool = False) -> Tensor:
+    """[B,C,H,W] extended right and bottom to multiples of `multiple`, by repeating the border.
+
+    With `reflect` mirrored at the border, as the reference's z-only model has it: for comparisons with that,
+    and only for sides that are longer than what is added.
+    """
     height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    mode = "reflect" if reflect else "replicate"
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode=mode)
 
 
 def to_bytes(x: Tensor) -> NDArray[np.uint8]:
