@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and the PNG; returns the exit status."""
     from pathlib import Path
 
-    from onedc.evaluation.bench import Options
     from onedc.evaluation.compare import compare_picture, to_html, to_png
+    from onedc.evaluation.plan import Options
     from onedc.files import refuse_existing, write_whole
 
     image = Path(args.image)

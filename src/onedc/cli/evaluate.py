@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
 
 if TYPE_CHECKING:
-    from onedc.evaluation.bench import Options
+    from onedc.evaluation.plan import Options
 
 _DESCRIPTION = """\
 Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SSIM, LPIPS and more.
@@ -163,9 +163,9 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> Options:
     from pathlib import Path
 
-    from onedc.evaluation.bench import Options
     from onedc.evaluation.frechet import PatchGrid
     from onedc.evaluation.matching import Rule
+    from onedc.evaluation.plan import Options
 
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")

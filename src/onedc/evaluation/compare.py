@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from onedc.evaluation.baselines import BaselineError
-from onedc.evaluation.bench import Options, kept_file
+from onedc.evaluation.bench import kept_file
 from onedc.evaluation.metrics import METRICS
+from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
 from onedc.image import RGBArray, image_bytes, read_image
@@ -75,7 +76,7 @@ def compare_picture(path: Path, options: Options) -> SideBySide:
 
 
 def _decoded(folder: Path, record: Record) -> Path:
-    return kept_file(folder / "decoded", record.group, record.codec, record.image, ".png")
+    return kept_file(folder / "decoded", record.codec, record.setting, record.image, ".png")
 
 
 def _facts(record: Record) -> tuple[str, ...]:

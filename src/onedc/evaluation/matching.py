@@ -31,7 +31,7 @@ class Rule(StrEnum):
 class Match:
     """A setting on a codec's ladder; `reached` is false where the whole ladder misses the target."""
 
-    setting: float
+    setting: float | None  # None for a file that was made elsewhere
     reached: bool
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from onedc.errors import ConfigError
-from onedc.evaluation.bench import Bench, Options
+from onedc.evaluation.bench import ORIGINAL, Bench
 from onedc.evaluation.frechet import SET_METRIC_SOURCES, set_metric
 from onedc.evaluation.metrics import Value
+from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, Record, ResultsFile
 
 
@@ -126,8 +127,11 @@ def set_metric_of(bench: Bench) -> Callable[[str, Sequence[Record]], Value]:
             return Value(None, bench.missing_sources[source_name])
         source = next(s for s in bench.sources if s.name == source_name)
         ordered = sorted(records, key=lambda record: record.image)
-        original = [np.load(bench.original_features_path(r.image_hash, source)) for r in ordered]
-        decoded = [np.load(bench.features_path(r.key, source)) for r in ordered]
-        return set_metric(name, np.concatenate(original), np.concatenate(decoded))
+        paths = (
+            [bench.features_path(r.image_hash, ORIGINAL, None, source) for r in ordered],
+            [bench.features_path(r.image_hash, r.identity, r.setting, source) for r in ordered],
+        )
+        original, decoded = (np.concatenate([np.load(path) for path in side]) for side in paths)
+        return set_metric(name, original, decoded)
 
     return measure

@@ -11,9 +11,10 @@ from PIL import Image
 
 from onedc.cli.main import main
 from onedc.errors import ConfigError
-from onedc.evaluation.bench import Options
+from onedc.evaluation.baselines import PillowCodec
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
+from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, read_results
 from onedc.evaluation.run import evaluate, set_metric_of
 from onedc.evaluation.summary import summarise
@@ -32,7 +33,7 @@ def test_rate_is_bytes_on_disk_of_the_original_pixels(tmp_path: Path, pictures: 
     assert results.measured == len(results.records) == 6 and not results.failures
     for record in results.records:
         stem = Path(record.image).stem
-        (file,) = (tmp_path / "out" / "files" / record.codec).glob(f"*/{stem}.*")
+        (file,) = (tmp_path / "out" / "files" / record.codec / f"{record.setting:g}").glob(f"{stem}.*")
         assert record.bytes == file.stat().st_size <= record.target_bytes == 1536
         assert record.bpp == 8 * record.bytes / (96 * 64)
         (decoded,) = (tmp_path / "out" / "decoded" / record.codec).glob(f"*/{stem}.png")
@@ -87,6 +88,21 @@ def test_unreachable_rate_gives_the_smallest_file_marked(tmp_path: Path, picture
     results, _ = evaluate(pictures[:1], options(tmp_path, codecs=("jpeg",), targets_bpp=(0.01,)))
     (record,) = results.records
     assert not record.reached and record.setting == 1 and record.bytes > (record.target_bytes or 0)
+
+
+def test_one_file_serves_all_rows_at_its_setting(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = options(tmp_path, codecs=("jpeg",), targets_bpp=(0.01, 0.02, 3.0), qualities=(1.0,))
+    decoded = []
+    decode = PillowCodec.decode
+    monkeypatch.setattr(PillowCodec, "decode", lambda *a: decoded.append(a[0].name) or decode(*a))
+    results, _ = evaluate(pictures[:1], chosen)
+    first, *unreached, other = results.records
+    assert [(r.group, r.reached) for r in unreached] == [("0.01 bpp", False), ("0.02 bpp", False)]
+    assert all((r.bytes, r.metrics) == (first.bytes, first.metrics) for r in unreached)
+    assert first.target_bytes is None and unreached[0].target_bytes == 7
+    assert len({r.key for r in results.records}) == 4 and other.reached and decoded == ["jpeg"] * 2
 
 
 def test_one_damaged_picture_is_named_and_the_rest_measured(
@@ -158,7 +174,7 @@ def test_metrics_over_sets_come_from_stored_features(
     rows = summarise(results.records, chosen.metrics, set_metric_of(bench))
     assert all((row.metrics["fd_mobilenet"] or 0) > 0 for row in rows)
     assert all(row.metrics["fid"] is None and "no such file" in row.missing["fid"] for row in rows)
-    for path in (tmp_path / "out" / "features").glob("[!o]*"):
+    for path in (tmp_path / "out" / "features").iterdir():
         path.unlink()
     again, bench = evaluate(pictures, chosen)
     rows_again = summarise(again.records, chosen.metrics, set_metric_of(bench))
