@@ -23,4 +23,4 @@ onedc eval "$kodak" -o "$out/rates" --codec onedc,jpeg,webp,avif,jxl,hevc,vvc --
     --metric-weights "$networks" --jobs "$processes" --report "$page" --section rates
 
 # Curves, and BD-rates of ours over each of the others.
-onedc rd "$out/rates" -o docs/rd --test onedc --published kodak --report "$page" --section bd-rates
+onedc rd "$out/qualities" "$out/rates" -o docs/rd --test onedc --published kodak --report "$page" --section bd-rates

@@ -144,11 +144,11 @@ class OneDCCodec(EvaluatedCodec):
     ladder = tuple(round(byte * 100 / QUALITY_MAX, 2) for byte in range(QUALITY_MAX + 1))
 
     def __init__(self, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto") -> None:
-        codec = importlib.import_module("onedc.codec")
-        self.codec = codec.load(weights, device=device, precision=precision)
-        source = weights if weights is not None else _bundled_weights()
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {precision}"
+        module = importlib.import_module("onedc.codec")
+        self.codec = module.load(weights, device=device, precision=precision)
+        digest = hashlib.sha256((weights or module.BUNDLED).read_bytes()).hexdigest()[:16]
+        dtype = str(self.codec.dtype).removeprefix("torch.")
+        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         """[H,W,3] -> the bytes of a .1dc file."""
@@ -157,10 +157,6 @@ class OneDCCodec(EvaluatedCodec):
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
         """The bytes of a .1dc file -> [height,width,3]."""
         return self.codec.decode(data, output="numpy")
-
-
-def _bundled_weights() -> Path:
-    return Path(onedc.__file__).parent / "weights" / "small.safetensors"
 
 
 def _run(command: list[str], data: bytes) -> bytes:
