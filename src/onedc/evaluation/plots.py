@@ -36,6 +36,7 @@ def draw_curves(
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
     except ImportError as error:
         raise MissingExtraError('matplotlib is not installed: pip install "onedc[eval]"') from error
     figure = Figure(figsize=(7, 4.6), layout="constrained")
@@ -47,12 +48,14 @@ def draw_curves(
         axes.plot(bpp, values, label=published.name, color="#777777", marker="*", linestyle="--", linewidth=1)
     info = METRICS[metric]
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits per pixel (bytes on disk)")
     arrow = "↑" if info.higher_is_better else "↓"
     axes.set_ylabel(f"{info.label}{f' ({info.unit})' if info.unit else ''} {arrow} better")
-    axes.grid(True, which="both", linewidth=0.4, alpha=0.5)
-    axes.legend(frameon=False)
+    axes.grid(True, which="both", linewidth=0.4, alpha=0.4)
+    axes.legend(frameon=False, handlelength=3.6)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()

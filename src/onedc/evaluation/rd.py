@@ -260,7 +260,7 @@ def bd_table(comparisons: Sequence[Comparison]) -> str:
                 f"| {c.test} | {c.anchor} | {info.label} | – | {c.reason} | {c.images} of {c.total} | | |"
             )
             continue
-        interval = f"{c.ci_low:+.1f} to {c.ci_high:+.1f} %"
+        interval = f"{c.ci_low:+.1f} to {c.ci_high:+.1f} %" if c.images > 1 else "one image has none"
         common = f"{c.low:.{info.digits}f} to {c.high:.{info.digits}f}"
         counts = f"{c.images} of {c.total} | {c.overlap:.0%} | {common} {info.unit}".rstrip()
         lines.append(f"| {c.test} | {c.anchor} | {info.label} | {c.percent:+.1f} % | {interval} | {counts} |")
