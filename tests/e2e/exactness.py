@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tests.conformance.recording import integers_only, recorded
+from tests.conformance.recording import Recording, integers_only, recorded
 from tests.e2e.float_seam import FloatSeam
 from torch import Tensor, nn
 
@@ -37,10 +37,12 @@ def integers(codec: Codec, files: Sequence[bytes]) -> list[NDArray[np.int32]]:
     """All table indices and symbols of each file, decoded as one batch; no pictures are made."""
     with recorded(codec) as recording, integers_only(codec):
         codec.decode_batch(files)
-    return [
-        np.concatenate([values.astype(np.int32).ravel() for values in recording.arrays(row).values()])
-        for row in range(len(files))
-    ]
+    return [flat(recording, row) for row in range(len(files))]
+
+
+def flat(recording: Recording, row: int = 0) -> NDArray[np.int32]:
+    """One picture's integers in one row."""
+    return np.concatenate([values.astype(np.int32).ravel() for values in recording.arrays(row).values()])
 
 
 def mismatches(expected: NDArray[np.int32], found: NDArray[np.int32]) -> int:
@@ -167,8 +169,9 @@ def float_mismatches(codec: Codec, pictures: Sequence[NDArray[np.uint8]], qualit
     with mock.patch.object(codec, "seam", FloatSeam(codec)):
         wrong = total = 0
         for picture in pictures:
-            data = codec.encode(picture, quality=quality)
-            expected = integers(codec, [data])[0]
+            with recorded(codec) as recording:
+                data = codec.encode(picture, quality=quality)
+            expected = flat(recording)
             with permuted(codec):
                 try:
                     wrong += mismatches(expected, integers(codec, [data])[0])
