@@ -14,6 +14,7 @@ from onedc.model.features import LPIPSSqueeze, load_lpips_squeeze
 from onedc.model.onedc import OneDC
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
+from onedc.train.score import ScoreConfig, ScoreNetwork
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
@@ -70,6 +71,23 @@ def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
     if not found:
         raise WeightsError(f"{path}: a checkpoint without the network {prefix!r}")
     return found
+
+
+def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> ScoreNetwork:
+    """A score network from `nets.score`: a teacher's checkpoint, or a UNet in diffusers' layout; else random.
+
+    Raises:
+        WeightsError: a file is missing, damaged or of another network.
+    """
+    score = ScoreNetwork(config, model)
+    if not nets.score:
+        return score
+    place = Path(nets.score)
+    if place.is_dir():
+        fill(score, checkpoint_model(find_checkpoint(place), "score"), nets.score)
+    else:
+        fill(score.unet, read_file(nets.score), nets.score)
+    return score
 
 
 def load_lpips(nets: NetsConfig) -> LPIPSSqueeze:

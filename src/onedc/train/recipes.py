@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from onedc.config import SD15, SMALL, TINY
+from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.score import ScoreConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stage2 import Stage2Config
+from onedc.train.teacher import TeacherConfig
 
 Recipe = Callable[[], TrainConfig]
 HELD_OUT = tuple(f"p-0{n}" for n in range(8))
@@ -67,10 +70,111 @@ def sd15_stage1() -> TrainConfig:
     )  # fmt: skip
 
 
+def small_decay() -> TrainConfig:
+    """Stage I on its last legs: from nets.start on, the learning rate falls to a fiftieth."""
+    config = small_stage1()
+    optim = replace(config.optim, warmup_steps=50, decay_steps=4000)
+    objective = replace(config.objective, linear_start=False)
+    return replace(
+        config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
+    )
+
+
+def small_zonly() -> TrainConfig:
+    """Stage I without y, from nets.start on: everything a picture has to say fits into z."""
+    config = small_decay()
+    model = replace(config.model, z_only=True)
+    return replace(config, recipe="small-zonly", model=model, run=replace(config.run, steps=10_000))
+
+
+def small_teacher() -> TrainConfig:
+    """A diffusion model of TAEF2's latents: the real score of small-stage2."""
+    return TrainConfig(
+        recipe="small-teacher",
+        model=SMALL,
+        objective=TeacherConfig(),
+        data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
+        optim=OptimConfig(lr=3e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200, decay_steps=2000),
+        run=RunConfig(steps=10_000, ema=0.998, log_every=25),
+    )
+
+
+def small_stage2() -> TrainConfig:
+    """The bundled model, stage II: nets.start is a run of stage I, nets.score one of the teacher."""
+    optim = OptimConfig(lr=2e-5, betas=(0.9, 0.99), clip=1.0, warmup_steps=100)
+    return TrainConfig(
+        recipe="small-stage2",
+        model=SMALL,
+        objective=Stage2Config(latent=0.5, generator_every=2),
+        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
+        optim=optim,
+        critic_optim=replace(optim, lr=1e-4),
+        run=RunConfig(steps=10_000, ema=0.998, log_every=25),
+    )
+
+
+def sd15_decay() -> TrainConfig:
+    """The late phase of the paper's stage I, by recipe instead of by hand."""
+    config = sd15_stage1()
+    optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)
+    return replace(config, recipe="sd15-decay", optim=optim, run=replace(config.run, steps=50_000))
+
+
+def sd15_zonly() -> TrainConfig:
+    """The paper's model at 0.0034 bpp: z alone, from nets.start on."""
+    config = sd15_stage1()
+    return replace(config, recipe="sd15-zonly", model=replace(config.model, z_only=True))
+
+
+def sd15_stage2() -> TrainConfig:
+    """The paper's model, stage II. nets.score is Stable Diffusion 1.5's UNet in diffusers' layout."""
+    optim = OptimConfig(lr=1e-6, warmup_steps=500)
+    return TrainConfig(
+        recipe="sd15-stage2",
+        model=SD15,
+        objective=Stage2Config(
+            score=ScoreConfig(unet=SD15.generator_unet), window_px=0, drop_y=0.0, guidance_weight=1.75
+        ),
+        data=sd15_stage1().data,
+        optim=optim,
+        critic_optim=optim,
+        run=replace(sd15_stage1().run, steps=1_000_100),
+    )
+
+
+_TINY_SCORE = ScoreConfig(
+    unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32),
+    guidance="tokens",
+)
+
+
+def tiny_teacher() -> TrainConfig:
+    """For tests only."""
+    return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=_TINY_SCORE))
+
+
+def tiny_stage2() -> TrainConfig:
+    """For tests only."""
+    config = tiny_stage1()
+    objective = Stage2Config(
+        score=_TINY_SCORE, guidance_weight=1.5, generator_every=2, window_px=0, scored_qualities=(128,)
+    )
+    return replace(config, recipe="tiny-stage2", objective=objective, critic_optim=config.optim)
+
+
 RECIPES: dict[str, Recipe] = {
+    "small-teacher": small_teacher,
     "small-stage1": small_stage1,
+    "small-stage2": small_stage2,
+    "small-decay": small_decay,
+    "small-zonly": small_zonly,
     "sd15-stage1": sd15_stage1,
+    "sd15-stage2": sd15_stage2,
+    "sd15-decay": sd15_decay,
+    "sd15-zonly": sd15_zonly,
+    "tiny-teacher": tiny_teacher,
     "tiny-stage1": tiny_stage1,
+    "tiny-stage2": tiny_stage2,
 }
 
 NET_FILES = {

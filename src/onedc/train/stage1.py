@@ -139,12 +139,33 @@ def reconstruct(
     hard: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
+    y_hat, z_semantic, bpp = analysed(model, x, vae_latents, quality, noise, hard=hard)
+    return model.synthesise(y_hat, z_semantic, quality), bpp
+
+
+def analysed(
+    model: OneDC,
+    x: Tensor,
+    vae_latents: Tensor,
+    quality: Tensor,
+    noise: Noise | None = None,
+    *,
+    hard: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the encoder would send: y_hat [B,N,H/16,W/16], z_semantic [B,C,H/64,W/64], bpp of y [B]."""
     y, z_hat = model.analyse(x, vae_latents)
     hyper, z_semantic = model.h_s(z_hat)
     visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard)
     y_hat = model.prior.scan(hyper, quality, visitor)
-    decoded = model.synthesise(y_hat, z_semantic, quality)
-    return decoded, visitor.bits / (x.shape[-1] * x.shape[-2])
+    return y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2])
+
+
+def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
+    """The vae_latents of a batch: from the cache where they came with it."""
+    if batch.vae_latents is not None:
+        return batch.vae_latents
+    with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
+        return model.vae.encode(batch.x)  # type: ignore[operator]
 
 
 def pixel_terms(
@@ -184,7 +205,7 @@ class Stage1(Stage):
     def begin(self, samples: Iterable[Batch]) -> None:
         if self.config.linear_start:
             few = itertools.islice(samples, self.config.start_images)
-            linear_start(self.model, torch.cat([self._vae_latents(batch) for batch in few]))
+            linear_start(self.model, torch.cat([self.vae_latents(batch) for batch in few]))
 
     def stored(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -201,14 +222,14 @@ class Stage1(Stage):
     def vae(self) -> nn.Module:
         return self.model.vae
 
-    def _vae_latents(self, batch: Batch) -> Tensor:
-        if batch.vae_latents is not None:
-            return batch.vae_latents
-        with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
-            return self.model.vae.encode(batch.x)  # type: ignore[operator]
+    def vae_latents(self, batch: Batch) -> Tensor:
+        """The vae_latents [B,C,H/8,W/8] of a batch."""
+        return vae_latents_of(self.model, batch)
 
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: uniform in 1..255, or 0 for the share without y."""
+        if self.model_config.z_only:
+            return noise.integers("quality", 0, 1)
         if not self.model_config.quality_knots:
             return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
         dropped = noise.uniform("drop_y") < self.config.drop_y
@@ -222,36 +243,40 @@ class Stage1(Stage):
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         weights, quality = self.config.weights, self.qualities(batch.noise)
-        target = self._vae_latents(batch)
+        target = self.vae_latents(batch)
         decoded, bpp = reconstruct(self.model, batch.x, target, quality, batch.noise)
-        x, seen, size = self._window(batch, decoded)
-        lpips, pixel = pixel_terms(self.model.vae, self.lpips, x, seen, (0, 0), size)
+        lpips, pixel = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         distortion = weights.lpips * lpips + weights.pixel * pixel + weights.latent * latent
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": pixel, "latent_l1": latent}
         return total, {name: value.mean() for name, value in figures.items()}
 
-    def _window(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor, int]:
-        """What the pixel terms see of x and of the decoded vae_latents, and its side at 1/8."""
-        side, size = decoded.shape[-1], self.config.window_px // 8
+    def pixel_terms(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """LPIPS and mean absolute error in [-1,1], each [B], on each picture's own window."""
+        x, side, size = batch.x, decoded.shape[-1], self.config.window_px // 8
         if not size or size >= side:
-            return batch.x, decoded, side
+            return pixel_terms(self.model.vae, self.lpips, x, decoded, (0, 0), side)
         corners = (batch.noise.uniform("window", 2) * (side - size + 1)).long()
-        return windows(batch.x, 8 * corners, 8 * size), windows(decoded, corners, size), size
+        x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
+        return pixel_terms(self.model.vae, self.lpips, x, decoded, (0, 0), size)
 
     def score(self, batch: Batch) -> Figures:
-        target = self._vae_latents(batch)
-        qualities = self.config.scored_qualities if self.model_config.quality_knots else (QUALITY_MAX,)
+        target = self.vae_latents(batch)
         figures: Figures = {}
-        for byte in qualities:
+        for byte in self._scored():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
             decoded, bpp = reconstruct(self.model, batch.x, target, quality, hard=True)
             x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
             own = self._quality_figures(batch.x, x_hat, quality, bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
-        figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in qualities]).mean()
+        figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
         return figures
+
+    def _scored(self) -> tuple[int, ...]:
+        if self.model_config.z_only:
+            return (0,)
+        return self.config.scored_qualities if self.model_config.quality_knots else (QUALITY_MAX,)
 
     def _quality_figures(self, x: Tensor, x_hat: Tensor, quality: Tensor, bpp: Tensor) -> Figures:
         weights, l1, lpips = self.config.weights, (x_hat - x).abs().mean(), self.lpips(x_hat, x).mean()
@@ -261,7 +286,7 @@ class Stage1(Stage):
         return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr, "loss": loss}
 
     def pictures(self, batch: Batch) -> Tensor:
-        quality = torch.full((len(batch.x),), self.config.scored_qualities[-1], device=batch.x.device)
-        decoded, _ = reconstruct(self.model, batch.x, self._vae_latents(batch), quality, hard=True)
+        quality = torch.full((len(batch.x),), self._scored()[-1], device=batch.x.device)
+        decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality, hard=True)
         x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
         return torch.cat([batch.x, x_hat, (x_hat - batch.x).abs() - 1], dim=-1)

@@ -20,7 +20,10 @@ from onedc.train.loop import Trainer
 
 Tiny = Callable[..., TrainConfig]
 QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2")
-SMOOTH = ("optim.kind=sgd", "optim.lr=1e-4", "optim.clip=1000")
+SMOOTH = (
+    "optim.kind=sgd", "optim.lr=1e-4", "optim.clip=1000",
+    "critic_optim.kind=sgd", "critic_optim.lr=1e-4", "critic_optim.clip=1000",
+)  # fmt: skip
 """Small plain steps: differences must not grow until a latent is rounded otherwise."""
 
 
@@ -46,7 +49,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, max_minutes: 
     return Trainer(config, out, resume=resume, max_minutes=max_minutes).run().step
 
 
-@pytest.mark.parametrize("recipe", ["tiny-stage1"])
+@pytest.mark.parametrize("recipe", ["tiny-stage1", "tiny-stage2"])
 def test_stop_and_resume_equals_an_uninterrupted_run(tiny: Tiny, tmp_path: Path, recipe: str) -> None:
     settings = (*QUICK, "data.workers=1")
     train(tiny(*settings, "run.steps=6", recipe=recipe), tmp_path / "whole")
@@ -95,7 +98,7 @@ def launch(recipe: str, out: Path, settings: Sequence[str], world: int) -> None:
         assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("recipe", ["tiny-stage1"])
+@pytest.mark.parametrize("recipe", ["tiny-stage1", "tiny-stage2"])
 @pytest.mark.parametrize("steps", [4, pytest.param(20, marks=pytest.mark.full)])
 def test_two_processes_equal_one(tiny: Tiny, tmp_path: Path, recipe: str, steps: int) -> None:
     places = tiny()
@@ -105,6 +108,7 @@ def test_two_processes_equal_one(tiny: Tiny, tmp_path: Path, recipe: str, steps:
         f"nets.lpips={places.nets.lpips}",
         f"run.steps={steps}",
         "run.validate_every=4",
+        "data.batch=2",
         *SMOOTH,
     ]
     launch(recipe, tmp_path / "two", settings, 2)

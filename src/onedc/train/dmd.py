@@ -1,0 +1,87 @@
+"""Distribution matching and adversarial terms, on latents of any shape [B,...]. Networks come as arguments.
+
+Source: Yin et al. 2024 (DMD2); constants in the reference page, section 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionConfig:
+    """The noise schedule: variances whose square roots rise linearly, as Stable Diffusion has it."""
+
+    timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+
+    def __post_init__(self) -> None:
+        if self.timesteps < 2 or not 0 < self.beta_start < self.beta_end < 1:
+            raise ConfigError("diffusion: timesteps must be at least 2, and 0 < beta_start < beta_end < 1")
+
+
+class Diffusion(nn.Module):
+    """Noise at timesteps 0 .. timesteps-1."""
+
+    alpha_bars: Tensor
+
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        roots = torch.linspace(
+            config.beta_start**0.5, config.beta_end**0.5, config.timesteps, dtype=torch.float64
+        )
+        self.register_buffer("alpha_bars", torch.cumprod(1 - roots.square(), dim=0), persistent=False)
+        self.timesteps = config.timesteps
+
+    def _powers(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Amplitudes of signal and noise, shaped to multiply `like`."""
+        alpha_bar = self.alpha_bars[timesteps].reshape(-1, *[1] * (like.ndim - 1))
+        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Clean latents at timesteps [B]: sqrt(a) clean + sqrt(1 - a) noise, in the type of `clean`."""
+        signal, sigma = self._powers(timesteps, clean)
+        return (signal * clean + sigma * noise).to(clean.dtype)
+
+    def clean(self, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What a noise prediction says the clean latents are, float64: at late timesteps it is amplified."""
+        signal, sigma = self._powers(timesteps, noisy)
+        return (noisy.double() - sigma * noise.double()) / signal
+
+
+def dmd_gradient(latents: Tensor, real_clean: Tensor, fake_clean: Tensor) -> Tensor:
+    """The direction in which the generator's distribution departs from the data's.
+
+    (p_real - p_fake) / mean |p_real| for each sample, with p the latents less a clean prediction.
+    """
+    p_real, p_fake = latents - real_clean, latents - fake_clean
+    scale = p_real.abs().mean(dim=tuple(range(1, latents.ndim)), keepdim=True)
+    return torch.nan_to_num((p_real - p_fake) / scale, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def dmd_loss(latents: Tensor, gradient: Tensor) -> Tensor:
+    """A loss whose gradient at the latents is `gradient` over their number."""
+    target = (latents.double() - gradient).detach()
+    return 0.5 * F.mse_loss(latents.double(), target)
+
+
+def guided(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
+    """Classifier-free guidance; weight 1 is the conditional prediction itself."""
+    return unconditional + weight * (conditional - unconditional)
+
+
+def generator_gan_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating: softplus(-D(fake))."""
+    return F.softplus(-fake_logits.float()).mean()
+
+
+def critic_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """softplus(D(fake)) + softplus(-D(real))."""
+    return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()

@@ -1,0 +1,91 @@
+"""Score networks: a noise prediction for latents at a timestep, maybe told what the picture shows.
+
+Their UNet has diffusers' key names, so Stable Diffusion's weights load as they are. No losses here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig, UNetConfig
+from onedc.errors import ConfigError
+from onedc.model.blocks import GROUPS
+from onedc.model.unet import Transformer2d, UNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """A score network and what it is told."""
+
+    unet: UNetConfig = field(
+        default_factory=lambda: UNetConfig(
+            widths=(96, 160, 192), layers=1, attention=(False, True, True), heads=4, time_channels=384
+        )
+    )
+    guidance: str = "none"  # "tokens" of the codec's hyperprior, or "none"
+    dropout: float = 0.1  # share of training images whose tokens are withheld
+
+    def __post_init__(self) -> None:
+        if self.guidance not in ("tokens", "none"):
+            raise ConfigError(f"score.guidance: {self.guidance!r} is neither 'tokens' nor 'none'")
+        if not self.unet.time_channels:
+            raise ConfigError("score.unet.time_channels: a score network must know the timestep")
+
+
+class ScoreNetwork(nn.Module):
+    """Noisy vae_latents [B,C,h,w], timesteps [B] and tokens [B,D,h/8,w/8] or None -> noise [B,C,h,w]."""
+
+    def __init__(self, config: ScoreConfig, model: ModelConfig) -> None:
+        super().__init__()
+        unet, limit, window = config.unet, model.attention_positions, model.attention_window
+        width = model.token_channels
+        self.unet = UNet(
+            unet, model.vae_channels, lambda c: Transformer2d(c, unet.heads, width, limit, window)
+        )
+        self.unet.conv_in = nn.Conv2d(model.vae_channels, unet.widths[0], 3, padding=1)
+        self.withheld = nn.Parameter(torch.zeros(width))  # stands for tokens that are not told
+
+    def _told(self, noisy: Tensor, tokens: Tensor | None) -> Tensor:
+        if tokens is not None:
+            return tokens
+        rows, cols = (max(side // 8, 1) for side in noisy.shape[-2:])
+        return self.withheld[:, None, None].expand(len(noisy), -1, rows, cols)
+
+    def _time(self, timesteps: Tensor) -> Tensor:
+        time: Tensor = self.unet.time_embedding(timesteps)
+        return time
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor | None = None) -> Tensor:
+        told = self._told(noisy, tokens)
+        noise, _ = self.unet.trunk(self.unet.conv_in(noisy), self._time(timesteps), told)
+        return noise
+
+    def middle(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Output of the middle block alone [B,M,h',w']: what the discriminator judges by."""
+        told, time = self._told(noisy, tokens), self._time(timesteps)
+        h, _ = self.unet.down(self.unet.conv_in(noisy), time, told)
+        return self.unet.mid_block(h, time, told)
+
+    def withhold(self, tokens: Tensor, dropped: Tensor) -> Tensor:
+        """`tokens` with those of the images in `dropped` [B] (bool) replaced."""
+        return torch.where(dropped[:, None, None, None], self.withheld[:, None, None], tokens)
+
+
+class GANHead(nn.Module):
+    """Middle features [B,M,h,w], 8x8 or more -> logits [B,1,h/8,w/8]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 4, stride=2, padding=1)
+        self.norm1 = nn.GroupNorm(GROUPS, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 4, stride=4)
+        self.norm2 = nn.GroupNorm(GROUPS, channels)
+        self.out = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, middle: Tensor) -> Tensor:
+        h = F.silu(self.norm1(self.conv1(middle)))
+        return self.out(F.silu(self.norm2(self.conv2(h))))

@@ -1,0 +1,187 @@
+"""Stage II: the generator learns to draw from the data's distribution; the codec stays as it is.
+
+Distribution matching against a frozen diffusion teacher and a trained fake score, a diffusion GAN on the fake
+score's middle features, and the pixel terms of stage I. Source: reference page, section 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError
+from onedc.model.features import LPIPSSqueeze
+from onedc.model.onedc import OneDC
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.dmd import (
+    Diffusion,
+    DiffusionConfig,
+    critic_gan_loss,
+    dmd_gradient,
+    dmd_loss,
+    generator_gan_loss,
+    guided,
+)
+from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
+from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage2Config:
+    """Weights of the terms, timesteps and turns."""
+
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
+    dmd: float = 1.0
+    gan: float = 1e-3
+    pixel: float = 0.625  # of the mean absolute error in [0,1] and of LPIPS
+    latent: float = 0.0  # of the mean absolute error of vae_latents
+    critic_gan: float = 1e-2
+    timestep_low: int = 20  # of distribution matching
+    timestep_high: int = 640
+    generator_every: int = 10  # steps; the critic moves at each
+    move_synthesis: bool = False  # let g_s learn too
+    window_px: int = 128  # see Stage1Config
+    drop_y: float = 0.1  # see Stage1Config
+    scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
+            bounds = f"{self.timestep_low} and {self.timestep_high}"
+            raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
+        if self.generator_every < 1:
+            raise ConfigError(f"objective.generator_every: {self.generator_every} must be at least 1")
+
+
+class Stage2(Stage):
+    """Two players: the generator, and the critic (fake score and GAN head)."""
+
+    best_by = "loss"
+
+    def __init__(
+        self,
+        model: OneDC,
+        lpips: LPIPSSqueeze,
+        real_score: ScoreNetwork,
+        config: Stage2Config,
+        optim: OptimConfig,
+        critic_optim: OptimConfig,
+    ) -> None:
+        super().__init__()
+        self.config, self.optim, self.critic_optim = config, optim, critic_optim
+        weights = Stage1Weights(lpips=config.pixel, pixel=config.pixel / 2, latent=config.latent)
+        pixel = Stage1Config(
+            weights=weights,
+            window_px=config.window_px,
+            drop_y=config.drop_y,
+            scored_qualities=config.scored_qualities,
+        )
+        self.codec = Stage1(model, lpips, pixel, optim)
+        self.model_config = model.config
+        self.real_score = real_score.requires_grad_(False).eval()
+        self.fake_score = ScoreNetwork(config.score, model.config)
+        self.fake_score.load_state_dict(real_score.state_dict())
+        self.head = GANHead(config.score.unet.widths[-1])
+        self.diffusion = Diffusion(config.diffusion)
+        model.requires_grad_(False)
+        moving = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
+        for module in moving:
+            module.requires_grad_(True)
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
+
+    def players(self) -> list[Player]:
+        generator = trainable(self.codec.model, "model")
+        critic = trainable(self.fake_score, "fake_score") | trainable(self.head, "head")
+        return [
+            Player("generator", generator, self.optim, every=self.config.generator_every),
+            Player("critic", critic, self.critic_optim, averaged=False),
+        ]
+
+    def vae(self) -> nn.Module:
+        return self.codec.vae()
+
+    def train(self, mode: bool = True) -> Stage2:
+        super().train(mode)
+        self.real_score.eval()
+        return self
+
+    def _decoded(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Decoded vae_latents, with a gradient to what moves, and the tokens where scores are told them."""
+        model = self.codec.model
+        quality = self.codec.qualities(batch.noise)
+        with torch.no_grad():
+            y_hat, z_semantic, _ = analysed(model, batch.x, target, quality, hard=True)
+            tokens = model.semantic(z_semantic)
+        x_hat = model.g_s(y_hat, tokens, quality)
+        if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient
+            x_hat = x_hat.detach().requires_grad_(torch.is_grad_enabled())
+        decoded = model.generator(x_hat, tokens, quality)
+        return decoded, tokens if self.config.score.guidance == "tokens" else None
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        target = self.codec.vae_latents(batch)
+        if player == "generator":
+            return self._generator_loss(batch, target)
+        return self._critic_loss(batch, target)
+
+    def _generator_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
+        config = self.config
+        decoded, tokens = self._decoded(batch, target)
+        matching = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
+        gan = generator_gan_loss(self._logits(batch, decoded, tokens, "generator_gan"))
+        lpips, l1 = self.codec.pixel_terms(batch, decoded)
+        latent = (decoded - target).abs().mean()
+        pixel = lpips.mean() + l1.mean() / 2  # the spec's error is that of pictures in [0,1]
+        total = config.dmd * matching + config.gan * gan + config.pixel * pixel + config.latent * latent
+        figures = {"dmd": matching, "gan_generator": gan}
+        return total, figures | {"lpips": lpips.mean(), "l1": l1.mean(), "latent_l1": latent}
+
+    @torch.no_grad()
+    def _dmd_gradient(self, batch: Batch, latents: Tensor, tokens: Tensor | None) -> Tensor:
+        low, high, weight = self.config.timestep_low, self.config.timestep_high, self.config.guidance_weight
+        timesteps = batch.noise.integers("dmd_timestep", low, high + 1).clamp(
+            max=self.diffusion.timesteps - 1
+        )
+        noisy = self.diffusion.add_noise(
+            latents, batch.noise.normal("dmd_noise", *latents.shape[1:]), timesteps
+        )
+        real = self.real_score(noisy, timesteps, tokens)
+        if tokens is not None and weight != 1:
+            real = guided(real, self.real_score(noisy, timesteps, None), weight)
+        fake = self.fake_score(noisy, timesteps, tokens)
+        clean = (self.diffusion.clean(noisy, noise, timesteps) for noise in (real, fake))
+        return dmd_gradient(latents.double(), *clean)
+
+    def _logits(self, batch: Batch, latents: Tensor, tokens: Tensor | None, tag: str) -> Tensor:
+        timesteps = batch.noise.integers(f"{tag}_timestep", 0, self.diffusion.timesteps)
+        noise = batch.noise.normal(f"{tag}_noise", *latents.shape[1:])
+        noisy = self.diffusion.add_noise(latents, noise, timesteps)
+        return self.head(self.fake_score.middle(noisy, timesteps, tokens))
+
+    def _critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
+        with torch.no_grad():
+            decoded, tokens = self._decoded(batch, target)
+        noise = batch.noise.normal("fake_noise", *decoded.shape[1:])
+        timesteps = batch.noise.integers("fake_timestep", 0, self.diffusion.timesteps)
+        predicted = self.fake_score(self.diffusion.add_noise(decoded, noise, timesteps), timesteps, tokens)
+        error = F.mse_loss(predicted.float(), noise)
+        real = self._logits(batch, target, tokens, "real_gan")
+        fake = self._logits(batch, decoded, tokens, "fake_gan")
+        gan = critic_gan_loss(real, fake)
+        figures = {"fake_noise_mse": error, "gan_critic": gan}
+        figures |= {"logit_real": real.mean(), "logit_fake": fake.mean()}
+        return error + self.config.critic_gan * gan, figures
+
+    def score(self, batch: Batch) -> Figures:
+        return self.codec.score(batch)
+
+    def pictures(self, batch: Batch) -> Tensor:
+        return self.codec.pictures(batch)

@@ -1,0 +1,83 @@
+"""The diffusion teacher: a score network learns to denoise vae_latents. Stage II's real score is one.
+
+Noise prediction, mean squared error, timesteps uniform.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.model.onedc import OneDC
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.dmd import Diffusion, DiffusionConfig
+from onedc.train.score import ScoreConfig, ScoreNetwork
+from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage1 import vae_latents_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """What the teacher is and how noisy its lessons are."""
+
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    scored_timesteps: tuple[int, ...] = (100, 300, 500, 700)  # of validation
+
+
+class Teacher(Stage):
+    """Only the score network moves. With guidance by tokens these come from a codec that stays as it is."""
+
+    best_by = "loss"
+
+    def __init__(self, model: OneDC, config: TeacherConfig, optim: OptimConfig) -> None:
+        super().__init__()
+        self.model, self.config, self.optim = model.requires_grad_(False), config, optim
+        self.model_config = model.config
+        self.score_net = ScoreNetwork(config.score, model.config)
+        self.diffusion = Diffusion(config.diffusion)
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"score": self.score_net}
+
+    def players(self) -> list[Player]:
+        return [Player("teacher", trainable(self.score_net, "score"), self.optim)]
+
+    def vae(self) -> nn.Module:
+        return self.model.vae
+
+    def _tokens(self, x: Tensor, latents: Tensor) -> Tensor | None:
+        return tokens_of(self.model, x, latents) if self.config.score.guidance == "tokens" else None
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        latents = vae_latents_of(self.model, batch)
+        timesteps = batch.noise.integers("timestep", 0, self.diffusion.timesteps)
+        tokens = self._tokens(batch.x, latents)
+        if tokens is not None:
+            tokens = self.score_net.withhold(tokens, batch.noise.uniform("told") < self.config.score.dropout)
+        noise = batch.noise.normal("noise", *latents.shape[1:])
+        predicted = self.score_net(self.diffusion.add_noise(latents, noise, timesteps), timesteps, tokens)
+        error = F.mse_loss(predicted.float(), noise)
+        return error, {"noise_mse": error}
+
+    def score(self, batch: Batch) -> Figures:
+        latents = vae_latents_of(self.model, batch)
+        tokens, errors = self._tokens(batch.x, latents), {}
+        for timestep in self.config.scored_timesteps:
+            at = torch.full((len(latents),), timestep, device=latents.device)
+            noise = batch.noise.normal(f"noise{timestep}", *latents.shape[1:])
+            predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, tokens)
+            errors[f"noise_mse_{timestep}"] = F.mse_loss(predicted.float(), noise)
+        return {**errors, "loss": torch.stack(list(errors.values())).mean()}
+
+
+@torch.no_grad()
+def tokens_of(model: OneDC, x: Tensor, latents: Tensor) -> Tensor:
+    """The semantic tokens [B,D,H/64,W/64] that a decoder would see."""
+    _, z_hat = model.analyse(x, latents)
+    _, z_semantic = model.h_s(z_hat)
+    return model.semantic(z_semantic)
