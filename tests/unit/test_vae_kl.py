@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from onedc.model.vae_kl import SCALING, AutoencoderKL, Downsample, WindowAttention
+from onedc.model.vae_kl import SCALING, AutoencoderKL, Downsample, Upsample, WindowAttention
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,17 @@ def test_downsampling_pads_below_and_to_the_right() -> None:
         assert layer(x).flatten().tolist() == [10, 0, 0, 0]
         layer.conv.weight[0, 0] = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 0]])
         assert layer(x).flatten().tolist() == [0, 2, 8, 10]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_upsampling_is_repetition_and_convolution(channels_last: bool) -> None:
+    layer, x = Upsample(8), torch.randn(2, 8, 5, 7)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    expected = layer.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
 def test_shapes() -> None:

@@ -103,14 +103,34 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double both sides: nearest neighbour, then a 3x3 convolution."""
+    """Double both sides: nearest neighbour, then a 3x3 convolution.
+
+    Where every pixel stands twice in both directions, the 3x3 taps of an output pixel fall on 2x2 inputs. So
+    each of the four output phases is a 2x2 convolution of the input: 16 products for 36, which saves a sixth
+    of the decoder's, and the repeated map is never made.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        batch, _, height, width = x.shape
+        padded = F.pad(x, (1, 1, 1, 1))
+        out = x.new_empty(batch, len(self.conv.weight), 2 * height, 2 * width)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            out = out.contiguous(memory_format=torch.channels_last)
+        for row, kernels in enumerate(_phases(self.conv.weight, dim=2)):
+            for column, kernel in enumerate(_phases(kernels, dim=3)):
+                part = padded[:, :, row : row + height + 1, column : column + width + 1]
+                out[:, :, row::2, column::2] = F.conv2d(part, kernel.to(x.dtype), self.conv.bias)
+        return out
+
+
+def _phases(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Kernels of three taps on a repeated axis as kernels of two taps, for the first and the second copy."""
+    first, middle, last = weight.to(torch.promote_types(weight.dtype, torch.float32)).unbind(dim)
+    return torch.stack([first, middle + last], dim), torch.stack([first + middle, last], dim)
 
 
 class DownLevel(nn.Module):
