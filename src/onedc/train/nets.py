@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.features import LPIPSSqueeze, load_lpips_squeeze
+from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
 from onedc.model.onedc import OneDC
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
+from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
@@ -88,6 +89,34 @@ def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Sco
     else:
         fill(score.unet, read_file(nets.score), nets.score)
     return score
+
+
+def load_features(nets: NetsConfig) -> MobileNetV2Features:
+    """The pretrained features of `nets.features`.
+
+    Raises:
+        ConfigError: `nets.features` is not set.
+        WeightsError: the file is missing, damaged or of another network.
+    """
+    if not nets.features:
+        raise ConfigError("nets.features: not set; name the safetensors file of MobileNetV2")
+    return load_mobilenet_v2(nets.features)
+
+
+def load_teacher(nets: NetsConfig) -> FeatureTokenizer:
+    """The tokenizer of the run or checkpoint `nets.teacher`.
+
+    Raises:
+        ConfigError: `nets.teacher` is not set.
+        WeightsError: it is no tokenizer's.
+    """
+    if not nets.teacher:
+        raise ConfigError("nets.teacher: not set, but objective.distill.weight asks for a tokenizer's run")
+    tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
+    codes, channels = tensors["codebook"].shape
+    tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=codes, channels=channels))
+    fill(tokenizer, tensors, nets.teacher)
+    return tokenizer
 
 
 def load_lpips(nets: NetsConfig) -> LPIPSSqueeze:

@@ -12,10 +12,12 @@ from pathlib import Path
 from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.distill import DistillConfig
 from onedc.train.score import ScoreConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
 from onedc.train.stage2 import Stage2Config
 from onedc.train.teacher import TeacherConfig
+from onedc.train.tokenizer import TokenizerConfig
 
 Recipe = Callable[[], TrainConfig]
 HELD_OUT = tuple(f"p-0{n}" for n in range(8))
@@ -55,6 +57,7 @@ def sd15_stage1() -> TrainConfig:
         model=SD15,
         objective=Stage1Config(
             weights=Stage1Weights(lpips=1.0, pixel=0.5, latent=0.0, rate_low=4.6, rate_high=4.6),
+            distill=DistillConfig(weight=1e-3, width=768),
             ramp_steps=4000,
             drop_y=0.0,
             window_px=0,
@@ -85,6 +88,18 @@ def small_zonly() -> TrainConfig:
     config = small_decay()
     model = replace(config.model, z_only=True)
     return replace(config, recipe="small-zonly", model=model, run=replace(config.run, steps=10_000))
+
+
+def small_tokenizer() -> TrainConfig:
+    """The tokens that small-stage1 may be told to know: nets.teacher is a run of this."""
+    return TrainConfig(
+        recipe="small-tokenizer",
+        model=SMALL,
+        objective=TokenizerConfig(),
+        data=DataConfig(batch=32, crop_px=256, held_out=HELD_OUT),
+        optim=OptimConfig(lr=1e-2, weight_decay=0.0, warmup_steps=20, decay_steps=300),
+        run=RunConfig(steps=1000, log_every=25, validate_every=250, checkpoint_every=250),
+    )
 
 
 def small_teacher() -> TrainConfig:
@@ -142,6 +157,14 @@ def sd15_stage2() -> TrainConfig:
     )
 
 
+def tiny_tokenizer() -> TrainConfig:
+    """For tests only."""
+    config = tiny_stage1()
+    objective = TokenizerConfig(codes=16, channels=8, start_images=4)
+    optim = OptimConfig(lr=1e-2, weight_decay=0.0)
+    return replace(config, recipe="tiny-tokenizer", objective=objective, optim=optim)
+
+
 _TINY_SCORE = ScoreConfig(
     unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32),
     guidance="tokens",
@@ -163,6 +186,7 @@ def tiny_stage2() -> TrainConfig:
 
 
 RECIPES: dict[str, Recipe] = {
+    "small-tokenizer": small_tokenizer,
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
     "small-stage2": small_stage2,
@@ -172,6 +196,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-stage2": sd15_stage2,
     "sd15-decay": sd15_decay,
     "sd15-zonly": sd15_zonly,
+    "tiny-tokenizer": tiny_tokenizer,
     "tiny-teacher": tiny_teacher,
     "tiny-stage1": tiny_stage1,
     "tiny-stage2": tiny_stage2,

@@ -20,10 +20,12 @@ from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
+from onedc.train.distill import DistillConfig, DistillHead, distillation
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.start import linear_path, linear_start
+from onedc.train.tokenizer import FeatureTokenizer
 
 SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
 LIKELIHOOD_MIN = 1e-9
@@ -45,6 +47,7 @@ class Stage1Config:
     """What stage I minimises, and which qualities it sees."""
 
     weights: Stage1Weights = field(default_factory=Stage1Weights)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     ramp_start: float = 1e-4  # weight of the bits at step 0
     ramp_steps: int = 0  # steps of the quadratic rise to their full weight
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
@@ -196,11 +199,22 @@ class Stage1(Stage):
 
     best_by = "loss"
 
-    def __init__(self, model: OneDC, lpips: LPIPSSqueeze, config: Stage1Config, optim: OptimConfig) -> None:
+    def __init__(
+        self,
+        model: OneDC,
+        lpips: LPIPSSqueeze,
+        config: Stage1Config,
+        optim: OptimConfig,
+        teacher: FeatureTokenizer | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
+        self.teacher, self.head = teacher, None
+        if teacher is not None:
+            teacher.requires_grad_(False)
+            self.head = DistillHead(config.distill, model.config.hyper_channels, len(teacher.codebook))
 
     def begin(self, samples: Iterable[Batch]) -> None:
         if self.config.linear_start:
@@ -208,7 +222,7 @@ class Stage1(Stage):
             linear_start(self.model, torch.cat([self.vae_latents(batch) for batch in few]))
 
     def stored(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
+        return {"model": self.model} | ({"head": self.head} if self.head else {})
 
     def players(self) -> list[Player]:
         parameters = trainable(self.model, "model")
@@ -216,6 +230,8 @@ class Stage1(Stage):
         if self.config.linear_start:
             leads = tuple(f"model.{lead}" for lead in linear_path(self.model_config))
             slow = frozenset(name for name in parameters if name.startswith(leads))
+        if self.head:
+            parameters |= trainable(self.head, "head")
         share = self.config.linear_share
         return [Player("codec", parameters, self.optim, slow=slow, slow_share=share)]
 
@@ -244,13 +260,26 @@ class Stage1(Stage):
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         weights, quality = self.config.weights, self.qualities(batch.noise)
         target = self.vae_latents(batch)
-        decoded, bpp = reconstruct(self.model, batch.x, target, quality, batch.noise)
+        y_hat, z_semantic, bpp = analysed(self.model, batch.x, target, quality, batch.noise)
+        decoded = self.model.synthesise(y_hat, z_semantic, quality)
         lpips, pixel = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         distortion = weights.lpips * lpips + weights.pixel * pixel + weights.latent * latent
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": pixel, "latent_l1": latent}
-        return total, {name: value.mean() for name, value in figures.items()}
+        figures = {name: value.mean() for name, value in figures.items()}
+        term, told = self._distillation(batch, z_semantic)
+        return total + self.config.distill.weight * term, figures | told
+
+    def _distillation(self, batch: Batch, z_semantic: Tensor) -> tuple[Tensor, Figures]:
+        """What the head still gets wrong of the teacher's tokens; zero without a teacher."""
+        if self.teacher is None or self.head is None:
+            return z_semantic.new_zeros(()), {}
+        with torch.no_grad():
+            _, indices = self.teacher(batch.x)
+        entropy, error, right = distillation(self.head(z_semantic), self.teacher.codebook, indices)
+        figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right}
+        return entropy + self.config.distill.code * error, figures
 
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """LPIPS and mean absolute error in [-1,1], each [B], on each picture's own window."""
@@ -271,6 +300,9 @@ class Stage1(Stage):
             own = self._quality_figures(batch.x, x_hat, quality, bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
         figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
+        if self.teacher is not None:
+            _, z_hat = self.model.analyse(batch.x, target)
+            figures |= self._distillation(batch, self.model.h_s(z_hat)[1])[1]
         return figures
 
     def _scored(self) -> tuple[int, ...]:

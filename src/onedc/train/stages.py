@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from onedc.errors import ConfigError
 from onedc.train.config import TrainConfig
-from onedc.train.nets import load_lpips, load_model, load_score
+from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
 from onedc.train.teacher import Teacher, TeacherConfig
+from onedc.train.tokenizer import FeatureTokenizer, Tokenizer, TokenizerConfig
 
 
 def build_stage(config: TrainConfig) -> Stage:
@@ -21,7 +22,11 @@ def build_stage(config: TrainConfig) -> Stage:
     nets, optim = config.nets, config.optim
     match config.objective:
         case Stage1Config() as objective:
-            return Stage1(load_model(config.model, nets), load_lpips(nets), objective, optim)
+            teacher = load_teacher(nets) if objective.distill.weight else None
+            return Stage1(load_model(config.model, nets), load_lpips(nets), objective, optim, teacher)
+        case TokenizerConfig() as objective:
+            tokenizer = FeatureTokenizer(load_features(nets), objective)
+            return Tokenizer(tokenizer, config.model, objective, optim)
         case TeacherConfig() as objective:
             return Teacher(load_model(config.model, nets), objective, optim)
         case Stage2Config() as objective:

@@ -1,0 +1,67 @@
+"""Semantic distillation: from z alone, tell the teacher's tokens. Lives in training only.
+
+Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
+under the predicted probabilities. Source: reference page, section 6; the head here is convolutional, so that
+crops of 256 px serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError
+from onedc.model.blocks import DepthConvBlock, ResidualBlockUpsample, ResnetBlock
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Weight of distillation and width of its head."""
+
+    weight: float = 0.0  # of cross-entropy and code error together; 0: no distillation
+    code: float = 0.01  # of the code error, within that
+    width: int = 192  # channels of the head
+    blocks: int = 2  # residual blocks at 1/32
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.width % 32:
+            raise ConfigError("objective.distill: weight must not be negative, width a multiple of 32")
+
+
+class DistillHead(nn.Module):
+    """z_semantic [B,C,H/64,W/64] -> logits [B,K,H/32,W/32] of the teacher's codes."""
+
+    def __init__(self, config: DistillConfig, channels: int, codes: int) -> None:
+        super().__init__()
+        width = config.width
+        self.layers = nn.Sequential(
+            DepthConvBlock(channels, width),
+            ResidualBlockUpsample(width, width),
+            *(ResnetBlock(width) for _ in range(config.blocks)),
+            nn.GroupNorm(32, width),
+            nn.SiLU(),
+            nn.Conv2d(width, codes, 1),
+        )
+
+    def forward(self, z_semantic: Tensor) -> Tensor:
+        logits: Tensor = self.layers(z_semantic)
+        return logits
+
+
+def distillation(logits: Tensor, codebook: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, squared error of the codes, and share of positions told right.
+
+    Args:
+        logits: [B,K,h,w].
+        codebook: the teacher's codes [K,C].
+        indices: what the teacher says, [B,h,w] in 0..K-1.
+    """
+    logits = logits.float()
+    entropy = F.cross_entropy(logits, indices)
+    expected = torch.einsum("bkhw,kc->bhwc", logits.softmax(dim=1), codebook)
+    error = F.mse_loss(expected, F.embedding(indices, codebook))
+    right = (logits.argmax(dim=1) == indices).float().mean()
+    return entropy, error, right

@@ -1,0 +1,117 @@
+"""The teacher of semantic distillation: a codebook on frozen pretrained features, one index for 32x32 pixels.
+
+Features of MobileNetV2 are projected to their principal components, evened out in variance, and quantised to
+the nearest of the codes, which learn to be the means of what they stand for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.config import ModelConfig
+from onedc.errors import ConfigError
+from onedc.model.features import MobileNetV2Features
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.stage import Figures, Player, Stage, trainable
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Size of the codebook and what it is begun with."""
+
+    codes: int = 1024
+    channels: int = 64  # principal components that a code describes
+    start_images: int = 256  # crops that components and first codes are taken from
+
+    def __post_init__(self) -> None:
+        if self.codes < 2 or self.channels < 1:
+            raise ConfigError(f"objective: {self.codes} codes of {self.channels} channels are no codebook")
+
+
+class FeatureTokenizer(nn.Module):
+    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32]."""
+
+    def __init__(self, features: MobileNetV2Features, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.features = features.requires_grad_(False)
+        self.codebook = nn.Parameter(torch.randn(config.codes, config.channels))
+        self.register_buffer("middle", torch.zeros(features.width))
+        self.register_buffer("axes", torch.zeros(features.width, config.channels))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Pictures -> evened principal components [B,h,w,C] of their features."""
+        maps = self.features.features((x * 127.5 - 0.5) / 128)
+        return (maps.permute(0, 2, 3, 1) - self.get_buffer("middle")) @ self.get_buffer("axes")
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """Points [...,C] -> indices of the nearest codes [...]."""
+        return torch.cdist(points.flatten(0, -2), self.codebook).argmin(dim=1).view(points.shape[:-1])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        indices = self.nearest(self.project(x))
+        return F.embedding(indices, self.codebook).permute(0, 3, 1, 2), indices
+
+    @torch.no_grad()
+    def begin(self, pictures: Iterable[Tensor]) -> None:
+        """Take components and first codes from pictures [B,3,H,W].
+
+        Raises:
+            ConfigError: they have fewer positions than the codebook has codes.
+        """
+        maps = [self.features.features((x * 127.5 - 0.5) / 128).permute(0, 2, 3, 1) for x in pictures]
+        points = torch.cat([m.flatten(0, 2) for m in maps]).double()
+        if len(points) < len(self.codebook):
+            raise ConfigError(
+                f"objective.start_images: {len(points)} positions for {len(self.codebook)} codes"
+            )
+        middle = points.mean(dim=0)
+        values, vectors = torch.linalg.eigh((points - middle).T @ (points - middle) / len(points))
+        count = self.codebook.shape[1]
+        axes = vectors[:, -count:] / values[-count:].clamp(min=1e-6).sqrt()
+        self.get_buffer("middle").copy_(middle)
+        self.get_buffer("axes").copy_(axes)
+        spread = torch.linspace(0, len(points) - 1, len(self.codebook)).long()
+        self.codebook.copy_((points[spread] - middle) @ axes)
+
+
+class Tokenizer(Stage):
+    """The codes move towards the features nearest to them."""
+
+    best_by = "loss"
+
+    def __init__(
+        self, tokenizer: FeatureTokenizer, model: ModelConfig, config: TokenizerConfig, optim: OptimConfig
+    ) -> None:
+        super().__init__()
+        self.tokenizer, self.model_config, self.config, self.optim = tokenizer, model, config, optim
+
+    def begin(self, samples: Iterable[Batch]) -> None:
+        few = itertools.islice(samples, self.config.start_images)
+        self.tokenizer.begin(batch.x for batch in few)
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"tokenizer": self.tokenizer}
+
+    def players(self) -> list[Player]:
+        return [Player("codebook", trainable(self.tokenizer, "tokenizer"), self.optim)]
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        with torch.no_grad():
+            points = self.tokenizer.project(batch.x).float()
+            indices = self.tokenizer.nearest(points)
+        error = F.mse_loss(F.embedding(indices, self.tokenizer.codebook), points)
+        used = torch.bincount(indices.flatten(), minlength=len(self.tokenizer.codebook)).float()
+        share = used / used.sum()
+        entropy = -(share * share.clamp(min=1e-12).log2()).sum()
+        return error, {"code_mse": error, "code_entropy_bits": entropy}
+
+    def score(self, batch: Batch) -> Figures:
+        error, _ = self.loss("codebook", batch, 0)
+        return {"loss": error}

@@ -1,0 +1,98 @@
+"""The tokenizer and semantic distillation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from onedc.errors import ConfigError
+from onedc.model.features import MobileNetV2Features
+from onedc.train.config import TrainConfig
+from onedc.train.distill import DistillConfig, DistillHead, distillation
+from onedc.train.loop import Trainer
+from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
+
+
+@pytest.fixture(scope="module")
+def features_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("nets") / "features.safetensors"
+    network = MobileNetV2Features()
+    for p in network.parameters():
+        if p.ndim == 4:  # keep the signal alive through the depth of a random network
+            torch.nn.init.kaiming_normal_(p)
+    save_file(network.state_dict(), path)
+    return path
+
+
+def test_distillation_is_cross_entropy_and_expected_code_error() -> None:
+    torch.manual_seed(0)
+    logits, codebook = torch.randn(2, 5, 3, 4), torch.randn(5, 6)
+    indices = torch.randint(5, (2, 3, 4))
+    entropy, error, right = distillation(logits, codebook, indices)
+    nats, squares, hits = [], [], []
+    for b in range(2):
+        for h in range(3):
+            for w in range(4):
+                weights = [math.exp(float(v)) for v in logits[b, :, h, w]]
+                shares = [weight / sum(weights) for weight in weights]
+                index = int(indices[b, h, w])
+                nats.append(-math.log(shares[index]))
+                mean = sum(s * c for s, c in zip(shares, codebook, strict=True))
+                squares.append(float((mean - codebook[index]).square().mean()))
+                hits.append(max(range(5), key=shares.__getitem__) == index)
+    assert entropy.item() == pytest.approx(sum(nats) / 24, rel=1e-5)
+    assert error.item() == pytest.approx(sum(squares) / 24, rel=1e-5)
+    assert right.item() == pytest.approx(sum(hits) / 24)
+
+
+def test_the_head_doubles_the_resolution() -> None:
+    head = DistillHead(DistillConfig(weight=1.0, width=32), 16, 40)
+    assert head(torch.randn(2, 16, 3, 4)).shape == (2, 40, 6, 8)
+
+
+def test_the_tokenizer_begins_with_even_components() -> None:
+    torch.manual_seed(0)
+    tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=8, channels=4))
+    pictures = [torch.rand(1, 3, 128, 128) * 2 - 1 for _ in range(6)]
+    tokenizer.begin(pictures)
+    points = torch.cat([tokenizer.project(x) for x in pictures]).flatten(0, 2)
+    assert points.mean(dim=0).abs().max() < 1e-2
+    codes, indices = tokenizer(pictures[0])
+    assert codes.shape == (1, 4, 4, 4)
+    assert torch.equal(codes[0, :, 1, 2], tokenizer.codebook[indices[0, 1, 2]])
+    assert indices.unique().numel() > 1
+    with pytest.raises(ConfigError, match="start_images"):
+        FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=200)).begin(pictures[:1])
+
+
+def test_stage1_learns_from_a_trained_tokenizer(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path
+) -> None:
+    quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
+    Trainer(config, tmp_path / "tokens", resume=False).run()
+    config = tiny(*quick, "objective.distill.weight=0.1", "objective.distill.width=32")
+    with pytest.raises(ConfigError, match=r"nets\.teacher"):
+        Trainer(config, tmp_path / "codec", resume=False)
+    config = tiny(
+        *quick,
+        "objective.distill.weight=0.1",
+        "objective.distill.width=32",
+        f"nets.teacher={tmp_path / 'tokens'}",
+    )
+    Trainer(config, tmp_path / "codec", resume=False).run()
+    log = (tmp_path / "codec/log.jsonl").read_text()
+    assert '"distill_ce"' in log
+    assert '"val_distill_right"' in log
+
+
+def test_the_teacher_stage_runs(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    config = tiny("run.steps=2", "run.validate_every=2", "data.batch=2", recipe="tiny-teacher")
+    Trainer(config, tmp_path, resume=False).run()
+    assert '"val_noise_mse_500"' in (tmp_path / "log.jsonl").read_text()
