@@ -33,6 +33,7 @@ from onedc.model.pixels import pad, to_bytes, to_tensor
 from onedc.model.prior import collapse
 from onedc.model.seam import Seam
 from onedc.model.weights import Weights, load_weights, save_weights
+from onedc.rate import highest_within
 
 DEFAULT_QUALITY = 50.0
 """Near 0.1 bits per pixel with the bundled model."""
@@ -82,15 +83,38 @@ class Codec:
         """
         byte = 0 if self.config.z_only else quality_byte(quality)
         pictures, width, height = _tensors(images)
-        streams = [SymbolEncoder() for _ in pictures]
         y, z_hat = self._analyse(pictures)
-        self._write_z(streams, z_hat)
-        if byte:
-            hyper, _ = self.seam.hyper(z_hat)
-            qualities = torch.full((len(y),), byte)
-            self.seam.scan(hyper, qualities, _y_writer(streams, self.seam.gained(y, qualities)))
+        hyper, _ = self.seam.hyper(z_hat)
         header = Header(model_id=self.model_id, quality=byte, width=width, height=height)
-        return [pack(header, stream.finish(), self.fingerprint) for stream in streams]
+        return self._write_files(y, z_hat, hyper, header)
+
+    @torch.inference_mode()
+    def encode_to_size(self, image: Picture, target_bytes: int) -> bytes:
+        """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
+
+        The file is the one that `encode` makes at this quality. The picture is analysed once; the entropy
+        coding is repeated, at most nine times.
+
+        Raises:
+            ImageError: a picture of an unknown form or with transparent places.
+            ConfigError: even at quality 0 the file is larger.
+        """
+        pictures, width, height = _tensors([image])
+        y, z_hat = self._analyse(pictures)
+        hyper, _ = self.seam.hyper(z_hat)
+
+        def file_at(byte: int) -> bytes:
+            header = Header(model_id=self.model_id, quality=byte, width=width, height=height)
+            return self._write_files(y, z_hat, hyper, header)[0]
+
+        return highest_within(file_at, self.quality_bytes, target_bytes)
+
+    @property
+    def quality_bytes(self) -> Sequence[int]:
+        """The quality bytes that lead to different files, lowest first."""
+        if self.config.z_only:
+            return (0,)
+        return range(QUALITY_MAX + 1) if self.config.quality_knots else (0, QUALITY_MAX)
 
     def decode(
         self,
@@ -156,6 +180,15 @@ class Codec:
         if not bool(y.isfinite().all()):
             raise ImageError("the picture's latents are not finite; try precision='fp32'")
         return y, z_hat
+
+    def _write_files(self, y: Tensor, z_hat: Tensor, hyper: Tensor, header: Header) -> list[bytes]:
+        """Analysed pictures to the bytes of .1dc files, all with one header."""
+        streams = [SymbolEncoder() for _ in y]
+        self._write_z(streams, z_hat)
+        if header.quality:
+            qualities = torch.full((len(y),), header.quality)
+            self.seam.scan(hyper, qualities, _y_writer(streams, self.seam.gained(y, qualities)))
+        return [pack(header, stream.finish(), self.fingerprint) for stream in streams]
 
     def _synthesise(self, y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
         """Decoded latents -> x_hat [B,3,H,W] in the networks' precision."""

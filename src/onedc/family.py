@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from onedc.codec import DEFAULT_QUALITY, Codec, Output, Picture, quality_byte
+from onedc.config import QUALITY_MAX
 from onedc.container import DEFAULT_MAX_PIXELS, read_header
 from onedc.model.family import FamilyFile, load_member
+from onedc.rate import highest_within
 
 
 class FamilyCodec(Codec):
@@ -38,6 +40,19 @@ class FamilyCodec(Codec):
         """As `Codec.encode_batch`; the quality chooses the rate."""
         self._select(self.file.member_of(quality_byte(quality)))
         return super().encode_batch(images, quality=quality)
+
+    def encode_to_size(self, image: Picture, target_bytes: int) -> bytes:
+        """As `Codec.encode_to_size`, rate by rate."""
+        return highest_within(
+            lambda byte: self.encode(image, quality=byte * 100 / QUALITY_MAX),
+            self.quality_bytes,
+            target_bytes,
+        )
+
+    @property
+    def quality_bytes(self) -> Sequence[int]:
+        """One quality byte for each rate, the highest that selects it."""
+        return sorted({self.file.member_of(byte): byte for byte in range(QUALITY_MAX + 1)}.values())
 
     def decode_batch(
         self,

@@ -137,6 +137,24 @@ def test_quality_zero_and_preview_agree(photos: Path) -> None:
     assert done("decode", "-", "--partial", *MODEL, stdin=full[:-1])
 
 
+def test_targets(photos: Path, tmp_path: Path) -> None:
+    for option, limit in (("--target-bytes", "500"), ("--target-bpp", "1")):
+        out = tmp_path / option
+        argv = ("encode", photos / "a.png", photos / "b.jpg", "-o", out, option, limit, "--json", *MODEL)
+        for line in done(*argv).splitlines():
+            report = json.loads(line)
+            size = os.path.getsize(report["output"])
+            limit_bytes = 500 if option == "--target-bytes" else report["width"] * report["height"] / 8
+            assert (report["bytes"], limit_bytes * 0.97 < size <= limit_bytes) == (size, True)
+            assert 0 < report["quality"] < 100
+    refused(
+        *("encode", photos / "a.png", "-o", tmp_path / "x.1dc", "--target-bytes", "9", *MODEL),
+        status=1,
+        message="a.png: the picture cannot fit in 9 bytes: its smallest file has",
+    )
+    assert not (tmp_path / "x.1dc").exists()
+
+
 def test_info(photos: Path) -> None:
     path = photos / "out" / "a.1dc"
     found = json.loads(done("info", "--json", path))
@@ -173,6 +191,9 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["encode"], "IN"),
         (["encode", "a.png", "-q", "101"], "0..100"),
         (["encode", "a.png", "-q", "nan"], "0..100"),
+        (["encode", "a.png", "-q", "5", "--target-bytes", "900"], "not allowed with"),
+        (["encode", "a.png", "--target-bytes", "1e3"], "whole number"),
+        (["encode", "a.png", "--target-bpp", "0"], "above 0"),
         (["encode", "a.png", "a.jpg", "-o", "out"], "would both become"),
         (["encode", "a.png", "b.png", "-o", "-"], "one input"),
         (["encode", "-", "a.png", "-o", "out"], "only input"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import (
     PIPE,
@@ -20,19 +21,26 @@ from onedc.cli.jobs import (
     run_jobs,
     write_output,
 )
+from onedc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from onedc.codec import Codec
+    from onedc.image import RGBArray
 
 _DESCRIPTION = """\
 Encode pictures to .1dc files.
 
   onedc encode photo.jpg                  writes photo.1dc beside it
   onedc encode photo.jpg -o small.1dc -q 20
+  onedc encode photo.jpg --target-bytes 3000
   onedc encode holiday/ -o out/           every picture in a folder
   onedc encode "**/*.png" -o out/         a pattern (in quotes, ** goes into folders)
   curl -s URL | onedc encode - > photo.1dc
 
 -q sets how many bits are spent, not a pixel error. At -q 0 only the semantic layer is stored, about 14 bits
-for each 64x64 pixels: the scene stays, its details are invented. EXIF orientation and the colour profile are
-applied.
+for each 64x64 pixels: the scene stays, its details are invented. With a target, the highest quality is taken
+whose whole file fits, and a picture that fits at none is refused. EXIF orientation and the colour profile
+are applied.
 """
 
 
@@ -50,12 +58,22 @@ def add_command(commands: Any) -> None:
         output="output file; a folder for more than one input, created if need be; - for standard output "
         "(default: beside each input, with the suffix .1dc)",
     )
-    parser.add_argument(
+    spent = parser.add_mutually_exclusive_group()
+    spent.add_argument(
         "-q",
         "--quality",
         type=quality,
         metavar="Q",
         help="0 (smallest) to 100, decimals allowed (default: about 0.1 bits per pixel)",
+    )
+    spent.add_argument(
+        "--target-bytes", type=whole, metavar="N", help="the highest quality whose file has at most N bytes"
+    )
+    spent.add_argument(
+        "--target-bpp",
+        type=positive,
+        metavar="X",
+        help="the highest quality whose file has at most X bits per pixel",
     )
     parser.add_argument(
         "--background",
@@ -77,6 +95,24 @@ def quality(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """Parse a number of bytes for argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Parse a number of bits per pixel for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
     from onedc.image import READABLE_SUFFIXES, parse_color, read_image
@@ -89,33 +125,50 @@ def run(args: argparse.Namespace) -> int:
     from onedc.codec import load
 
     codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
-    chosen = {} if args.quality is None else {"quality": args.quality}
 
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)
         source = read_input(PIPE) if job.source == PIPE else job.source
         pixels = read_image(source, background=args.background)
         started_s = time.perf_counter()
-        data = codec.encode(pixels, **chosen)
+        try:
+            data = _encode(codec, pixels, args)
+        except ConfigError as error:
+            raise ConfigError(f"{job.source}: {error}") from error
         elapsed_s = time.perf_counter() - started_s
         write_output(job, data, force=args.force)
-        height, width = pixels.shape[:2]
-        return _report(job, len(data), width, height, elapsed_s)
+        return _report(job, data, elapsed_s)
 
     return run_jobs(jobs, encode_one, as_json=args.json)
 
 
-def _report(job: Job, size_bytes: int, width: int, height: int, elapsed_s: float) -> Report:
-    bpp = 8 * size_bytes / (width * height)
+def _encode(codec: Codec, pixels: RGBArray, args: argparse.Namespace) -> bytes:
+    """The bytes of one file, at the quality or within the target that the command line names."""
+    from onedc.rate import bytes_at
+
+    height, width = pixels.shape[:2]
+    if args.target_bpp is not None:
+        return codec.encode_to_size(pixels, bytes_at(args.target_bpp, width, height))
+    if args.target_bytes is not None:
+        return codec.encode_to_size(pixels, args.target_bytes)
+    return codec.encode(pixels) if args.quality is None else codec.encode(pixels, quality=args.quality)
+
+
+def _report(job: Job, data: bytes, elapsed_s: float) -> Report:
+    from onedc.file_info import info
+
+    found = info(data)
     return Report(
-        text=f"{job.source} -> {job.target}  {size_bytes} bytes  {bpp:.4f} bpp  {elapsed_s:.2f} s",
+        text=f"{job.source} -> {job.target}  {found.size_bytes} bytes  {found.bpp:.4f} bpp  "
+        f"quality {found.quality:g}  {elapsed_s:.2f} s",
         fields={
             "input": job.source,
             "output": job.target,
-            "width": width,
-            "height": height,
-            "bytes": size_bytes,
-            "bpp": bpp,
+            "width": found.width,
+            "height": found.height,
+            "bytes": found.size_bytes,
+            "bpp": found.bpp,
+            "quality": found.quality,
             "seconds": elapsed_s,
         },
     )

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from onedc.codec import load
 from onedc.config import TINY
 from onedc.entropy.tables import load_tables
-from onedc.errors import FormatError, WeightsError
+from onedc.errors import ConfigError, FormatError, WeightsError
 from onedc.family import FamilyCodec
 from onedc.interop.checkpoint import from_tensors
 from onedc.interop.convert import Options, Published
@@ -85,6 +85,16 @@ def test_every_rate_codes_as_it_does_alone(folder: Path) -> None:
         files.append(data)
     for x, data in zip(family.decode_batch(files, output="torch"), files, strict=True):
         assert torch.allclose(x, family.decode(data, output="torch"), atol=1e-5)
+
+
+def test_a_target_chooses_the_rate(folder: Path) -> None:
+    family = load(folder / "family.safetensors", precision="fp32")
+    sizes = {quality: len(family.encode(picture(), quality=quality)) for quality in (0, 100)}
+    for quality, size in sizes.items():
+        data = family.encode_to_size(picture(), size)
+        assert data == family.encode(picture(), quality=quality)
+    with pytest.raises(ConfigError, match="cannot fit"):
+        family.encode_to_size(picture(), sizes[0] - 1)
 
 
 def test_what_is_shared_is_stored_once(folder: Path) -> None:

@@ -1,0 +1,46 @@
+"""From a budget of bytes to a quality: the highest one whose whole file fits.
+
+Counts the bytes of real files. Knows no pictures, no networks and no format.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from onedc.errors import ConfigError
+
+
+def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:
+    """The file of the highest quality that is not larger than `target_bytes`, by bisection.
+
+    The file has been measured, so it is never above the target. The next quality's file is above it, unless
+    the file is that of the last quality.
+
+    Args:
+        make_file: quality -> whole file; called for at most log2(n) + 1 of the n qualities.
+        qualities: in rising order of file sizes; where sizes fall on the way, a lower quality than the
+            highest that fits may be found.
+        target_bytes: the most bytes that the file may have.
+
+    Raises:
+        ConfigError: no file fits, or the target is not a whole number.
+    """
+    if not isinstance(target_bytes, int):
+        raise ConfigError(f"target_bytes {target_bytes!r} is not a whole number")
+    files: dict[int, bytes] = {}
+
+    def size(quality: int) -> int:
+        files[quality] = make_file(quality)
+        return len(files[quality])
+
+    fitting = bisect_right(qualities, target_bytes, key=size)
+    if not fitting:
+        least = len(files[qualities[0]])
+        raise ConfigError(f"the picture cannot fit in {target_bytes} bytes: its smallest file has {least}")
+    return files[qualities[fitting - 1]]
+
+
+def bytes_at(bpp: float, width: int, height: int) -> int:
+    """The bytes of a picture of `width` x `height` pixels at `bpp` bits per pixel, rounded down."""
+    return int(bpp * width * height / 8)

@@ -1,0 +1,85 @@
+"""A budget of bytes is never exceeded and never left unused; on numbers and on the fixture model."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.conformance.fixture_model import FIXTURE
+from tests.conformance.pictures import picture
+
+from onedc.codec import Codec, load
+from onedc.container import read_header
+from onedc.errors import ConfigError
+from onedc.rate import bytes_at, highest_within
+
+PICTURE = picture(90, 70)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load(FIXTURE, precision="fp32")
+
+
+@given(
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=40),
+    target=st.integers(0, 60),
+    rising=st.booleans(),
+)
+def test_any_sizes(sizes: list[int], target: int, rising: bool) -> None:
+    sizes = sorted(sizes) if rising else sizes
+    tried = []
+
+    def make_file(quality: int) -> bytes:
+        tried.append(quality)
+        return bytes(sizes[quality - 5])
+
+    qualities = range(5, 5 + len(sizes))
+    try:
+        file = highest_within(make_file, qualities, target)
+    except ConfigError:
+        assert sizes[0] > target
+        return
+    assert len(file) <= target
+    if rising:
+        assert len(file) == max(size for size in sizes if size <= target)
+    assert len(tried) == len(set(tried)) <= len(sizes).bit_length()
+
+
+@pytest.mark.parametrize("target", [430, 608, 609, 1234])
+def test_the_next_quality_would_not_fit(codec: Codec, target: int) -> None:
+    data = codec.encode_to_size(PICTURE, target)
+    chosen = read_header(data).quality
+    assert data == codec.encode(PICTURE, quality=chosen / 2.55)
+    assert len(data) <= target < len(codec.encode(PICTURE, quality=(chosen + 1) / 2.55))
+
+
+def test_the_ends_of_the_range(codec: Codec) -> None:
+    smallest = codec.encode(PICTURE, quality=0)
+    assert codec.encode_to_size(PICTURE, 10**9) == codec.encode(PICTURE, quality=100)
+    assert codec.encode_to_size(PICTURE, len(smallest)) == smallest
+    with pytest.raises(ConfigError, match=rf"{len(smallest) - 1} bytes.* has {len(smallest)}$"):
+        codec.encode_to_size(PICTURE, len(smallest) - 1)
+
+
+def test_the_networks_run_once(codec: Codec) -> None:
+    with (
+        mock.patch.object(codec, "_analyse", wraps=codec._analyse) as analyse,
+        mock.patch.object(codec, "_synthesise") as synthesise,
+    ):
+        codec.encode_to_size(PICTURE, 800)
+    assert (analyse.call_count, synthesise.call_count) == (1, 0)
+
+
+@pytest.mark.parametrize("target", [3000.0, float("nan"), "3000", None])
+def test_targets_are_whole_numbers(codec: Codec, target: Any) -> None:
+    with pytest.raises(ConfigError, match="whole number"):
+        codec.encode_to_size(PICTURE, target)
+
+
+def test_bits_per_pixel_are_rounded_down() -> None:
+    assert bytes_at(0.1, 768, 512) == 4915
+    assert bytes_at(0.1, 3, 3) == 0
