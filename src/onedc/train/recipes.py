@@ -11,6 +11,7 @@ from pathlib import Path
 
 from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
+from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.distill import DistillConfig
 from onedc.train.score import ScoreConfig
@@ -90,6 +91,20 @@ def small_zonly() -> TrainConfig:
     return replace(config, recipe="small-zonly", model=model, run=replace(config.run, steps=10_000))
 
 
+def small_autoencoder() -> TrainConfig:
+    """TAEF2's decoder, fine-tuned on the photos; without --nets from nothing (objective.keep_encoder=false)."""
+    optim = OptimConfig(lr=1e-4, betas=(0.5, 0.99), clip=1.0, weight_decay=0.0, warmup_steps=100)
+    return TrainConfig(
+        recipe="small-autoencoder",
+        model=SMALL,
+        objective=AutoencoderConfig(),
+        data=DataConfig(batch=8, crop_px=128, held_out=HELD_OUT),
+        optim=optim,
+        critic_optim=replace(optim, lr=2e-4),
+        run=RunConfig(steps=5000, ema=0.998, log_every=25),
+    )
+
+
 def small_tokenizer() -> TrainConfig:
     """The tokens that small-stage1 may be told to know: nets.teacher is a run of this."""
     return TrainConfig(
@@ -157,6 +172,13 @@ def sd15_stage2() -> TrainConfig:
     )
 
 
+def tiny_autoencoder() -> TrainConfig:
+    """For tests only."""
+    config = tiny_stage1()
+    objective = AutoencoderConfig(discriminator_width=8)
+    return replace(config, recipe="tiny-autoencoder", objective=objective, critic_optim=config.optim)
+
+
 def tiny_tokenizer() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
@@ -186,6 +208,7 @@ def tiny_stage2() -> TrainConfig:
 
 
 RECIPES: dict[str, Recipe] = {
+    "small-autoencoder": small_autoencoder,
     "small-tokenizer": small_tokenizer,
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
@@ -196,6 +219,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-stage2": sd15_stage2,
     "sd15-decay": sd15_decay,
     "sd15-zonly": sd15_zonly,
+    "tiny-autoencoder": tiny_autoencoder,
     "tiny-tokenizer": tiny_tokenizer,
     "tiny-teacher": tiny_teacher,
     "tiny-stage1": tiny_stage1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onedc.errors import ConfigError
+from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher
 from onedc.train.stage import Stage
@@ -24,6 +25,9 @@ def build_stage(config: TrainConfig) -> Stage:
         case Stage1Config() as objective:
             teacher = load_teacher(nets) if objective.distill.weight else None
             return Stage1(load_model(config.model, nets), load_lpips(nets), objective, optim, teacher)
+        case AutoencoderConfig() as objective:
+            model, lpips = load_model(config.model, nets), load_lpips(nets)
+            return Autoencoder(model, lpips, objective, optim, config.critic_optim)
         case TokenizerConfig() as objective:
             tokenizer = FeatureTokenizer(load_features(nets), objective)
             return Tokenizer(tokenizer, config.model, objective, optim)
