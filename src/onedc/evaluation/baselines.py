@@ -56,6 +56,13 @@ class EvaluatedCodec(ABC):
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
         """The bytes of a file -> [height,width,3]; the size is that of the original."""
 
+    def setting_within(self, picture: RGBArray, target_bytes: int) -> float | None:
+        """The setting of the largest file of at most `target_bytes`, by a quicker way than trying the ladder.
+
+        None: this codec has no quicker way.
+        """
+        return None
+
     def nearest_setting(self, quality: float) -> float:
         """The setting that --quality means for this codec: the nearest on its ladder.
 
@@ -141,12 +148,12 @@ class OneDCCodec(EvaluatedCodec):
 
     name = "onedc"
     suffix = ".1dc"
-    ladder = tuple(round(byte * 100 / QUALITY_MAX, 2) for byte in range(QUALITY_MAX + 1))
 
     def __init__(self, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto") -> None:
         module = importlib.import_module("onedc.codec")
         self.codec = module.load(weights, device=device, precision=precision)
         digest = hashlib.sha256((weights or module.BUNDLED).read_bytes()).hexdigest()[:16]
+        self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         dtype = str(self.codec.dtype).removeprefix("torch.")
         self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
 
@@ -157,6 +164,19 @@ class OneDCCodec(EvaluatedCodec):
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
         """The bytes of a .1dc file -> [height,width,3]."""
         return self.codec.decode(data, output="numpy")
+
+    def setting_within(self, picture: RGBArray, target_bytes: int) -> float:
+        """The quality that the codec's own search chooses; its lowest where every file is too large."""
+        try:
+            data = self.codec.encode_to_size(picture, target_bytes)
+        except ConfigError:
+            return self.ladder[0]
+        return _quality(onedc.info(data).quality_byte)
+
+
+def _quality(byte: int) -> float:
+    """The quality 0..100 of a quality byte, as short as tells all bytes apart."""
+    return round(byte * 100 / QUALITY_MAX, 2)
 
 
 def _run(command: list[str], data: bytes) -> bytes:

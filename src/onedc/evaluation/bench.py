@@ -26,6 +26,7 @@ from onedc.evaluation.recon import Reconstructions
 from onedc.evaluation.records import Failure, Record
 from onedc.files import write_whole
 from onedc.image import RGBArray, read_image, write_image
+from onedc.rate import bytes_at
 
 ORIGINAL = "original"
 """Stands for a codec's identity where the features of an original are kept."""
@@ -174,7 +175,7 @@ class _Walk:
     def _target_bytes(self, entry: Entry) -> int | None:
         """Bytes to match, None for a row at the codec's own quality."""
         if entry.bpp is not None:
-            return int(entry.bpp * self.picture.pixel_count / 8)
+            return bytes_at(entry.bpp, self.picture.pixels.shape[1], self.picture.pixels.shape[0])
         if entry.reference is None:
             return None
         if (entry.group, entry.reference) not in self.sizes:
@@ -186,8 +187,13 @@ class _Walk:
         if target_bytes is None:
             return Match(codec.nearest_setting(entry.quality or 0.0), True)
         cache = SizeCache(self.options.cache, codec, self.picture.pixels, self.picture.hash)
+        rule = self.bench.rule(entry)
         with _naming(codec):
-            return match_rate(codec, target_bytes, self.bench.rule(entry), cache.size_of)
+            if rule is Rule.AT_MOST:
+                setting = codec.setting_within(self.picture.pixels, target_bytes)
+                if setting is not None:
+                    return Match(setting, cache.size_of(setting) <= target_bytes)
+            return match_rate(codec, target_bytes, rule, cache.size_of)
 
     def _judge(self, codec_name: str, setting: float | None) -> Record:
         """Code, decode and measure at a setting; what depends on the row is left open."""

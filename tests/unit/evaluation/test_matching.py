@@ -15,6 +15,8 @@ from onedc.evaluation.baselines import BASELINES, EvaluatedCodec, load_codec
 from onedc.evaluation.matching import Rule, SizeCache, match_rate
 from onedc.image import RGBArray
 
+FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
+
 
 class Ladder(EvaluatedCodec):
     """A codec whose files have given sizes."""
@@ -72,6 +74,17 @@ def test_baselines_code_odd_sizes_and_grow_along_their_ladder(name: str) -> None
     decoded = codec.decode(large, 63, 97)
     assert decoded.shape == pixels.shape and decoded.dtype == np.uint8
     assert np.abs(decoded.astype(int) - pixels).mean() < 6
+
+
+def test_the_codecs_own_search_finds_what_bisection_finds() -> None:
+    codec, pixels = load_codec("onedc", weights=FIXTURE), picture(0)
+    assert len(codec.ladder) == 256 and codec.ladder[-1] == 100
+    for target in (10, 300, 500, 10**6):
+        size_of = SizeCache(None, codec, pixels, "").size_of
+        expected = match_rate(codec, target, Rule.AT_MOST, size_of)
+        assert codec.setting_within(pixels, target) == expected.setting
+        assert (size_of(expected.setting or 0.0) <= target) == expected.reached
+    assert load_codec("jpeg").setting_within(pixels, 300) is None
 
 
 def test_settings_and_names() -> None:
