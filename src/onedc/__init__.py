@@ -1,12 +1,15 @@
 """onedc: photos in a few hundred bytes to a few kilobytes, and back.
 
 The public names. They load on first use, so that importing this package loads neither torch nor numpy.
+Importing it also makes Pillow open and save .1dc files.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from onedc.pillow_hook import install as _install_pillow_hook
 
 if TYPE_CHECKING:
     from onedc.codec import Codec, decode, encode, load
@@ -57,3 +60,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_install_pillow_hook()

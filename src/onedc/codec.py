@@ -272,12 +272,12 @@ def export(path: str | Path, model: OneDC, *, model_id: int, dtype: torch.dtype 
 
 def encode(image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
     """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
-    return _bundled_codec().encode(image, quality=quality)
+    return bundled_codec().encode(image, quality=quality)
 
 
 def decode(data: bytes, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
     """The bytes of one .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
-    return _bundled_codec().decode(data, output=output, max_pixels=max_pixels)
+    return bundled_codec().decode(data, output=output, max_pixels=max_pixels)
 
 
 def quality_byte(quality: float) -> int:
@@ -297,7 +297,8 @@ def fingerprint(weights: Weights) -> bytes:
 
 
 @cache
-def _bundled_codec() -> Codec:
+def bundled_codec() -> Codec:
+    """The bundled model on the CPU, loaded once."""
     return load()
 
 
