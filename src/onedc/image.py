@@ -77,6 +77,8 @@ def read_image(
         with _open(source) as image:
             _check_size(image, max_pixels, name)
             _check_frames(image, name)
+            if image.format == "1DC":
+                raise ImageError(f"{name}: is a .1dc file already; decode it first")
             image.load()
             return to_rgb(image, background=background, name=name)
     except OneDCError:

@@ -20,6 +20,7 @@ import onedc.pillow
 from onedc.codec import Codec, load
 from onedc.container import read_header
 from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.image import read_image
 
 PICTURE = picture(90, 70)
 
@@ -135,6 +136,11 @@ def test_damage_is_one_clear_error(path: Path, tmp_path: Path) -> None:
         Image.open(io.BytesIO(data[1:]))
     with Image.open(path) as image:
         image.verify()
+
+
+def test_what_is_coded_already_is_no_picture_to_encode(path: Path) -> None:
+    with pytest.raises(ImageError, match=r"a\.1dc: is a \.1dc file already"):
+        read_image(path)
 
 
 def test_a_closed_picture_stays_closed(path: Path) -> None:
