@@ -1,7 +1,8 @@
-"""The autoencoder of `small`: fine-tuned, or trained from nothing, on pixels and against a patch discriminator."""
+"""The autoencoder of `small`, fine-tuned or from nothing: pixels, LPIPS and a patch discriminator."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         widths = (3, width, 2 * width, 4 * width)
         steps: list[nn.Module] = []
-        for c_in, c_out in zip(widths, widths[1:], strict=False):
+        for c_in, c_out in itertools.pairwise(widths):
             steps += [spectral_norm(nn.Conv2d(c_in, c_out, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
 

@@ -32,9 +32,7 @@ def small_stage1() -> TrainConfig:
         model=SMALL,
         objective=Stage1Config(weights=Stage1Weights(rate_high=0.12), linear_start=True),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
-        optim=OptimConfig(
-            lr=2.5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200, decay_steps=3000, final_share=0.02
-        ),
+        optim=OptimConfig(lr=2.5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, ema=0.998, log_every=25),
     )
 
@@ -77,7 +75,7 @@ def sd15_stage1() -> TrainConfig:
 def small_decay() -> TrainConfig:
     """Stage I on its last legs: from nets.start on, the learning rate falls to a fiftieth."""
     config = small_stage1()
-    optim = replace(config.optim, warmup_steps=50, decay_steps=4000)
+    optim = replace(config.optim, warmup_steps=50, decay_steps=4000, final_share=0.02)
     objective = replace(config.objective, linear_start=False)
     return replace(
         config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
@@ -92,7 +90,7 @@ def small_zonly() -> TrainConfig:
 
 
 def small_autoencoder() -> TrainConfig:
-    """TAEF2's decoder, fine-tuned on the photos; without --nets from nothing (objective.keep_encoder=false)."""
+    """TAEF2's decoder, fine-tuned on the photos; with objective.keep_encoder=false all of it."""
     optim = OptimConfig(lr=1e-4, betas=(0.5, 0.99), clip=1.0, weight_decay=0.0, warmup_steps=100)
     return TrainConfig(
         recipe="small-autoencoder",

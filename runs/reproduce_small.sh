@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The whole life of the bundled model, top to bottom, from the tar shards and the pretrained networks alone.
+#
+#   runs/reproduce_small.sh DATA_FOLDER NETS_FOLDER [MINUTES]
+#
+# DATA_FOLDER holds the tar shards, NETS_FOLDER the files that `onedc train` looks for in --nets. With MINUTES it
+# stops after about so long, each stage at a checkpoint; started again, it goes on from there. CPU or GPU.
+# What a stage learned is in runs/small/STAGE; the weights come out as runs/small/small.safetensors.
+#
+# SEED, and the steps of the stages (TOKENS, CODEC, TEACHER, MATCH, DECAY), may be set in the environment; 0 leaves
+# a stage out, where the next one can do without it.
+set -euo pipefail
+
+data=$(realpath "$1")
+nets=$(realpath "$2")
+minutes=${3:-0}
+cd "$(dirname "$0")/.."
+out=${OUT:-runs/small}
+seed=${SEED:-1}
+tokens=${TOKENS:-0} codec=${CODEC:-20000} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-4000}
+begun=$(date +%s)
+
+# stage NAME RECIPE STEPS [SETTING ...]: train it to its end; leave the script where the time is over before.
+stage() {
+    local name=$1 recipe=$2 steps=$3 last slice=()
+    shift 3
+    last=$(printf '%s/%s/checkpoints/step-%08d' "$out" "$name" "$steps")
+    if [ "$steps" -eq 0 ] || [ -d "$last" ]; then
+        return
+    fi
+    if [ "$minutes" -gt 0 ]; then
+        local left=$((minutes - ($(date +%s) - begun) / 60))
+        if [ "$left" -le 0 ]; then
+            echo "time is over before $name; start again to go on"
+            exit 0
+        fi
+        slice=(--max-minutes "$left")
+    fi
+    onedc train "$recipe" --data "$data" --nets "$nets" --out "$out/$name" --resume "${slice[@]}" \
+        --set "run.steps=$steps" "run.seed=$seed" "data.latent_cache=$out/latents" "$@"
+    if [ ! -d "$last" ]; then
+        echo "time is over in $name; start again to go on"
+        exit 0
+    fi
+}
+
+# Semantic tokens for stage I, if wanted: TOKENS=1000.
+told=()
+stage tokens small-tokenizer "$tokens" data.latent_cache=
+if [ "$tokens" -gt 0 ]; then
+    told=("nets.teacher=$out/tokens" objective.distill.weight=0.01)
+fi
+
+# Stage I: rate and distortion, from a linear code.
+stage codec small-stage1 "$codec" "${told[@]}"
+last=codec
+
+# Stage II, if wanted: TEACHER=10000 MATCH=10000.
+stage teacher small-teacher "$teacher"
+if [ "$teacher" -gt 0 ]; then
+    stage match small-stage2 "$match" "nets.start=$out/$last" "nets.score=$out/teacher"
+    if [ "$match" -gt 0 ]; then
+        last=match
+    fi
+fi
+
+# The late fall of the learning rate, with the terms of stage I.
+if [ "$last" = codec ]; then
+    stage decay small-decay "$decay" "nets.start=$out/$last"
+    if [ "$decay" -gt 0 ]; then
+        last=decay
+    fi
+fi
+
+onedc export "$out/$last" -o "$out/small.safetensors" --model-id 0 --force

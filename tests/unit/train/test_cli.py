@@ -1,0 +1,70 @@
+"""`onedc train` and `onedc export` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onedc.cli.main import main
+from onedc.train.config import TrainConfig
+from onedc.train.recipes import RECIPES
+
+
+def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "list"]) == 0
+    assert capsys.readouterr().out.split() == list(RECIPES)
+
+
+def test_show_prints_the_resolved_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "lpips_squeeze.safetensors").write_bytes(b"")
+    arguments = ["--nets", str(tmp_path), "--data", "photos", "--set", "optim.lr=1e-5", "--show"]
+    assert main(["train", "small-stage1", *arguments]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["optim"]["lr"], shown["data"]["source"]) == (1e-5, "photos")
+    assert shown["nets"]["lpips"] == str(tmp_path / "lpips_squeeze.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["stage9", "--out", "x"], 2, "no recipe"),
+        (["tiny-stage1", "--out", "x", "--set", "optim.speed=1"], 2, "no field"),
+        (["tiny-stage1"], 2, "--out"),
+        (["tiny-stage1", "--out", "x", "--data", "/nowhere"], 1, "does not exist"),
+        (["tiny-stage1", "--out", "x"], 1, "data.source"),
+    ],
+)
+def test_mistakes_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) == status
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_in_slices_then_export(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny()
+    run = tmp_path / "run"
+    command = ["train", "tiny-stage1", "--data", config.data.source, "--out", str(run), "--resume"]
+    command += ["--set", f"nets.lpips={config.nets.lpips}", "data.held_out=p-00", "data.batch=2"]
+    command += ["run.steps=2", "run.validate_every=0"]
+    assert main([*command, "--max-minutes", "0"]) == 0
+    assert "stopped at step 1 of 2; --resume goes on" in capsys.readouterr().err
+    assert main(command) == 0
+    weights = tmp_path / "w.safetensors"
+    assert main(["export", str(run), "-o", str(weights)]) == 0
+    assert "step-00000002" in capsys.readouterr().out
+    assert main(["export", str(run), "-o", str(weights)]) == 1
