@@ -108,6 +108,7 @@ class NetsConfig:
     start: str = ""  # checkpoint folder or weights file that the model's weights are taken from
     teacher: str = ""  # tokenizer checkpoint whose indices the hyperprior learns to tell
     score: str = ""  # diffusion checkpoint: real score and start of the fake one
+    text: str = ""  # folder of a CLIP text encoder with its tokenizer, in transformers' layout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from onedc.model.onedc import OneDC
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
+from onedc.train.text import TextEncoder
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
@@ -117,6 +118,25 @@ def load_teacher(nets: NetsConfig) -> FeatureTokenizer:
     tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=codes, channels=channels))
     fill(tokenizer, tensors, nets.teacher)
     return tokenizer
+
+
+def load_text(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> TextEncoder | None:
+    """The text encoder of `nets.text`, where guidance is by captions.
+
+    Raises:
+        ConfigError: `nets.text` is not set, or its width is not that of the model's tokens.
+        WeightsError: not a text encoder.
+    """
+    if config.guidance != "text":
+        return None
+    if not nets.text:
+        raise ConfigError("nets.text: not set, but guidance by text needs a CLIP text encoder")
+    encoder = TextEncoder(Path(nets.text))
+    if encoder.width != model.token_channels:
+        raise ConfigError(
+            f"nets.text: width {encoder.width}, but tokens have {model.token_channels} channels"
+        )
+    return encoder
 
 
 def load_lpips(nets: NetsConfig) -> LPIPSSqueeze:

@@ -155,13 +155,16 @@ def sd15_zonly() -> TrainConfig:
 
 
 def sd15_stage2() -> TrainConfig:
-    """The paper's model, stage II. nets.score is Stable Diffusion 1.5's UNet in diffusers' layout."""
+    """The paper's model, stage II. nets.score and nets.text: the UNet and text encoder of SD 1.5."""
     optim = OptimConfig(lr=1e-6, warmup_steps=500)
     return TrainConfig(
         recipe="sd15-stage2",
         model=SD15,
         objective=Stage2Config(
-            score=ScoreConfig(unet=SD15.generator_unet), window_px=0, drop_y=0.0, guidance_weight=1.75
+            score=ScoreConfig(unet=SD15.generator_unet, guidance="text"),
+            guidance_weight=1.75,
+            window_px=0,
+            drop_y=0.0,
         ),
         data=sd15_stage1().data,
         optim=optim,

@@ -26,25 +26,28 @@ class ScoreConfig:
             widths=(96, 160, 192), layers=1, attention=(False, True, True), heads=4, time_channels=384
         )
     )
-    guidance: str = "none"  # "tokens" of the codec's hyperprior, or "none"
-    dropout: float = 0.1  # share of training images whose tokens are withheld
+    guidance: str = "none"  # "tokens" of the codec's hyperprior, "text" of the caption, or "none"
+    dropout: float = 0.1  # share of training images whose tokens or captions are withheld
 
     def __post_init__(self) -> None:
-        if self.guidance not in ("tokens", "none"):
-            raise ConfigError(f"score.guidance: {self.guidance!r} is neither 'tokens' nor 'none'")
+        if self.guidance not in ("tokens", "text", "none"):
+            raise ConfigError(f"score.guidance: {self.guidance!r} is none of 'tokens', 'text', 'none'")
         if not self.unet.time_channels:
             raise ConfigError("score.unet.time_channels: a score network must know the timestep")
 
 
+NO_WINDOWS = 1 << 30
+"""Attention is over the whole map: training crops are small, and the words of a caption have no places."""
+
+
 class ScoreNetwork(nn.Module):
-    """Noisy vae_latents [B,C,h,w], timesteps [B] and tokens [B,D,h/8,w/8] or None -> noise [B,C,h,w]."""
+    """Noisy vae_latents [B,C,h,w], timesteps [B] and tokens [B,D,rows,cols] or None -> noise [B,C,h,w]."""
 
     def __init__(self, config: ScoreConfig, model: ModelConfig) -> None:
         super().__init__()
-        unet, limit, window = config.unet, model.attention_positions, model.attention_window
-        width = model.token_channels
+        unet, width = config.unet, model.token_channels
         self.unet = UNet(
-            unet, model.vae_channels, lambda c: Transformer2d(c, unet.heads, width, limit, window)
+            unet, model.vae_channels, lambda c: Transformer2d(c, unet.heads, width, NO_WINDOWS, NO_WINDOWS)
         )
         self.unet.conv_in = nn.Conv2d(model.vae_channels, unet.widths[0], 3, padding=1)
         self.withheld = nn.Parameter(torch.zeros(width))  # stands for tokens that are not told
@@ -69,10 +72,6 @@ class ScoreNetwork(nn.Module):
         told, time = self._told(noisy, tokens), self._time(timesteps)
         h, _ = self.unet.down(self.unet.conv_in(noisy), time, told)
         return self.unet.mid_block(h, time, told)
-
-    def withhold(self, tokens: Tensor, dropped: Tensor) -> Tensor:
-        """`tokens` with those of the images in `dropped` [B] (bool) replaced."""
-        return torch.where(dropped[:, None, None, None], self.withheld[:, None, None], tokens)
 
 
 class GANHead(nn.Module):

@@ -29,6 +29,7 @@ from onedc.train.dmd import (
 from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
+from onedc.train.text import TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,10 @@ class Stage2(Stage):
         config: Stage2Config,
         optim: OptimConfig,
         critic_optim: OptimConfig,
+        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
+        self.text = text
         self.config, self.optim, self.critic_optim = config, optim, critic_optim
         weights = Stage1Weights(lpips=config.pixel, pixel=config.pixel / 2, latent=config.latent)
         pixel = Stage1Config(
@@ -114,7 +117,7 @@ class Stage2(Stage):
         return self
 
     def _decoded(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Decoded vae_latents, with a gradient to what moves, and the tokens where scores are told them."""
+        """Decoded vae_latents, with a gradient to what moves, and what scores are told of the pictures."""
         model = self.codec.model
         quality = self.codec.qualities(batch.noise)
         with torch.no_grad():
@@ -124,6 +127,8 @@ class Stage2(Stage):
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient
             x_hat = x_hat.detach().requires_grad_(torch.is_grad_enabled())
         decoded = model.generator(x_hat, tokens, quality)
+        if self.text is not None:
+            return decoded, self.text(batch.captions)
         return decoded, tokens if self.config.score.guidance == "tokens" else None
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
@@ -155,7 +160,8 @@ class Stage2(Stage):
         )
         real = self.real_score(noisy, timesteps, tokens)
         if tokens is not None and weight != 1:
-            real = guided(real, self.real_score(noisy, timesteps, None), weight)
+            blind = self.text([""] * len(latents)) if self.text else None
+            real = guided(real, self.real_score(noisy, timesteps, blind), weight)
         fake = self.fake_score(noisy, timesteps, tokens)
         clean = (self.diffusion.clean(noisy, noise, timesteps) for noise in (real, fake))
         return dmd_gradient(latents.double(), *clean)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onedc.errors import ConfigError
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
-from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher
+from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher, load_text
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
@@ -32,9 +32,11 @@ def build_stage(config: TrainConfig) -> Stage:
             tokenizer = FeatureTokenizer(load_features(nets), objective)
             return Tokenizer(tokenizer, config.model, objective, optim)
         case TeacherConfig() as objective:
-            return Teacher(load_model(config.model, nets), objective, optim)
+            model, text = load_model(config.model, nets), load_text(objective.score, config.model, nets)
+            return Teacher(model, objective, optim, text)
         case Stage2Config() as objective:
             model, lpips = load_model(config.model, nets), load_lpips(nets)
             real = load_score(objective.score, config.model, nets)
-            return Stage2(model, lpips, real, objective, optim, config.critic_optim)
+            text = load_text(objective.score, config.model, nets)
+            return Stage2(model, lpips, real, objective, optim, config.critic_optim, text)
     raise ConfigError(f"objective: no stage for {type(config.objective).__name__}")

@@ -18,6 +18,7 @@ from onedc.train.dmd import Diffusion, DiffusionConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import vae_latents_of
+from onedc.train.text import TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,11 @@ class Teacher(Stage):
 
     best_by = "loss"
 
-    def __init__(self, model: OneDC, config: TeacherConfig, optim: OptimConfig) -> None:
+    def __init__(
+        self, model: OneDC, config: TeacherConfig, optim: OptimConfig, text: TextEncoder | None = None
+    ) -> None:
         super().__init__()
+        self.text = text
         self.model, self.config, self.optim = model.requires_grad_(False), config, optim
         self.model_config = model.config
         self.score_net = ScoreNetwork(config.score, model.config)
@@ -50,27 +54,32 @@ class Teacher(Stage):
     def vae(self) -> nn.Module:
         return self.model.vae
 
-    def _tokens(self, x: Tensor, latents: Tensor) -> Tensor | None:
-        return tokens_of(self.model, x, latents) if self.config.score.guidance == "tokens" else None
+    def _told(self, batch: Batch, latents: Tensor) -> Tensor | None:
+        """What the score is told of each picture: tokens, its caption, or nothing."""
+        if self.text is not None:
+            return self.text(batch.captions)
+        return tokens_of(self.model, batch.x, latents) if self.config.score.guidance == "tokens" else None
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         latents = vae_latents_of(self.model, batch)
         timesteps = batch.noise.integers("timestep", 0, self.diffusion.timesteps)
-        tokens = self._tokens(batch.x, latents)
-        if tokens is not None:
-            tokens = self.score_net.withhold(tokens, batch.noise.uniform("told") < self.config.score.dropout)
+        told = self._told(batch, latents)
+        if told is not None:
+            withheld = batch.noise.uniform("told") < self.config.score.dropout
+            blind = self.text([""] * len(withheld)) if self.text else self.score_net.withheld[:, None, None]
+            told = torch.where(withheld[:, None, None, None], blind, told)
         noise = batch.noise.normal("noise", *latents.shape[1:])
-        predicted = self.score_net(self.diffusion.add_noise(latents, noise, timesteps), timesteps, tokens)
+        predicted = self.score_net(self.diffusion.add_noise(latents, noise, timesteps), timesteps, told)
         error = F.mse_loss(predicted.float(), noise)
         return error, {"noise_mse": error}
 
     def score(self, batch: Batch) -> Figures:
         latents = vae_latents_of(self.model, batch)
-        tokens, errors = self._tokens(batch.x, latents), {}
+        told, errors = self._told(batch, latents), {}
         for timestep in self.config.scored_timesteps:
             at = torch.full((len(latents),), timestep, device=latents.device)
             noise = batch.noise.normal(f"noise{timestep}", *latents.shape[1:])
-            predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, tokens)
+            predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, told)
             errors[f"noise_mse_{timestep}"] = F.mse_loss(predicted.float(), noise)
         return {**errors, "loss": torch.stack(list(errors.values())).mean()}
 

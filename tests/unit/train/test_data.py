@@ -176,3 +176,25 @@ def test_noise_belongs_to_the_image() -> None:
     draws = Noise(5, range(4000), cpu).integers("q", 1, 5)
     assert (int(draws.min()), int(draws.max())) == (1, 4)
     assert np.isclose(Noise(5, range(4000), cpu).normal("n").std(), 1, atol=0.05)
+
+
+def test_arrow_data_in_commoncatalogs_schema(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = {
+        "jpg": [{"bytes": picture(n), "path": None} for n in range(3)],
+        "blip2_caption": ["a cat", None, "a dog"],
+        "unickname": ["u0", "u1", "u2"],
+    }
+    datasets.disable_progress_bars()
+    table = datasets.Dataset.from_dict(rows).cast_column("jpg", datasets.Image())
+    table.save_to_disk(str(tmp_path / "saved"))
+    table.to_parquet(str(tmp_path / "files/part.parquet"))
+    for place in ("saved", "files"):
+        source = open_source(f"hf:{tmp_path / place}")
+        assert list(source.names) == ["u0", "u1", "u2"]
+        assert [source.caption(n) for n in range(3)] == ["a cat", "", "a dog"]
+        assert source.read(1) == picture(1)
+    rows.pop("jpg")
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "bare"))
+    with pytest.raises(ConfigError, match="no column 'jpg'"):
+        open_source(f"hf:{tmp_path / 'bare'}")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from onedc.errors import ConfigError, WeightsError
+from onedc.train.config import TrainConfig
+from onedc.train.loop import Trainer
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text encoder of one layer that knows single letters."""
+    folder = tmp_path_factory.mktemp("clip")
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer/vocab.json").write_text(json.dumps({word: n for n, word in enumerate(words)}))
+    (folder / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+    torch.manual_seed(0)
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(words), hidden_size=64, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    transformers.CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    return folder
+
+
+def test_captions_become_a_row_of_words(clip_folder: Path) -> None:
+    from onedc.train.text import TextEncoder
+
+    encoder = TextEncoder(clip_folder)
+    rows = encoder(["a b", "c", "a b"])
+    assert rows.shape == (3, 64, 1, 8)
+    assert torch.equal(rows[0], rows[2])
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_what_is_no_encoder_is_named(tmp_path: Path) -> None:
+    from onedc.train.text import TextEncoder
+
+    with pytest.raises(WeightsError, match="not a CLIP text encoder"):
+        TextEncoder(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["tiny-teacher", "tiny-stage2"])
+def test_stages_run_with_guidance_by_text(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, clip_folder: Path, recipe: str
+) -> None:
+    settings = ("objective.score.guidance=text", "run.steps=1", "run.validate_every=0", "data.batch=2")
+    with pytest.raises(ConfigError, match=r"nets\.text"):
+        Trainer(tiny(*settings, recipe=recipe), tmp_path, resume=False)
+    config = tiny(*settings, f"nets.text={clip_folder}", recipe=recipe)
+    assert Trainer(config, tmp_path, resume=False).run().finished
