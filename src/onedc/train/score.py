@@ -79,10 +79,11 @@ class GANHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        groups = min(GROUPS, channels // 4)  # a group of one value would be normalised to nothing
         self.conv1 = nn.Conv2d(channels, channels, 4, stride=2, padding=1)
-        self.norm1 = nn.GroupNorm(GROUPS, channels)
+        self.norm1 = nn.GroupNorm(groups, channels)
         self.conv2 = nn.Conv2d(channels, channels, 4, stride=4)
-        self.norm2 = nn.GroupNorm(GROUPS, channels)
+        self.norm2 = nn.GroupNorm(groups, channels)
         self.out = nn.Conv2d(channels, 1, 1)
 
     def forward(self, middle: Tensor) -> Tensor:

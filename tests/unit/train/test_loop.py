@@ -32,12 +32,13 @@ def log_of(run: Path) -> list[dict[str, float]]:
 
 
 def assert_close(first: list[dict[str, float]], second: list[dict[str, float]]) -> None:
-    """Losses to 1e-4; norms of gradients, which jump where a latent is rounded otherwise, to 1e-2."""
+    """Losses to 1e-4; what jumps where a latent is rounded otherwise more loosely, gradient norms most."""
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert a.keys() == b.keys()
         for name in a:
-            assert b[name] == pytest.approx(a[name], rel=1e-2 if "norm" in name else 1e-4), name
+            rel = 1e-2 if "norm" in name else 1e-4 if "loss" in name else 1e-3
+            assert b[name] == pytest.approx(a[name], rel=rel), name
 
 
 def same_tensors(a: Path, b: Path) -> bool:
