@@ -96,3 +96,13 @@ def test_no_two_published_keys_share_a_name(name: str, rename: object, keys: int
     assert callable(rename)
     assert len({rename(key) for key in shapes}) == len(shapes) == keys
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == elements
+
+
+@needs_recordings
+def test_the_base_unet_differs_in_its_input_alone(model: OneDC) -> None:
+    base = {unet_key(key): shape for key, shape in manifest("dmd2_sd15_unet").items()}
+    whole = {f"generator.{key}": tuple(t.shape) for key, t in model.generator.state_dict().items()}
+    generator = {key: shape for key, shape in whole.items() if not key.startswith("generator.vae_reduction.")}
+    assert base.pop("generator.unet.conv_in.weight") == (320, 4, 3, 3)
+    assert generator.pop("generator.unet.conv_in.weight") == (320, 320, 3, 3)
+    assert base == generator
