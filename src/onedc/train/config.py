@@ -136,32 +136,47 @@ def _positive(config: Any, *names: str) -> None:
 
 
 def apply_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
-    """A copy of `config` with each "dotted.name=value" set, in order.
+    """A copy of `config` with all "dotted.name=value" set at once; of several for one name the last counts.
 
     Raises:
         ConfigError: no such name, or a value of another type or out of range.
     """
+    values: dict[str, str] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: expected name=value")
-        config = _set(config, name.strip().split("."), text.strip(), name.strip())
-    return config
+        values[name.strip()] = text.strip()
+    changed: TrainConfig = _set(config, values, "")
+    return changed
 
 
-def _set(node: Any, path: list[str], text: str, full: str) -> Any:
+def _set(node: Any, values: Mapping[str, str], lead: str) -> Any:
+    """`node` with new values; fields that check each other change together."""
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, str]] = {}
+    for name, text in values.items():
+        head, dot, rest = name.partition(".")
+        old = _field(node, head, lead + name)
+        if dot:
+            if not is_dataclass(old):
+                raise ConfigError(f"--set {lead}{name}: {head} has no fields")
+            inner.setdefault(head, {})[rest] = text
+        elif is_dataclass(old):
+            known = ", ".join(f.name for f in fields(old))
+            raise ConfigError(f"--set {lead}{name}: name one of its fields: {known}")
+        else:
+            changes[head] = _parse(text, get_type_hints(type(node))[head], lead + name)
+    for head, own in inner.items():
+        changes[head] = _set(getattr(node, head), own, f"{lead}{head}.")
+    return replace(node, **changes)
+
+
+def _field(node: Any, name: str, full: str) -> Any:
     known = [f.name for f in fields(node)]
-    head, rest = path[0], path[1:]
-    if head not in known:
-        raise ConfigError(f"--set {full}: no field {head!r}; there are {', '.join(known)}")
-    old = getattr(node, head)
-    if rest:
-        if not is_dataclass(old):
-            raise ConfigError(f"--set {full}: {head} has no fields")
-        return replace(node, **{head: _set(old, rest, text, full)})
-    if is_dataclass(old):
-        raise ConfigError(f"--set {full}: name one of its fields: {', '.join(f.name for f in fields(old))}")
-    return replace(node, **{head: _parse(text, get_type_hints(type(node))[head], full)})
+    if name not in known:
+        raise ConfigError(f"--set {full}: no field {name!r}; there are {', '.join(known)}")
+    return getattr(node, name)
 
 
 def _parse(text: str, kind: Any, full: str) -> Any:

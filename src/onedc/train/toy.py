@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from onedc.train.dmd import Diffusion, DiffusionConfig, dmd_gradient, dmd_loss
 
-MODES, SPREAD = 8, 0.1
+MODES, RADIUS, SPREAD = 8, 2.0, 0.1
 CRITIC_TURNS = 5  # moves of the fake score for one of the generator
 
 
 def ring_of_modes(count: int, *, seed: int | None) -> Tensor:
-    """Samples [count,2] of eight Gaussians on the unit circle; without a seed, their centres in turn."""
+    """Samples [count,2] of eight Gaussians on a circle; without a seed, their centres in turn."""
     angles = 2 * math.pi * torch.arange(MODES) / MODES
-    centres = torch.stack([angles.cos(), angles.sin()], dim=1)
+    centres = RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)
     if seed is None:
         return centres[torch.arange(count) % MODES]
     generator = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ def train_one_step(*, steps: int, seed: int, batch: int = 256) -> list[Tensor]:
 
 def _one_step(generator: nn.Module, noise: Tensor) -> Tensor:
     points: Tensor = generator(noise, torch.zeros(len(noise)))
-    return 0.3 * noise + 2.0 + points  # a bad start: one blob, beside the ring
+    return 0.3 * noise + 4.0 + points  # a bad start: one blob, beside the ring
 
 
 @torch.no_grad()

@@ -48,6 +48,13 @@ def test_bad_settings_are_named(setting: str, message: str) -> None:
         apply_settings(find_recipe("tiny-stage1"), [setting])
 
 
+def test_fields_that_check_each_other_change_together() -> None:
+    unet = "model.generator_unet."
+    settings = [f"{unet}widths=32,32,64", f"{unet}attention=true,true,false", f"{unet}widths=64,64,64"]
+    changed = apply_settings(find_recipe("tiny-stage1"), settings).model.generator_unet
+    assert (changed.widths, changed.attention) == ((64, 64, 64), (True, True, False))
+
+
 def test_unknown_recipe_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="tiny-stage1"):
         find_recipe("stage9")

@@ -37,7 +37,7 @@ def assert_close(first: list[dict[str, float]], second: list[dict[str, float]]) 
     for a, b in zip(first, second, strict=True):
         assert a.keys() == b.keys()
         for name in a:
-            rel = 1e-2 if "norm" in name else 1e-4 if "loss" in name else 1e-3
+            rel = 5e-2 if "norm" in name else 1e-4 if "loss" in name else 1e-3
             assert b[name] == pytest.approx(a[name], rel=rel), name
 
 
