@@ -30,9 +30,11 @@ def small_stage1() -> TrainConfig:
     return TrainConfig(
         recipe="small-stage1",
         model=SMALL,
-        objective=Stage1Config(weights=Stage1Weights(rate_high=0.12), linear_start=True),
+        objective=Stage1Config(
+            weights=Stage1Weights(pixel=3.0, latent=0.7, rate_high=0.12), window_px=96, linear_start=True
+        ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
-        optim=OptimConfig(lr=2.5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
+        optim=OptimConfig(lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, ema=0.998, log_every=25),
     )
 

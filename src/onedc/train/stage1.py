@@ -29,6 +29,7 @@ from onedc.train.tokenizer import FeatureTokenizer
 
 SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
 LIKELIHOOD_MIN = 1e-9
+INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Stage1Config:
     ramp_start: float = 1e-4  # weight of the bits at step 0
     ramp_steps: int = 0  # steps of the quadratic rise to their full weight
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
-    window_px: int = 128  # side of the window that pixel terms see, its 8 px border being context; 0: all
+    window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     start_images: int = 64  # crops that this code is fitted to
     linear_share: float = 0.1  # share of the learning rate at which its layers move, if begun so
@@ -172,20 +173,21 @@ def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
 
 
 def pixel_terms(
-    vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, corner: tuple[int, int], size: int
+    vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """LPIPS and mean absolute error [B] on a window of the picture.
+    """LPIPS and mean absolute error [B] of decoded vae_latents against square pictures.
 
     Args:
-        corner: top left of the window at 1/8.
-        size: side of the window at 1/8. Its outermost cells only serve as context.
+        inset: top left [B,2] of the part that is compared, in pixels from 0 to 16; the part is 16 px smaller
+            than the picture, the rest being context. Insets that vary keep patterns that LPIPS does not see
+            at one alignment from settling in the grid of the latents.
     """
-    top, left = corner
-    window = vae.decode(decoded[..., top : top + size, left : left + size])[..., 8:-8, 8:-8]  # type: ignore[operator]
-    target = x[..., 8 * top + 8 : 8 * (top + size) - 8, 8 * left + 8 : 8 * (left + size) - 8]
+    side = x.shape[-1] - 2 * INSET_PX
+    picture = windows(vae.decode(decoded), inset, side)  # type: ignore[operator]
+    target = windows(x, inset, side)
     with torch.no_grad():
         wanted = lpips.features(target)
-    return lpips.distance(lpips.features(window), wanted), (window - target).abs().mean(dim=(1, 2, 3))
+    return lpips.distance(lpips.features(picture), wanted), (picture - target).abs().mean(dim=(1, 2, 3))
 
 
 def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
@@ -284,11 +286,11 @@ class Stage1(Stage):
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """LPIPS and mean absolute error in [-1,1], each [B], on each picture's own window."""
         x, side, size = batch.x, decoded.shape[-1], self.config.window_px // 8
-        if not size or size >= side:
-            return pixel_terms(self.model.vae, self.lpips, x, decoded, (0, 0), side)
-        corners = (batch.noise.uniform("window", 2) * (side - size + 1)).long()
-        x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
-        return pixel_terms(self.model.vae, self.lpips, x, decoded, (0, 0), size)
+        if 0 < size < side:
+            corners = (batch.noise.uniform("window", 2) * (side - size + 1)).long()
+            x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
+        inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
+        return pixel_terms(self.model.vae, self.lpips, x, decoded, inset)
 
     def score(self, batch: Batch) -> Figures:
         target = self.vae_latents(batch)

@@ -126,11 +126,32 @@ def test_windows_are_cut_per_picture() -> None:
 def test_pixel_terms_leave_out_the_border(stage: Stage1) -> None:
     batch = batch_of(2)
     decoded = torch.randn(2, 32, 8, 8)
-    lpips, l1 = pixel_terms(stage.model.vae, stage.lpips, batch.x, decoded, (0, 0), 8)
-    inner = (slice(None), slice(None), slice(8, -8), slice(8, -8))
-    picture = stage.model.vae.decode(decoded)[inner]
-    torch.testing.assert_close(l1, (picture - batch.x[inner]).abs().flatten(1).mean(1))
-    torch.testing.assert_close(lpips, stage.lpips(picture, batch.x[inner]))
+    lpips, l1 = pixel_terms(stage.model.vae, stage.lpips, batch.x, decoded, torch.tensor([[3, 13], [8, 8]]))
+    whole = stage.model.vae.decode(decoded)
+    for n, (rows, columns) in enumerate([(slice(3, 51), slice(13, 61)), (slice(8, 56), slice(8, 56))]):
+        picture, wanted = whole[n : n + 1, :, rows, columns], batch.x[n : n + 1, :, rows, columns]
+        torch.testing.assert_close(l1[n], (picture - wanted).abs().mean())
+        torch.testing.assert_close(lpips[n : n + 1], stage.lpips(picture, wanted))
+
+
+def test_the_part_that_is_compared_moves_against_the_grid(
+    stage: Stage1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def record(
+        vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        seen.append(inset)
+        return x.new_zeros(len(x)), x.new_zeros(len(x))
+
+    monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
+    batch = batch_of(2)
+    for position in range(40):
+        batch.noise = Noise(1, range(2 * position, 2 * position + 2), CPU)
+        stage.pixel_terms(batch, torch.zeros(2, 32, 8, 8))
+    insets = torch.cat(seen)
+    assert set(insets.flatten().tolist()) == set(range(3, 14))
 
 
 def test_the_loss_is_the_weighted_sum_of_its_figures(stage: Stage1) -> None:
