@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
-from onedc.config import DOWNSAMPLING_PX
 from onedc.errors import ImageError, OneDCError
 from onedc.files import refuse_existing, write_whole
 
@@ -127,17 +126,6 @@ def parse_color(color: Color) -> tuple[int, int, int]:
     if len(color) != 3 or not all(0 <= value <= 255 for value in color):
         raise ImageError(f"background {color!r}: not three values in 0..255")
     return color
-
-
-def pad_to(array: RGBArray, multiple: int = DOWNSAMPLING_PX) -> RGBArray:
-    """Extend [H,W,3] right and bottom to multiples of `multiple` by repeating the last column and row."""
-    height, width = array.shape[:2]
-    return np.pad(array, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
-
-
-def crop(array: RGBArray, height: int, width: int) -> RGBArray:
-    """Undo `pad_to`: the top left `height` x `width` of [H,W,3], as a view."""
-    return array[:height, :width]
 
 
 def write_image(path: str | os.PathLike[str], array: RGBArray, *, force: bool = False) -> None:

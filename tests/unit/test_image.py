@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from onedc import image as onedc_image
 from onedc.errors import ImageError, OutputError
-from onedc.image import crop, image_bytes, pad_to, parse_color, read_image, to_rgb, write_image
+from onedc.image import image_bytes, parse_color, read_image, to_rgb, write_image
 
 
 def gradient(height: int = 5, width: int = 7) -> np.ndarray:
@@ -196,16 +195,6 @@ def test_damaged_files_raise_only_image_error(position: int, value: int, file_fo
             assert array.dtype == np.uint8 and array.ndim == 3
 
 
-@given(st.integers(1, 130), st.integers(1, 130), st.sampled_from([1, 2, 64]))
-def test_pad_and_crop_are_inverse(height: int, width: int, multiple: int) -> None:
-    array = np.arange(height * width * 3, dtype=np.uint32).astype(np.uint8).reshape(height, width, 3)
-    padded = pad_to(array, multiple)
-    assert padded.shape[0] % multiple == padded.shape[1] % multiple == 0
-    assert padded.shape[0] - height < multiple and padded.shape[1] - width < multiple
-    assert np.array_equal(crop(padded, height, width), array)
-    assert np.array_equal(padded[-1, -1], array[-1, -1])
-
-
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".webp", ".tif", ".bmp", ".ppm"])
 def test_written_lossless(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
@@ -246,4 +235,3 @@ def test_colours() -> None:
 def test_one_pixel() -> None:
     data = image_bytes(np.array([[[1, 2, 3]]], dtype=np.uint8))
     assert read_image(data).tolist() == [[[1, 2, 3]]]
-    assert onedc_image.pad_to(read_image(data)).shape == (64, 64, 3)
