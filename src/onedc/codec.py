@@ -187,7 +187,7 @@ class Codec:
         self._write_z(streams, z_hat)
         if header.quality:
             qualities = torch.full((len(y),), header.quality)
-            self.seam.scan(hyper, qualities, _y_writer(streams, self.seam.gained(y, qualities)))
+            self.seam.scan(hyper, qualities, y_writer(streams, self.seam.gained(y, qualities)))
         return [pack(header, stream.finish(), self.fingerprint) for stream in streams]
 
     def _synthesise(self, y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
@@ -302,7 +302,7 @@ def bundled_codec() -> Codec:
     return load()
 
 
-def _y_writer(streams: list[SymbolEncoder], y_gained: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
+def y_writer(streams: list[SymbolEncoder], y_gained: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
     """The encoder's visitor of the four-step walk: quantises y and writes its symbols."""
 
     def code(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:

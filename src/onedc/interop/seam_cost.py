@@ -5,7 +5,7 @@ The same y is coded twice, with the trained floats and with the integers made of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onedc.codec import y_writer
 from onedc.config import ModelConfig
-from onedc.entropy.coder import SYMBOL_MAX, SymbolEncoder
+from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.interop.checkpoint import Checkpoint
 from onedc.interop.convert import build_network
 from onedc.model.fsq import FSQ
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.pixels import pad, to_tensor
-from onedc.model.prior import SpatialPrior, collapse
-from onedc.model.seam import Seam, seam_integers
+from onedc.model.prior import SpatialPrior
+from onedc.model.seam import Code, Seam, seam_integers
 
 _RATE = torch.ones(1, dtype=torch.int64)
 
@@ -75,28 +76,14 @@ def compare_seam(
     totals = [0, 0]
     for y, z_hat in latents:
         floats, integers = SymbolEncoder(), SymbolEncoder()
-        code = _writer(floats, y)
+        code = y_writer([floats], y)
 
-        def visit(part: int, scale: Tensor, mean: Tensor, code: _Code = code) -> Tensor:
+        def visit(part: int, scale: Tensor, mean: Tensor, code: Code = code) -> Tensor:
             return code(part, torch.bucketize(scale, scales[1:].to(scale), right=True), mean) + mean
 
         prior.scan(h_s(z_hat)[0], _RATE, visit)
-        seam.scan(seam.hyper(z_hat)[0], _RATE, _writer(integers, y.double()))
+        seam.scan(seam.hyper(z_hat)[0], _RATE, y_writer([integers], y.double()))
         totals = [
             total + len(stream.finish()) for total, stream in zip(totals, (floats, integers), strict=True)
         ]
     return SeamCost(float_bytes=totals[0], integer_bytes=totals[1])
-
-
-_Code = Callable[[int, Tensor, Tensor], Tensor]
-
-
-def _writer(stream: SymbolEncoder, y: Tensor) -> _Code:
-    """Quantises y of one picture round given means and writes its symbols."""
-
-    def code(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
-        symbols = (collapse(y, part) - mean).round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
-        stream.encode(symbols.flatten().int().numpy(), table_idx.flatten().to(torch.uint8).numpy())
-        return symbols
-
-    return code
