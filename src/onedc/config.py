@@ -225,5 +225,3 @@ TINY = ModelConfig(
     quality_knots=2,
 )
 """A model that is only good for tests: everything runs in a moment."""
-
-PRESETS = {config.name: config for config in (SMALL, SD15, TINY)}

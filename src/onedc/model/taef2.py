@@ -110,8 +110,8 @@ class TAEF2(nn.Module):
 class Tile:
     """One rectangle of the 1/8 grid and the rectangle with its halo, clipped to the picture."""
 
-    def __init__(self, top: int, left: int, height: int, width: int) -> None:
-        bottom, right = min(top + TILE, height), min(left + TILE, width)
+    def __init__(self, top: int, left: int, side: int, height: int, width: int) -> None:
+        bottom, right = min(top + side, height), min(left + side, width)
         self.rows, self.cols = slice(top, bottom), slice(left, right)
         self.outer_rows = slice(max(top - HALO, 0), min(bottom + HALO, height))
         self.outer_cols = slice(max(left - HALO, 0), min(right + HALO, width))
@@ -128,15 +128,10 @@ class Tile:
 
 def tiles(height: int, width: int) -> Iterator[Tile]:
     """The layout of tiles: a function of the size of the 1/8 grid alone."""
-    if height * width <= WHOLE_LIMIT:
-        whole = Tile(0, 0, 0, 0)
-        whole.rows = whole.outer_rows = slice(0, height)
-        whole.cols = whole.outer_cols = slice(0, width)
-        yield whole
-        return
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            yield Tile(top, left, height, width)
+    side = max(height, width) if height * width <= WHOLE_LIMIT else TILE
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Tile(top, left, side, height, width)
 
 
 def scaled(span: slice, factor: int) -> slice:

@@ -99,7 +99,6 @@ class Trainer:
         set_seed(config.run.seed)  # the same start in all processes
         self.stage: Stage = build_stage(config)
         self.stage.to(self.accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.stage.mean_over_processes = lambda value: summed(self.accelerator, value, "mean")
         self.turns = [Turn(player, self.accelerator) for player in self.stage.players()]
         averaged = {n: p for t in self.turns if t.player.averaged for n, p in t.player.parameters.items()}
         self.mean = RunningMean(averaged, config.run.ema) if config.run.ema else None

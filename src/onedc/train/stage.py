@@ -6,7 +6,7 @@ A stage knows its networks and its objective; it knows no files, processes or sc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -32,14 +32,10 @@ class Player:
 
 
 class Stage(nn.Module, ABC):
-    """One stage of training. `mean_over_processes` is set by the loop; alone, a process is its own mean."""
+    """One stage of training."""
 
     model_config: ModelConfig
     best_by: str  # the figure of `score` by which checkpoints are compared; less is better
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value
 
     def begin(self, samples: Iterable[Batch]) -> None:
         """Called once, before the first step of a run: fit what is not learned to some training crops."""
