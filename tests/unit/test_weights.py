@@ -16,7 +16,7 @@ from onedc.codec import export
 from onedc.config import TINY
 from onedc.errors import WeightsError
 from onedc.model.onedc import OneDC
-from onedc.model.weights import load_weights
+from onedc.model.weights import load_weights, trainable_tensors
 
 Content = tuple[dict[str, Tensor], dict[str, str]]
 Change = Callable[[dict[str, Tensor], dict[str, str]], object]
@@ -103,3 +103,32 @@ def test_values_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="model id 256"):
         export(tmp_path / "m.safetensors", model, model_id=256)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_eight_bits_halve_the_file_and_keep_the_networks(tmp_path: Path) -> None:
+    model = build()
+    for name, dtype in (("fp16", torch.float16), ("int8", torch.int8)):
+        export(tmp_path / name, model, model_id=200, dtype=dtype)
+    fine, coarse = (load_weights(tmp_path / name) for name in ("fp16", "int8"))
+    assert coarse.seam_sha256 == fine.seam_sha256
+    assert (tmp_path / "int8").stat().st_size < 0.75 * (tmp_path / "fp16").stat().st_size
+    kept, packed = fine.nets.state_dict(), coarse.nets.state_dict()
+    for name, value in kept.items():
+        error = (packed[name] - value).abs().max()
+        assert error <= value.abs().max() / 240, name
+        if name.startswith("vae."):
+            assert error == 0
+
+
+def test_training_can_go_on_from_a_weights_file(tmp_path: Path) -> None:
+    model = build()
+    export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
+    config, tensors = trainable_tensors(tmp_path / "m.safetensors")
+    assert config == TINY
+    again = OneDC(config)
+    again.load_state_dict(tensors)
+    for name, value in model.state_dict().items():
+        assert (tensors[name] - value).abs().max() <= 2e-4 * value.abs().max() + 1e-4, name
+    export(tmp_path / "again.safetensors", again, model_id=200, dtype=torch.float32)
+    first, second = (load_weights(tmp_path / f"{name}.safetensors").seam for name in ("m", "again"))
+    assert torch.equal(first.hyper(torch.zeros(1, 7, 1, 2))[0], second.hyper(torch.zeros(1, 7, 1, 2))[0])

@@ -37,7 +37,10 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument(
-        "--storage", choices=("fp16", "bf16", "fp32"), default="fp16", help="of the weights (default: fp16)"
+        "--storage",
+        choices=("int8", "fp16", "bf16", "fp32"),
+        default="fp16",
+        help="of the weights (default: fp16); int8 keeps the autoencoder in fp16",
     )
     parser.add_argument(
         "--model-id", type=int, default=192, metavar="N", help="written into .1dc files, 192 (default) to 255"

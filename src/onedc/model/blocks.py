@@ -151,6 +151,15 @@ class QualityTable(nn.Module):
         mixed = self.knots[low] * (1 - part) + self.knots[low + 1] * part
         return torch.where((quality == 0)[:, None], self.zero, mixed)
 
+    @staticmethod
+    def fitted(table: Tensor, knots: int) -> dict[str, Tensor]:
+        """The parameters whose `vectors` for all 256 bytes come nearest to a table [256,C] float64."""
+        basis = QualityTable(knots, knots).double()
+        basis.knots.data.copy_(torch.eye(knots))
+        weights = basis.vectors(torch.arange(1, len(table))).detach()
+        solved = torch.linalg.lstsq(weights, table[1:]).solution
+        return {"zero": table[0].float(), "knots": solved.float()}
+
 
 class QualityBias(QualityTable):
     """Adds the vector of each picture's quality byte to its feature map."""

@@ -7,7 +7,7 @@ same bits on any device, at any thread count, in any order of summation. Knows s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -92,6 +92,13 @@ class FixedConv2d(nn.Module):
         }
 
     @staticmethod
+    def to_float(integers: Mapping[str, Tensor], _knots: int) -> dict[str, Tensor]:
+        """The parameters that `from_float` would give these integers for."""
+        unit = 2.0 ** -int(integers["shift"])
+        weight, bias = integers["weight"].double() * unit, integers["bias"].double() * (unit / UNITS)
+        return {"weight": weight.float(), "bias": bias.float()}
+
+    @staticmethod
     def shapes(conv: nn.Conv2d) -> Shapes:
         """What `from_float` gives for a convolution, without looking at its values."""
         return {"weight": tuple(conv.weight.shape), "bias": (conv.out_channels,), "shift": ()}
@@ -131,6 +138,11 @@ class FixedLeakyReLU(nn.Module):
         return {"slope": torch.tensor(round(leaf.negative_slope * 2**SLOPE_BITS), dtype=torch.int32)}
 
     @staticmethod
+    def to_float(_integers: Mapping[str, Tensor], _knots: int) -> dict[str, Tensor]:
+        """No parameters."""
+        return {}
+
+    @staticmethod
     def shapes(leaf: nn.LeakyReLU) -> Shapes:
         """One number."""
         return {"slope": ()}
@@ -166,6 +178,11 @@ class FixedQualityGain(nn.Module):
         return {"gain": _units(vectors.exp(), GAIN_BITS), "inverse": _units((-vectors).exp(), GAIN_BITS)}
 
     @staticmethod
+    def to_float(integers: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
+        """Logarithms of the gains at the knots."""
+        return QualityTable.fitted((integers["gain"].double() * 2.0**-GAIN_BITS).log(), knots)
+
+    @staticmethod
     def shapes(leaf: QualityGain) -> Shapes:
         """Two tables."""
         return {"gain": _table_shape(leaf), "inverse": _table_shape(leaf)}
@@ -196,6 +213,11 @@ class FixedQualityBias(nn.Module):
     def from_float(cls, leaf: QualityBias) -> dict[str, Tensor]:
         """The table as integers."""
         return {"bias": _units(leaf.vectors(torch.arange(QUALITY_MAX + 1)).detach().double(), FRACTION_BITS)}
+
+    @staticmethod
+    def to_float(integers: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
+        """Vectors at the knots."""
+        return QualityTable.fitted(integers["bias"].double() / UNITS, knots)
 
     @staticmethod
     def shapes(leaf: QualityBias) -> Shapes:

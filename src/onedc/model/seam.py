@@ -99,6 +99,24 @@ def seam_integers(
     return integers
 
 
+def seam_floats(
+    h_s: HyperSynthesis, prior: SpatialPrior, integers: Mapping[str, Tensor], knots: int
+) -> dict[str, Tensor]:
+    """Parameters of h_s and prior, by full name, from what `seam_integers` made of them; equal to rounding.
+
+    Args:
+        h_s, prior: only their structure counts.
+        knots: trained points of the continuous quality.
+    """
+    floats = {}
+    for root, module in (("h_s", h_s), ("prior", prior)):
+        for name, leaf in _leaves(root, module):
+            twin = FIXED[type(leaf)]
+            own = {key: integers[f"{name}.{key}"] for key in twin.shapes(leaf)}
+            floats |= {f"{name}.{key}": value for key, value in twin.to_float(own, knots).items()}
+    return floats
+
+
 def scale_thresholds(scale_table: Sequence[float]) -> Tensor:
     """int64 [255]: the smallest scale, in activation units, that reaches table index 1, 2, ... 255.
 

@@ -20,14 +20,17 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
+from onedc.model.int8 import pack, unpack
 from onedc.model.onedc import PRECISE_NETS, OneDC
-from onedc.model.seam import Seam, seam_integers
+from onedc.model.seam import Seam, seam_floats, seam_integers
 
 FORMAT = "onedc-weights-1"
 SEAM = "seam."
 """Prefix of the integer tensors; all others are parameters of OneDC."""
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
+UNPACKED = ("vae.", *PRECISE_NETS)
+"""Never stored in 8 bits: the autoencoder, which is kept as it came, and what has to be precise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ def save_weights(
 
     Args:
         scale_table: standard deviations of the entropy tables, which the table index is chosen by.
+        dtype: a floating type, or torch.int8: matrices and kernels in 8 bits, all else in fp16.
 
     Raises:
         OutputError: the file cannot be written.
@@ -72,8 +76,12 @@ def save_weights(
     Seam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     for name, value in model.state_dict().items():
-        if not name.startswith(SEAM_NETS):
-            tensors[name] = stored(name, value, dtype)
+        if name.startswith(SEAM_NETS):
+            continue
+        if dtype == torch.int8 and value.dim() > 1 and not name.startswith(UNPACKED):
+            tensors |= pack(name, value)
+        else:
+            tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype)
     metadata = file_metadata(model.config, model_id, integers)
     write_whole(path, save(tensors, metadata=metadata), force=True)
 
@@ -106,6 +114,20 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
         raise WeightsError(f"{path}: {error}") from error
 
 
+def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Configuration and all parameters of a weights file, the seam's as floats: to go on training from.
+
+    Raises:
+        WeightsError: missing, damaged or of another kind.
+    """
+    weights = load_weights(path)
+    with torch.device("meta"):
+        model = OneDC(weights.config)
+    integers = {name[len(SEAM) :]: t for name, t in _read(Path(path))[1].items() if name.startswith(SEAM)}
+    floats = seam_floats(model.h_s, model.prior, integers, weights.config.quality_knots)
+    return weights.config, {**weights.nets.state_dict(), **floats}
+
+
 def assemble(
     config: ModelConfig, model_id: int, tensors: dict[str, Tensor], *, seam_digest: bytes, dtype: torch.dtype
 ) -> Weights:
@@ -126,7 +148,7 @@ def assemble(
         nets = OneDC(config)
     seam = Seam(nets.h_s, nets.prior, integers)
     del nets.h_s, nets.prior
-    _assign(nets, {name: value for name, value in tensors.items() if not name.startswith(SEAM)})
+    _assign(nets, unpack({name: value for name, value in tensors.items() if not name.startswith(SEAM)}))
     nets.to_precision(dtype).eval().requires_grad_(False)
     return Weights(config=config, model_id=model_id, seam_sha256=seam_digest, nets=nets, seam=seam.eval())
 

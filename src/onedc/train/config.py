@@ -80,7 +80,7 @@ class RunConfig:
 
     steps: int = 1000  # optimiser steps
     seed: int = 33550336
-    precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast)
+    precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast), "auto": bf16 where it is fast
     accumulation: int = 1  # parts in which each process handles its share of a batch
     ema: float = 0.0  # decay per step of the running mean of the weights (0: none)
     log_every: int = 10  # steps
@@ -91,8 +91,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "accumulation", "log_every", "checkpoint_every", "keep")
-        if self.precision not in ("no", "bf16", "fp16"):
-            raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16'")
+        if self.precision not in ("no", "bf16", "fp16", "auto"):
+            raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16', 'auto'")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"run.ema: {self.ema} is not in 0 .. 1")
 
@@ -105,7 +105,7 @@ class NetsConfig:
     vae_decoder: str = ""
     lpips: str = ""
     features: str = ""  # frozen features for a tokenizer or a discriminator
-    start: str = ""  # checkpoint folder or weights file that the model's weights are taken from
+    start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
     teacher: str = ""  # tokenizer checkpoint whose indices the hyperprior learns to tell
     score: str = ""  # diffusion checkpoint: real score and start of the fake one
     text: str = ""  # folder of a CLIP text encoder with its tokenizer, in transformers' layout

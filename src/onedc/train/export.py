@@ -17,7 +17,7 @@ from onedc.train.checkpoint import read_state
 from onedc.train.nets import checkpoint_model, fill
 
 CARD_SUFFIX = ".md"
-STORAGE = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+STORAGE = {"int8": torch.int8, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage: str, force: bool) -> None:

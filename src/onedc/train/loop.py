@@ -22,6 +22,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from onedc.errors import ConfigError, OneDCError, WeightsError
+from onedc.model.device import fast_dtype
 from onedc.train import checkpoint as ck
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch, Collate, Crops, Photos, Positions, loader, to_device, validation_batches
@@ -77,6 +78,15 @@ class Clock:
                 signal.signal(number, handler)
 
 
+def make_accelerator(precision: str) -> Accelerator:
+    """An accelerator on the GPU where there is one; "auto" is bf16 where the device multiplies it fast."""
+    gpu = torch.cuda.is_available()
+    if precision == "auto":
+        fast = fast_dtype(torch.device("cuda" if gpu else "cpu"))
+        precision = "bf16" if fast == torch.bfloat16 else "no"
+    return Accelerator(mixed_precision=precision, cpu=not gpu)
+
+
 class Trainer:
     """One session of a run: from its last checkpoint, or the start, to its end or the end of its time."""
 
@@ -84,9 +94,7 @@ class Trainer:
         self, config: TrainConfig, out: Path, *, resume: bool, max_minutes: float | None = None
     ) -> None:
         self.config, self.out = config, out
-        self.accelerator = Accelerator(
-            mixed_precision=config.run.precision, cpu=not torch.cuda.is_available()
-        )
+        self.accelerator = make_accelerator(config.run.precision)
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.clock = Clock(self.accelerator, max_minutes)
         self.checkpoints = ck.CheckpointFolder(out, config.run.keep)
@@ -145,7 +153,8 @@ class Trainer:
             for window in crops.windows(index):
                 if not cache.has(window):
                     missing += 1
-                    cache.add(window, vae.encode, self.accelerator.device)
+                    with self.accelerator.autocast():
+                        cache.add(window, vae.encode, self.accelerator.device)
             if log and missing and count % 50 == 0:
                 log.say(f"vae_latents: {count * self.world} of {len(self.training)} photos")
         return not self.clock.over()

@@ -12,6 +12,7 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
 from onedc.model.onedc import OneDC
+from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
@@ -55,8 +56,19 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
         fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
         fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
     if nets.start:
-        fill(model, checkpoint_model(find_checkpoint(Path(nets.start))), nets.start)
+        fill(model, start_tensors(Path(nets.start)), nets.start)
     return model
+
+
+def start_tensors(place: Path) -> dict[str, Tensor]:
+    """All parameters of a codec: from a run's folder, one checkpoint of it, or a weights file.
+
+    Raises:
+        WeightsError: missing, damaged or no codec.
+    """
+    if place.is_file():
+        return trainable_tensors(place)[1]
+    return checkpoint_model(find_checkpoint(place))
 
 
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
@@ -104,15 +116,19 @@ def load_features(nets: NetsConfig) -> MobileNetV2Features:
     return load_mobilenet_v2(nets.features)
 
 
-def load_teacher(nets: NetsConfig) -> FeatureTokenizer:
-    """The tokenizer of the run or checkpoint `nets.teacher`.
+def load_teacher(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
+    """The tokenizer of the run or checkpoint `nets.teacher`; of a file, MaskGIT's.
 
     Raises:
         ConfigError: `nets.teacher` is not set.
         WeightsError: it is no tokenizer's.
     """
     if not nets.teacher:
-        raise ConfigError("nets.teacher: not set, but objective.distill.weight asks for a tokenizer's run")
+        raise ConfigError("nets.teacher: not set, but objective.distill.weight asks for a tokenizer: our run, or MaskGIT's file")
+    if Path(nets.teacher).is_file():
+        maskgit, wanted = MaskGITTokenizer(), read_file(nets.teacher)
+        fill(maskgit, {k: t for k, t in wanted.items() if not k.startswith("decoder.")}, nets.teacher)
+        return maskgit
     tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
     codes, channels = tensors["codebook"].shape
     tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=codes, channels=channels))

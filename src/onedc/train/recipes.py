@@ -31,11 +31,14 @@ def small_stage1() -> TrainConfig:
         recipe="small-stage1",
         model=SMALL,
         objective=Stage1Config(
-            weights=Stage1Weights(pixel=3.0, latent=0.7, rate_high=0.12), window_px=96, linear_start=True
+            weights=Stage1Weights(pixel=3.0, latent=0.7, rate_low=8.0, rate_high=0.3),
+            window_px=96,
+            linear_start=True,
+            scored_qualities=(0, 32, 96, 224),
         ),
-        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
+        data=DataConfig(batch=8, crop_px=256, view_px=768, held_out=HELD_OUT),
         optim=OptimConfig(lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
-        run=RunConfig(steps=20000, ema=0.998, log_every=25),
+        run=RunConfig(steps=20000, precision="auto", ema=0.998, log_every=25),
     )
 
 
@@ -58,7 +61,7 @@ def sd15_stage1() -> TrainConfig:
         model=SD15,
         objective=Stage1Config(
             weights=Stage1Weights(lpips=1.0, pixel=0.5, latent=0.0, rate_low=4.6, rate_high=4.6),
-            distill=DistillConfig(weight=1e-3, width=768),
+            distill=DistillConfig(weight=1e-3, head="swin", blocks=3),
             ramp_steps=4000,
             drop_y=0.0,
             window_px=0,
@@ -101,7 +104,7 @@ def small_autoencoder() -> TrainConfig:
         data=DataConfig(batch=8, crop_px=128, held_out=HELD_OUT),
         optim=optim,
         critic_optim=replace(optim, lr=2e-4),
-        run=RunConfig(steps=5000, ema=0.998, log_every=25),
+        run=RunConfig(steps=5000, precision="auto", ema=0.998, log_every=25),
     )
 
 
@@ -125,7 +128,7 @@ def small_teacher() -> TrainConfig:
         objective=TeacherConfig(),
         data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(lr=3e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200, decay_steps=2000),
-        run=RunConfig(steps=10_000, ema=0.998, log_every=25),
+        run=RunConfig(steps=10_000, precision="auto", ema=0.998, log_every=25),
     )
 
 
@@ -139,7 +142,7 @@ def small_stage2() -> TrainConfig:
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=optim,
         critic_optim=replace(optim, lr=1e-4),
-        run=RunConfig(steps=10_000, ema=0.998, log_every=25),
+        run=RunConfig(steps=10_000, precision="auto", ema=0.998, log_every=25),
     )
 
 
