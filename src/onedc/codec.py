@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from onedc.config import QUALITY_MAX
-from onedc.container import DEFAULT_MAX_PIXELS, SECTION_ALPHA, SIDE_MAX_PX, Contents, Header, pack, unpack
+from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
+from onedc.container import (
+    DEFAULT_MAX_PIXELS,
+    SECTION_ALPHA,
+    SIDE_MAX_PX,
+    Contents,
+    Header,
+    pack,
+    positions_of,
+    unpack,
+)
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior, ZPrior
@@ -71,22 +80,22 @@ class Codec:
 
     @torch.inference_mode()
     def encode_batch(self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY) -> list[bytes]:
-        """Pictures of one size to the bytes of .1dc files, the same bytes as one by one.
+        """Pictures of one padded size to the bytes of .1dc files, the same bytes as one by one.
 
         Args:
-            images: Pillow images, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1].
+            images: Pillow images, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1]. Their sides must
+                be the same once extended to multiples of 64.
             quality: 0 (z only, 0.0034 bits per pixel) to 100. A model trained for z only takes 0 always.
 
         Raises:
-            ImageError: pictures of different sizes, of an unknown form or with transparent places.
+            ImageError: pictures of different padded sizes, of an unknown form or with transparent places.
             ConfigError: a quality outside 0..100.
         """
         byte = 0 if self.config.z_only else quality_byte(quality)
-        pictures, width, height = _tensors(images)
+        pictures = _tensors(images)
         y, z_hat = self._analyse(pictures)
         hyper, _ = self.seam.hyper(z_hat)
-        header = Header(model_id=self.model_id, quality=byte, width=width, height=height)
-        return self._write_files(y, z_hat, hyper, header)
+        return self._write_files(y, z_hat, hyper, [self._header(picture, byte) for picture in pictures])
 
     @torch.inference_mode()
     def encode_to_size(self, image: Picture, target_bytes: int) -> bytes:
@@ -99,13 +108,12 @@ class Codec:
             ImageError: a picture of an unknown form or with transparent places.
             ConfigError: even at quality 0 the file is larger.
         """
-        pictures, width, height = _tensors([image])
-        y, z_hat = self._analyse(pictures)
+        (picture,) = _tensors([image])
+        y, z_hat = self._analyse([picture])
         hyper, _ = self.seam.hyper(z_hat)
 
         def file_at(byte: int) -> bytes:
-            header = Header(model_id=self.model_id, quality=byte, width=width, height=height)
-            return self._write_files(y, z_hat, hyper, header)[0]
+            return self._write_files(y, z_hat, hyper, [self._header(picture, byte)])[0]
 
         return highest_within(file_at, self.quality_bytes, target_bytes)
 
@@ -140,7 +148,7 @@ class Codec:
         partial: bool = False,
         preview: bool = False,
     ) -> list[Any]:
-        """The bytes of .1dc files of one size, of any qualities, to pictures.
+        """The bytes of .1dc files of one padded size, of any qualities, to pictures.
 
         Args:
             files: whole files.
@@ -150,7 +158,8 @@ class Codec:
             preview: decode z only.
 
         Raises:
-            FormatError: damaged or foreign files, files of another model, too large, or of different sizes.
+            FormatError: damaged or foreign files, files of another model, too large, or of different padded
+                sizes.
             ConfigError: an unknown output.
         """
         if output not in ("pil", "numpy", "torch"):
@@ -158,16 +167,19 @@ class Codec:
         contents = [self._unpack(data, max_pixels, partial) for data in files]
         if not contents:
             return []
-        width, height = _common_size(contents)
+        positions = _common_positions(contents)
         streams = [SymbolDecoder(content.payload) for content in contents]
-        z_hat = self._read_z(streams, width, height)
+        z_hat = self._read_z(streams, positions)
         hyper, z_semantic = self.seam.hyper(z_hat)
         z_only = partial or preview
         qualities = torch.tensor([0 if z_only else content.header.quality for content in contents])
         y_hat = self.seam.scan(hyper, qualities, _y_reader(streams, qualities))
         _check_ends(streams, contents, preview=preview, partial=partial)
         x_hat = self._synthesise(y_hat, z_semantic, qualities)
-        return [_as_output(x[:, :height, :width], output) for x in x_hat]
+        return [
+            _as_output(x[:, : content.header.height, : content.header.width], output)
+            for x, content in zip(x_hat, contents, strict=True)
+        ]
 
     def _analyse(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Pictures [1,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64], one by one: the bytes of
@@ -181,14 +193,21 @@ class Codec:
             raise ImageError("the picture's latents are not finite; try precision='fp32'")
         return y, z_hat
 
-    def _write_files(self, y: Tensor, z_hat: Tensor, hyper: Tensor, header: Header) -> list[bytes]:
-        """Analysed pictures to the bytes of .1dc files, all with one header."""
+    def _header(self, picture: Tensor, byte: int) -> Header:
+        height, width = picture.shape[-2:]
+        return Header(model_id=self.model_id, quality=byte, width=width, height=height)
+
+    def _write_files(self, y: Tensor, z_hat: Tensor, hyper: Tensor, headers: Sequence[Header]) -> list[bytes]:
+        """Analysed pictures to the bytes of .1dc files; their headers state one quality."""
         streams = [SymbolEncoder() for _ in y]
         self._write_z(streams, z_hat)
-        if header.quality:
-            qualities = torch.full((len(y),), header.quality)
+        if headers[0].quality:
+            qualities = torch.full((len(y),), headers[0].quality)
             self.seam.scan(hyper, qualities, y_writer(streams, self.seam.gained(y, qualities)))
-        return [pack(header, stream.finish(), self.fingerprint) for stream in streams]
+        return [
+            pack(header, stream.finish(), self.fingerprint)
+            for header, stream in zip(headers, streams, strict=True)
+        ]
 
     def _synthesise(self, y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
         """Decoded latents -> x_hat [B,3,H,W] in the networks' precision."""
@@ -202,9 +221,8 @@ class Codec:
         for stream, z_idx in zip(streams, FSQ.to_indices(z_hat).cpu().numpy(), strict=True):
             self.z_prior.encode(stream, z_idx)
 
-    def _read_z(self, streams: list[SymbolDecoder], width: int, height: int) -> Tensor:
-        """z_hat [B,7,H/64,W/64]."""
-        positions = -(-height // 64), -(-width // 64)
+    def _read_z(self, streams: list[SymbolDecoder], positions: tuple[int, int]) -> Tensor:
+        """z_hat [B,7,H/64,W/64] of as many positions down and across."""
         z_idx = np.stack([self.z_prior.decode(stream, *positions) for stream in streams])
         return FSQ.from_indices(torch.from_numpy(z_idx))
 
@@ -341,20 +359,23 @@ def _check_ends(
             stream.finish()
 
 
-def _tensors(images: Sequence[Picture]) -> tuple[list[Tensor], int, int]:
-    """Pictures as [1,3,H,W] tensors, and their common width and height.
+def _tensors(images: Sequence[Picture]) -> list[Tensor]:
+    """Pictures as [1,3,H,W] tensors of one padded size.
 
     Raises:
-        ImageError: none at all, different sizes, or one that is no picture or too large.
+        ImageError: none at all, different padded sizes, or one that is no picture or too large.
     """
     pictures = [to_tensor(_array(image)) for image in images]
-    sizes = {tuple(picture.shape[-2:]) for picture in pictures}
-    if len(sizes) != 1:
-        raise ImageError(f"a batch needs pictures of one size, got {sorted(sizes)} (height, width)")
-    height, width = sizes.pop()
-    if max(height, width) > SIDE_MAX_PX:
-        raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
-    return pictures, width, height
+    sizes = sorted({(picture.shape[-1], picture.shape[-2]) for picture in pictures})
+    if len({positions_of(*size) for size in sizes}) != 1:
+        raise ImageError(
+            "a batch needs pictures of one size, after padding to multiples of "
+            f"{DOWNSAMPLING_PX}; got {sizes} (width, height)"
+        )
+    for width, height in sizes:
+        if max(height, width) > SIDE_MAX_PX:
+            raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
+    return pictures
 
 
 def _array(image: Picture) -> NDArray[np.uint8] | Tensor:
@@ -365,11 +386,15 @@ def _array(image: Picture) -> NDArray[np.uint8] | Tensor:
     raise ImageError(f"a picture must be a Pillow image, an array or a tensor, not {type(image).__name__}")
 
 
-def _common_size(contents: list[Contents]) -> tuple[int, int]:
-    sizes = {(content.header.width, content.header.height) for content in contents}
-    if len(sizes) != 1:
-        raise FormatError(f"a batch needs files of one picture size, got {sorted(sizes)} (width, height)")
-    return sizes.pop()
+def _common_positions(contents: list[Contents]) -> tuple[int, int]:
+    sizes = sorted({(content.header.width, content.header.height) for content in contents})
+    positions = {positions_of(*size) for size in sizes}
+    if len(positions) != 1:
+        raise FormatError(
+            "a batch needs files of one picture size, after padding to multiples of "
+            f"{DOWNSAMPLING_PX}; got {sizes} (width, height)"
+        )
+    return positions.pop()
 
 
 def _as_output(x: Tensor, output: Output) -> Any:

@@ -94,9 +94,13 @@ class Header:
     @property
     def positions(self) -> int:
         """Number of positions of z: squares of 64x64 pixels that cover the picture."""
-        across = -(-self.width // DOWNSAMPLING_PX)
-        down = -(-self.height // DOWNSAMPLING_PX)
-        return across * down
+        down, across = positions_of(self.width, self.height)
+        return down * across
+
+
+def positions_of(width: int, height: int) -> tuple[int, int]:
+    """Positions of z, down and across, of a picture of `width` x `height` pixels."""
+    return -(-height // DOWNSAMPLING_PX), -(-width // DOWNSAMPLING_PX)
 
 
 class Contents(NamedTuple):

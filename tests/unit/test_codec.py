@@ -142,6 +142,14 @@ def test_pictures_above_the_limit_are_refused(codec: Codec, data: bytes) -> None
     codec.decode(data, max_pixels=90 * 70)
 
 
+def test_a_batch_of_sizes_that_pad_alike(codec: Codec) -> None:
+    pictures = [picture(90, 70), picture(128, 128), picture(65, 100)]
+    files = [codec.encode(x) for x in pictures]
+    assert codec.encode_batch(pictures) == files
+    for x, decoded in zip(pictures, codec.decode_batch(files, output="numpy"), strict=True):
+        assert decoded.shape == x.shape
+
+
 def test_batches_need_one_size(codec: Codec, data: bytes) -> None:
     with pytest.raises(FormatError, match="one picture size"):
         codec.decode_batch([data, codec.encode(picture(64, 64))])
