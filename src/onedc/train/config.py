@@ -81,6 +81,7 @@ class RunConfig:
     steps: int = 1000  # optimiser steps
     seed: int = 33550336
     precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast), "auto": bf16 where it is fast
+    recompute: bool = False  # keep few activations and compute the rest again: less memory, more time
     accumulation: int = 1  # parts in which each process handles its share of a batch
     ema: float = 0.0  # decay per step of the running mean of the weights (0: none)
     log_every: int = 10  # steps
@@ -103,10 +104,12 @@ class NetsConfig:
 
     vae_encoder: str = ""
     vae_decoder: str = ""
+    vae: str = ""  # Stable Diffusion's autoencoder in one file, in diffusers' layout
+    generator: str = ""  # diffusion UNet in diffusers' layout: start of the generator but for its input
     lpips: str = ""
     features: str = ""  # frozen features for a tokenizer or a discriminator
     start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
-    teacher: str = ""  # tokenizer checkpoint whose indices the hyperprior learns to tell
+    teacher: str = ""  # tokenizer's run whose indices the hyperprior learns to tell, or MaskGIT-VQGAN's file
     score: str = ""  # diffusion checkpoint: real score and start of the fake one
     text: str = ""  # folder of a CLIP text encoder with its tokenizer, in transformers' layout
 

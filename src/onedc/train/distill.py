@@ -1,8 +1,8 @@
 """Semantic distillation: from z alone, tell the teacher's tokens. Lives in training only.
 
 Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
-under the predicted probabilities. Source: reference page, section 6; the head here is convolutional, so that
-crops of 256 px serve.
+under the predicted probabilities. Source: reference page, section 6. The convolutional head serves crops of
+any size and reads z_semantic; the paper's, in `swin.py`, needs multiples of its window and reads the tokens.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import DepthConvBlock, ResidualBlockUpsample, ResnetBlock
+from onedc.train.swin import SwinHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +25,18 @@ class DistillConfig:
 
     weight: float = 0.0  # of cross-entropy and code error together; 0: no distillation
     code: float = 0.01  # of the code error, within that
-    width: int = 192  # channels of the head
-    blocks: int = 2  # residual blocks at 1/32
+    head: str = "convolutional"  # or "swin", the paper's
+    width: int = 192  # channels of the convolutional head; the other's are those of the tokens
+    blocks: int = 2  # residual blocks, or pairs of attention blocks, at 1/32
+    window: int = 16  # positions of 32 px a side that attention of the swin head sees
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.width % 32:
             raise ConfigError("objective.distill: weight must not be negative, width a multiple of 32")
+        if self.head not in ("convolutional", "swin"):
+            raise ConfigError(f"objective.distill.head: {self.head!r} is neither 'convolutional' nor 'swin'")
+        if self.blocks < 1 or self.window < 2 or self.window % 2:
+            raise ConfigError("objective.distill: blocks must be at least 1, window even and at least 2")
 
 
 class DistillHead(nn.Module):
@@ -49,6 +57,13 @@ class DistillHead(nn.Module):
     def forward(self, z_semantic: Tensor) -> Tensor:
         logits: Tensor = self.layers(z_semantic)
         return logits
+
+
+def make_head(config: DistillConfig, model: ModelConfig, codes: int) -> DistillHead | SwinHead:
+    """The head that a config describes, for a teacher of so many codes."""
+    if config.head == "swin":
+        return SwinHead(model.token_channels, codes, config.window, config.blocks)
+    return DistillHead(config, model.hyper_channels, codes)
 
 
 def distillation(logits: Tensor, codebook: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ from onedc.model.onedc import OneDC
 from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
+from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
@@ -34,15 +38,19 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
 
 
 def read_file(path: str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
+    """All tensors of a safetensors file, or of one of PyTorch's with nothing but tensors in it.
 
     Raises:
         WeightsError: missing or damaged.
     """
     try:
+        if zipfile.is_zipfile(path):
+            tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return tensors
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not a readable file of tensors ({reason})") from error
 
 
 def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
@@ -55,6 +63,12 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
     if nets.vae_encoder and nets.vae_decoder:
         fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
         fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
+    if nets.vae:
+        fill(model.vae, read_file(nets.vae), nets.vae)
+    if nets.generator:
+        unet = model.generator.unet
+        own_input = {f"conv_in.{name}": t for name, t in unet.conv_in.state_dict().items()}
+        fill(unet, read_file(nets.generator) | own_input, nets.generator)
     if nets.start:
         fill(model, start_tensors(Path(nets.start)), nets.start)
     return model
@@ -124,7 +138,7 @@ def load_teacher(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
         WeightsError: it is no tokenizer's.
     """
     if not nets.teacher:
-        raise ConfigError("nets.teacher: not set, but objective.distill.weight asks for a tokenizer: our run, or MaskGIT's file")
+        raise ConfigError("nets.teacher: not set; distillation needs a tokenizer's run, or MaskGIT's file")
     if Path(nets.teacher).is_file():
         maskgit, wanted = MaskGITTokenizer(), read_file(nets.teacher)
         fill(maskgit, {k: t for k, t in wanted.items() if not k.startswith("decoder.")}, nets.teacher)

@@ -20,7 +20,8 @@ from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.distill import DistillConfig, DistillHead, distillation
+from onedc.train.distill import DistillConfig, distillation, make_head
+from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, trainable
@@ -207,7 +208,7 @@ class Stage1(Stage):
         lpips: LPIPSSqueeze,
         config: Stage1Config,
         optim: OptimConfig,
-        teacher: FeatureTokenizer | None = None,
+        teacher: FeatureTokenizer | MaskGITTokenizer | None = None,
     ) -> None:
         super().__init__()
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
@@ -216,7 +217,7 @@ class Stage1(Stage):
         self.teacher, self.head = teacher, None
         if teacher is not None:
             teacher.requires_grad_(False)
-            self.head = DistillHead(config.distill, model.config.hyper_channels, len(teacher.codebook))
+            self.head = make_head(config.distill, model.config, len(teacher.codebook))
 
     def begin(self, samples: Iterable[Batch]) -> None:
         if self.config.linear_start:
@@ -279,7 +280,8 @@ class Stage1(Stage):
             return z_semantic.new_zeros(()), {}
         with torch.no_grad():
             _, indices = self.teacher(batch.x)
-        entropy, error, right = distillation(self.head(z_semantic), self.teacher.codebook, indices)
+        seen = self.model.semantic(z_semantic) if self.config.distill.head == "swin" else z_semantic
+        entropy, error, right = distillation(self.head(seen), self.teacher.codebook, indices)
         figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right}
         return entropy + self.config.distill.code * error, figures
 

@@ -26,6 +26,7 @@ from onedc.train.dmd import (
     generator_gan_loss,
     guided,
 )
+from onedc.train.memory import halve
 from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
@@ -48,6 +49,7 @@ class Stage2Config:
     timestep_high: int = 640
     generator_every: int = 10  # steps; the critic moves at each
     move_synthesis: bool = False  # let g_s learn too
+    storage: str = "fp32"  # or "bf16": how networks that stay as they are and the fake score are kept
     window_px: int = 128  # see Stage1Config
     drop_y: float = 0.1  # see Stage1Config
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
@@ -56,6 +58,8 @@ class Stage2Config:
         if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
             bounds = f"{self.timestep_low} and {self.timestep_high}"
             raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
+        if self.storage not in ("fp32", "bf16"):
+            raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
         if self.generator_every < 1:
             raise ConfigError(f"objective.generator_every: {self.generator_every} must be at least 1")
 
@@ -90,12 +94,19 @@ class Stage2(Stage):
         self.real_score = real_score.requires_grad_(False).eval()
         self.fake_score = ScoreNetwork(config.score, model.config)
         self.fake_score.load_state_dict(real_score.state_dict())
+        if config.storage == "bf16":
+            halve(self.real_score)
+            halve(self.fake_score)
         self.head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion(config.diffusion)
         model.requires_grad_(False)
         moving = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
         for module in moving:
             module.requires_grad_(True)
+        if config.storage == "bf16":
+            for module in (model.g_a, model.h_a, model.h_s, model.prior, model.semantic, model.g_s):
+                if module not in moving:
+                    halve(module)
 
     def stored(self) -> dict[str, nn.Module]:
         return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onedc.errors import ConfigError
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
+from onedc.train.memory import recompute
 from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher, load_text
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
@@ -20,6 +21,13 @@ def build_stage(config: TrainConfig) -> Stage:
         ConfigError: an objective that no stage has.
         WeightsError: a file is missing, damaged or of another network.
     """
+    stage = _bare_stage(config)
+    if config.run.recompute:
+        recompute(stage)
+    return stage
+
+
+def _bare_stage(config: TrainConfig) -> Stage:
     nets, optim = config.nets, config.optim
     match config.objective:
         case Stage1Config() as objective:
@@ -35,6 +43,8 @@ def build_stage(config: TrainConfig) -> Stage:
             model, text = load_model(config.model, nets), load_text(objective.score, config.model, nets)
             return Teacher(model, objective, optim, text)
         case Stage2Config() as objective:
+            if objective.storage == "bf16" and config.run.precision != "bf16":
+                raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
             model, lpips = load_model(config.model, nets), load_lpips(nets)
             real = load_score(objective.score, config.model, nets)
             text = load_text(objective.score, config.model, nets)
