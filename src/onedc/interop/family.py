@@ -19,8 +19,8 @@ from onedc.errors import WeightsError
 from onedc.interop.checkpoint import Checkpoint, open_checkpoint
 from onedc.interop.convert import STORAGE, Options, Published, convert_seam, entry, origin, read_published
 from onedc.interop.keys import LORA_SCALE, adapters, unet_key
-from onedc.interop.stream_writer import Entry, write_safetensors
 from onedc.model.family import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
+from onedc.model.stream_writer import Entry, write_safetensors
 from onedc.model.weights import SEAM, SEAM_NETS, file_metadata
 
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
+from onedc.model.stream_writer import Entry, write_safetensors
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d{8})")
@@ -70,9 +71,8 @@ class CheckpointFolder:
         """
         file = self._part(step) / f"{name}.safetensors"
         try:
-            save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, file)
-            _flush(file)
-        except (OSError, SafetensorError) as error:
+            write_safetensors(file, {k: Entry.of(t) for k, t in tensors.items()}, {})
+        except OSError as error:
             self._give_up(step, file, error)
 
     def commit(self, step: int, state: Mapping[str, Any]) -> None:

@@ -36,11 +36,35 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ck, "save_file", full)
+    monkeypatch.setattr(ck, "write_safetensors", full)
     with pytest.raises(OutputError, match="No space left"):
         write(folder, 20)
     assert folder.steps() == [10]
     assert [p.name for p in folder.folder.iterdir()] == ["step-00000010"]
+
+
+def test_tensors_of_every_type_go_round(tmp_path: Path) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=1)
+    types = (
+        torch.float32,
+        torch.bfloat16,
+        torch.float16,
+        torch.float64,
+        torch.int64,
+        torch.uint8,
+        torch.bool,
+    )
+    tensors = {str(dtype): torch.arange(6).view(2, 3).to(dtype) for dtype in types}
+    tensors["one"] = torch.tensor(3.0)
+    tensors["last"] = torch.randn(2, 4, 3, 3).to(memory_format=torch.channels_last)
+    folder.begin(1)
+    folder.write(1, "model", tensors)
+    folder.commit(1, {"step": 1})
+    found = ck.read_tensors(folder.path(1), "model")
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
 
 
 def test_an_interrupted_write_is_no_checkpoint(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from onedc.errors import ConfigError, OneDCError, WeightsError
+from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 
@@ -161,6 +162,24 @@ def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(OneDCError, match="nan"):
         train(tiny(*QUICK, "objective.weights.pixel=nan"), tmp_path)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    """No file may grow beyond a checkpoint's size: what is written then is refused as on a full disk."""
+    train(tiny(*QUICK, "run.steps=1"), tmp_path)
+    kept = load_file(tmp_path / "checkpoints/step-00000001/model.safetensors")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(
+            OutputError, match=r"model\.safetensors: checkpoint not written.*earlier ones are kept"
+        ):
+            train(tiny(*QUICK, "run.steps=2"), tmp_path, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+    assert train(tiny(*QUICK, "run.steps=2"), tmp_path, resume=True) == 2
+    assert kept.keys() == load_file(tmp_path / "checkpoints/step-00000001/model.safetensors").keys()
 
 
 def test_bf16_runs(tiny: Tiny, tmp_path: Path) -> None:

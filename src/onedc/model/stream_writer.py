@@ -17,9 +17,12 @@ from torch import Tensor
 from onedc.files import write_whole
 
 _NAMES = {
+    torch.float64: "F64",
     torch.float32: "F32",
     torch.bfloat16: "BF16",
     torch.float16: "F16",
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
     torch.int16: "I16",
     torch.int32: "I32",
     torch.int64: "I64",
@@ -37,8 +40,8 @@ class Entry:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Entry:
-        """A tensor that is in memory."""
-        return cls(dtype=tensor.dtype, shape=tuple(tensor.shape), read=lambda: tensor)
+        """A tensor that is in memory, of any device."""
+        return cls(dtype=tensor.dtype, shape=tuple(tensor.shape), read=lambda: tensor.detach().cpu())
 
 
 def write_safetensors(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
