@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from onedc.evaluation.baselines import BaselineError
-from onedc.evaluation.bench import kept_file
 from onedc.evaluation.metrics import METRICS
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
+from onedc.evaluation.workbench import kept_file
 from onedc.image import RGBArray, image_bytes, read_image
 
 REGIONS = 3

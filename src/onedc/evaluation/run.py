@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from onedc.errors import ConfigError
-from onedc.evaluation.bench import ORIGINAL, Bench
 from onedc.evaluation.frechet import SET_METRIC_SOURCES, set_metric
 from onedc.evaluation.metrics import Value
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, Record, ResultsFile
+from onedc.evaluation.workbench import ORIGINAL, Workbench
 
 
 @dataclass
@@ -37,7 +37,7 @@ def evaluate(
     *,
     jobs: int = 1,
     progress: Callable[[str], object] = lambda name: None,
-) -> tuple[Results, Bench]:
+) -> tuple[Results, Workbench]:
     """Measure pictures, going on where an earlier run into the same folder stopped.
 
     Args:
@@ -57,7 +57,7 @@ def evaluate(
     file = ResultsFile(options.output)
     known = dict(file.records)
     results = Results()
-    bench = Bench(options)
+    bench = Workbench(options)
     results.unavailable = bench.unavailable
     for name, rows in _rows(images, bench, known, jobs):
         for row in rows:
@@ -87,7 +87,7 @@ Rows = Iterable[Record | Failure]
 
 
 def _rows(
-    images: Sequence[Path], bench: Bench, known: Mapping[str, Record], jobs: int
+    images: Sequence[Path], bench: Workbench, known: Mapping[str, Record], jobs: int
 ) -> Iterator[tuple[str, Rows]]:
     """Each picture's name and rows, in order; lazily in this process, or by worker processes."""
     if jobs == 1:
@@ -103,13 +103,13 @@ def _rows(
             yield path.name, rows
 
 
-_worker: tuple[Bench, Mapping[str, Record]] | None = None
+_worker: tuple[Workbench, Mapping[str, Record]] | None = None
 """The bench of a worker process, made once."""
 
 
 def _start_worker(options: Options, known: Mapping[str, Record]) -> None:
     global _worker
-    _worker = Bench(options), known
+    _worker = Workbench(options), known
 
 
 def _measure_in_worker(path: Path) -> list[Record | Failure]:
@@ -118,7 +118,7 @@ def _measure_in_worker(path: Path) -> list[Record | Failure]:
     return list(bench.measure(path, known))
 
 
-def set_metric_of(bench: Bench) -> Callable[[str, Sequence[Record]], Value]:
+def set_metric_of(bench: Workbench) -> Callable[[str, Sequence[Record]], Value]:
     """The function that `summary` asks for metrics over sets: reads the stored features of records."""
 
     def measure(name: str, records: Sequence[Record]) -> Value:

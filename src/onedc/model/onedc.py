@@ -6,6 +6,8 @@ z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> va
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from onedc.model.prior import SpatialPrior
 from onedc.model.semantic import SemanticAdaptor
 from onedc.model.synthesis import SynthesisTransform
 from onedc.model.taef2 import TAEF2
+from onedc.model.tiling import tiled
 
 PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
 """Always fp32: clean latents are a difference of their outputs, which sd15 amplifies 15 times."""
@@ -47,13 +50,24 @@ class OneDC(nn.Module):
 
     def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """x [B,3,H,W] and its vae_latents -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
-        y, sem = self.g_a(x, vae_latents)
+        y, sem = self._in_tiles(self.g_a, [x, vae_latents], *x.shape[-2:])
         return y, self.fsq(self.h_a(y, sem))
 
     def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
         """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32."""
         tokens = self.semantic(z_semantic)
-        return self.generator(self.g_s(y_hat, tokens, quality), tokens, quality)
+
+        def generate(y_hat: Tensor, tokens: Tensor) -> list[Tensor]:
+            return [self.generator(self.g_s(y_hat, tokens, quality), tokens, quality)]
+
+        height, width = (16 * side for side in y_hat.shape[-2:])
+        return self._in_tiles(generate, [y_hat, tokens], height, width)[0]
+
+    def _in_tiles(
+        self, net: Callable[..., Sequence[Tensor]], maps: Sequence[Tensor], height_px: int, width_px: int
+    ) -> Sequence[Tensor]:
+        """`tiled` for a model with attention at 1/8; others take a picture of any size as a whole."""
+        return tiled(net, maps, height_px, width_px) if self.config.vae == "sd" else net(*maps)
 
 
 def _vae(config: ModelConfig) -> nn.Module:

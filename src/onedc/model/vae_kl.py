@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onedc.model.tiling import tiled
+
 SCALING = 0.18215
 """Factor between what the autoencoder works in and the `vae_latents` everybody else sees."""
 
@@ -223,7 +225,8 @@ class Decoder(nn.Module):
 class AutoencoderKL(nn.Module):
     """The Stable Diffusion autoencoder: x [B,3,H,W] in [-1,1] <-> vae_latents [B,4,H/8,W/8], scaled.
 
-    H and W are multiples of 8. State-dict keys are diffusers'.
+    H and W are multiples of 8; beyond 1024x1024 px in tiles, whose norms have statistics of their own.
+    State-dict keys are diffusers'.
 
     Source: Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
     """
@@ -237,7 +240,8 @@ class AutoencoderKL(nn.Module):
 
     def encode_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, [B,4,H/8,W/8] each, not scaled."""
-        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        (moments,) = tiled(lambda part: [self.quant_conv(self.encoder(part))], [x], *x.shape[-2:])
+        mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -253,4 +257,8 @@ class AutoencoderKL(nn.Module):
 
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,4,H/8,W/8] -> x_hat [B,3,H,W], about [-1,1], not clamped."""
-        return self.decoder(self.post_quant_conv(vae_latents / SCALING))
+        height, width = (8 * side for side in vae_latents.shape[-2:])
+        return tiled(self._decode_tile, [vae_latents], height, width)[0]
+
+    def _decode_tile(self, vae_latents: Tensor) -> list[Tensor]:
+        return [self.decoder(self.post_quant_conv(vae_latents / SCALING))]

@@ -1,6 +1,6 @@
 """One picture through every codec and metric of a run, by way of real files.
 
-A bench lives in one process; `run` decides which pictures it gets and keeps what it yields.
+A workbench lives in one process; `run` decides which pictures it gets and keeps what it yields.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Coded:
     decode_s: float | None = None
 
 
-class Bench:
+class Workbench:
     """Loaded codecs, metrics and feature networks of a run.
 
     `unavailable` says why codecs were left out; `missing_sources` why features are.
@@ -140,7 +140,7 @@ class Bench:
 class _Walk:
     """One picture on its way through the rows of a run: what was made on the way is not made again."""
 
-    def __init__(self, bench: Bench, picture: Picture) -> None:
+    def __init__(self, bench: Workbench, picture: Picture) -> None:
         self.bench, self.options, self.picture = bench, bench.options, picture
         self.sizes: dict[tuple[str, str], int] = {}  # bytes by group and codec
         self.made: dict[tuple[str, float | None], Record] = {}  # by codec and setting
