@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,25 @@ def write_tar(path: Path, members: Pictures) -> Path:
     return path
 
 
+def write_clip(folder: Path, width: int = 64, layers: int = 1, words: int = 8) -> Path:
+    """A random text encoder that knows single letters, in the layout of a Stable Diffusion folder."""
+    import transformers
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    known = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer/vocab.json").write_text(json.dumps({word: n for n, word in enumerate(known)}))
+    (folder / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+    torch.manual_seed(0)
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(known), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
+        num_attention_heads=width // 32, max_position_embeddings=words,
+        bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    transformers.CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two tar shards: nine pictures, two of them for validation, with some captions."""
@@ -48,6 +68,20 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     half = dict(list(pictures.items())[:5])
     write_tar(folder / "a-000.tar", half | captions)
     write_tar(folder / "a-001.tar", {n: d for n, d in pictures.items() if n not in half})
+    return folder
+
+
+def write_catalog(folder: Path, count: int = 5, width: int = 160, height: int = 140) -> Path:
+    """A saved dataset of CommonCatalog's columns."""
+    import datasets
+
+    rows = {
+        "jpg": [{"bytes": picture(n, width, height), "path": None} for n in range(count)],
+        "blip2_caption": [f"picture {n}" for n in range(count)],
+        "unickname": [f"u{n}" for n in range(count)],
+    }
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(rows).save_to_disk(str(folder))
     return folder
 
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.train.conftest import picture
+from tests.unit.train.conftest import write_catalog
 
 from onedc.config import TINY
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.loop import Trainer
 from onedc.train.recipes import find_recipe
 
-datasets = pytest.importorskip("datasets")
+pytest.importorskip("datasets")
 pytestmark = pytest.mark.long
 
 NARROW = replace(TINY, vae="sd", vae_channels=4, quality_knots=0, alpha_bar=0.004660095, timestep=999)
@@ -26,15 +26,7 @@ QUICK = (
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = {
-        "jpg": [{"bytes": picture(n, 160, 140), "path": None} for n in range(5)],
-        "blip2_caption": [f"picture {n}" for n in range(5)],
-        "unickname": [f"u{n}" for n in range(5)],
-    }
-    folder = tmp_path_factory.mktemp("catalog") / "saved"
-    datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(rows).save_to_disk(str(folder))
-    return folder
+    return write_catalog(tmp_path_factory.mktemp("catalog") / "saved")
 
 
 def narrow(recipe: str, catalog: Path, lpips: Path, *settings: str) -> TrainConfig:

@@ -1,35 +1,22 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tests.unit.train.conftest import write_clip
 
 from onedc.errors import ConfigError, WeightsError
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text encoder of one layer that knows single letters."""
-    folder = tmp_path_factory.mktemp("clip")
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer/vocab.json").write_text(json.dumps({word: n for n, word in enumerate(words)}))
-    (folder / "tokenizer/merges.txt").write_text("#version: 0.2\n")
-    torch.manual_seed(0)
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(words), hidden_size=64, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    transformers.CLIPTextModel(config).save_pretrained(folder / "text_encoder")
-    return folder
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 def test_captions_become_a_row_of_words(clip_folder: Path) -> None:
