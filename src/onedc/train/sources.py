@@ -6,13 +6,12 @@ The order is a function of the names alone. Nothing is decoded here, and nothing
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from onedc.errors import ConfigError, MissingExtraError
+from onedc.tar_index import Member, members, sample_key
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 
@@ -46,20 +45,6 @@ class FolderSource:
         return text.read_text(encoding="utf-8").strip() if text.exists() else ""
 
 
-@dataclass(frozen=True)
-class Member:
-    """Where the bytes of one member of a tar lie."""
-
-    shard: Path
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
 class TarSource:
     """Uncompressed tar shards; WebDataset naming: a sample's members share the name up to its first dot."""
 
@@ -67,12 +52,12 @@ class TarSource:
         images: list[tuple[str, Member]] = []
         self._captions: dict[str, Member] = {}
         for shard in shards:
-            for name, member in _members(shard):
+            for name, member in members(shard):
                 suffix = os.path.splitext(name)[1].lower()
                 if suffix in IMAGE_SUFFIXES:
                     images.append((name, member))
                 elif suffix == ".txt":
-                    self._captions[_key(name)] = member
+                    self._captions[sample_key(name)] = member
         images.sort(key=lambda pair: pair[0])
         self.names = [name for name, _ in images]
         self._images = [member for _, member in images]
@@ -81,26 +66,8 @@ class TarSource:
         return self._images[index].read()
 
     def caption(self, index: int) -> str:
-        member = self._captions.get(_key(self.names[index]))
+        member = self._captions.get(sample_key(self.names[index]))
         return member.read().decode("utf-8").strip() if member else ""
-
-
-def _key(name: str) -> str:
-    folder, base = os.path.split(name)
-    return os.path.join(folder, base.split(".")[0])
-
-
-def _members(shard: Path) -> list[tuple[str, Member]]:
-    """Names and places of a shard's files.
-
-    Raises:
-        ConfigError: not an uncompressed tar.
-    """
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            return [(m.name, Member(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
-    except (tarfile.TarError, OSError) as error:
-        raise ConfigError(f"data.source: {shard} is not an uncompressed tar ({error})") from error
 
 
 class ArrowSource:

@@ -1,0 +1,102 @@
+"""The work of a batch as actors of Ray Data, on this machine or a cluster; results come back to the caller.
+
+All machines must see the source under the same path. Ray is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from onedc.batch.items import Item
+from onedc.batch.work import Outcome, Spec, Worker
+from onedc.errors import ConfigError, MissingExtraError, OneDCError
+
+_MOST_BLOCKS = 5000
+"""A block of items is what an actor is given at a time, and what is done again when it dies."""
+_LEAST_ITEMS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where Ray runs and what it gives to each actor."""
+
+    address: str | None = None  # of a cluster, as "auto" or "host:port"; None: this machine
+    actors: int = 1
+    cpus: float = 0.5  # of each actor. On two processors, actors that ask for whole ones wait for ever
+    gpus: float = 0.0  # of each actor
+
+    def __post_init__(self) -> None:
+        if self.actors < 1 or not self.cpus > 0 or not self.gpus >= 0:
+            raise ConfigError(f"{self.actors} actors of {self.cpus:g} CPUs and {self.gpus:g} GPUs cannot be")
+
+    def outcomes(self, spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
+        """As `work.Worker.outcomes`, by actors; their order is any.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+            OneDCError: Ray cannot be reached, or gives up.
+        """
+        ray = _ray()
+        spec = replace(spec, threads=spec.threads or max(1, round(self.cpus)))
+        try:
+            self._start(ray)
+            results = self._dataset(ray, items).map_batches(
+                _Actor,
+                fn_constructor_args=(spec,),
+                batch_size=1,
+                batch_format="pyarrow",
+                concurrency=self.actors,
+                num_cpus=self.cpus,
+                num_gpus=self.gpus or None,
+            )
+            for row in results.iter_rows():
+                yield pickle.loads(row["outcomes"])
+        except (ray.exceptions.RayError, ConnectionError, ValueError, RuntimeError) as error:
+            raise OneDCError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
+
+    def _start(self, ray: Any) -> None:
+        """Connect, unless this process is connected."""
+        if not ray.is_initialized():
+            ray.init(
+                address=self.address,
+                include_dashboard=None if self.address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def _dataset(self, ray: Any, items: list[Item]) -> Any:
+        """One row, a pickled list of items, for each block."""
+        size = max(_LEAST_ITEMS, -(-len(items) // _MOST_BLOCKS))
+        rows = [{"items": pickle.dumps(items[i : i + size])} for i in range(0, len(items), size)]
+        return ray.data.from_items(rows, override_num_blocks=len(rows))
+
+
+class _Actor:
+    """A worker in a process of Ray's."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.worker = Worker(spec)
+
+    def __call__(self, table: Any) -> Any:
+        import pyarrow
+
+        outcomes = [
+            [outcome for batch in self.worker.outcomes(pickle.loads(row.as_py())) for outcome in batch]
+            for row in table.column("items")
+        ]
+        return pyarrow.table({"outcomes": pyarrow.array(map(pickle.dumps, outcomes), pyarrow.binary())})
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError('--ray needs Ray: pip install "onedc[ray]"') from error
+    return ray

@@ -1,0 +1,116 @@
+"""Where the results of a batch go: files of their own, packed into shards once all of a shard are there.
+
+Every write is whole or not at all, so that after a kill what exists counts. Knows no codec.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from onedc.batch import columns
+from onedc.batch.items import FOLDER, Item, Shard
+from onedc.errors import OutputError
+from onedc.files import write_whole
+from onedc.tar_index import Member, members, sample_key
+
+PARTS = ".parts"
+"""Folder of the results of unfinished shards."""
+
+
+class Output:
+    """The place of the results.
+
+    Args:
+        root: folder of the batch.
+        kind: one of `items.KINDS`.
+    """
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.root, self.kind = root, kind
+
+    def path(self, item: Item) -> Path:
+        """The file that holds an item's result until its shard is packed."""
+        folder = self.root if self.kind == FOLDER else self.root / PARTS
+        return folder / item.shard / item.output
+
+    def write(self, item: Item, data: bytes) -> None:
+        """Write an item's result. Raises OutputError."""
+        path = self.path(item)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made a folder: {error.strerror or error}") from error
+        write_whole(path, data, force=True)
+
+    def shard_path(self, name: str) -> Path:
+        """The packed shard of this name."""
+        return self.root / f"{name}.{self.kind}"
+
+    def finished(self, name: str) -> bool:
+        """Whether a shard is packed; never in a folder."""
+        return self.kind != FOLDER and self.shard_path(name).exists()
+
+    def finish(self, shard: Shard) -> None:
+        """Pack a shard whose items are all done, and remove its parts. Raises OutputError."""
+        if self.kind == FOLDER:
+            return
+        write_whole(self.shard_path(shard.name), self._packed(shard), force=True)
+        shutil.rmtree(self.root / PARTS / shard.name, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove what kills have left of the parts, once no shard needs them."""
+        shutil.rmtree(self.root / PARTS, ignore_errors=True)
+
+    def _packed(self, shard: Shard) -> bytes | Iterable[bytes]:
+        """The bytes of a shard file: its results, and what else a source of the same kind holds of them."""
+        same_kind = shard.origin is not None and shard.origin.suffix.lower() == f".{self.kind}"
+        if self.kind == "tar":
+            return tar_bytes(self._samples(shard) if same_kind else self._results(shard))
+        if same_kind and shard.origin is not None:
+            cells = [(item.place, item) for item in shard.items if isinstance(item.place, columns.Cell)]
+            results = {
+                row: (item.output, self.path(item).read_bytes())
+                for row, (_, item) in enumerate(cells)
+                if self.path(item).exists()
+            }
+            if not cells:
+                return shard.origin.read_bytes()
+            return columns.replace_column(shard.origin, cells[0][0].column, results)
+        return columns.pack_table(list(self._results(shard)), self.kind)
+
+    def _results(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
+        for item in shard.items:
+            if self.path(item).exists():
+                yield item.output, self.path(item).read_bytes()
+
+    def _samples(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
+        """The members of a tar shard with the results in place of their sources. Of a sample in which
+        something failed nothing is left."""
+        by_place: dict[Member, Item] = {i.place: i for i in shard.items if isinstance(i.place, Member)}
+        assert shard.origin is not None
+        found = members(shard.origin)
+        failed = {sample_key(n) for n, m in found if m in by_place and not self.path(by_place[m]).exists()}
+        for name, member in found:
+            if sample_key(name) in failed:
+                continue
+            item = by_place.get(member)
+            yield (name, member.read()) if item is None else (item.output, self.path(item).read_bytes())
+
+
+def tar_bytes(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """An uncompressed tar of these names and contents, piece by piece; always the same bytes."""
+    size = 0
+    for name, data in files:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        head = info.tobuf(tarfile.PAX_FORMAT)
+        padding = -len(data) % tarfile.BLOCKSIZE
+        size += len(head) + len(data) + padding
+        yield head
+        yield data
+        yield bytes(padding)
+    end = 2 * tarfile.BLOCKSIZE
+    yield bytes(end + -(size + end) % tarfile.RECORDSIZE)

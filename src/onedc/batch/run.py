@@ -1,0 +1,234 @@
+"""A batch from beginning to end: plan, do what is missing, write, remember.
+
+One thread writes while the networks run; a kill at any moment loses no more than what is on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onedc.batch.items import (
+    FOLDER,
+    KINDS,
+    Item,
+    Shard,
+    Wanted,
+    folder_shards,
+    kind_of,
+    read_shard,
+    refusals,
+    shard_files,
+)
+from onedc.batch.manifest import Manifest, settle
+from onedc.batch.output import Output
+from onedc.batch.work import Outcome, Spec, Worker, failure, record
+from onedc.codec import BUNDLED, quality_byte
+from onedc.errors import ConfigError, ImageError, WeightsError
+from onedc.image import parse_color
+
+Source = Callable[[Spec, list[Item]], Iterator[list[Outcome]]]
+"""Who does the work."""
+
+_WRITES_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a batch came to, all its runs together."""
+
+    done: int  # by this run
+    before: int  # by earlier ones
+    errors: int  # of all that have a line in the manifest
+
+
+class Batch:
+    """A data set to be encoded or decoded into a folder, which may hold a part of the work already.
+
+    Args:
+        source: a folder of files or of shards, or one shard file.
+        target: the folder of results and manifest.
+        kind: form of the results, one of `items.KINDS`; None: that of the source.
+        shard_size: files in a shard where a folder becomes shards.
+        column: of pictures, in Parquet and Arrow files.
+
+    Raises:
+        ConfigError: an unusable source, a bad option, or a target that was begun with other settings.
+        OutputError: a target that holds something else, is in use, or cannot be written.
+        MissingExtraError: Parquet or Arrow files without pyarrow.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        spec: Spec,
+        *,
+        kind: str | None = None,
+        shard_size: int = 1000,
+        column: str | None = None,
+    ) -> None:
+        source, target = source.resolve(), target.resolve()
+        _check(spec, kind, shard_size, target, source)
+        self.spec = spec
+        found = kind_of(source)
+        self.output = Output(target, kind or found)
+        settings = _settings(spec, self.output.kind)
+        wanted = spec.wanted(column)
+        if found == FOLDER:
+            cut = None if self.output.kind == FOLDER else shard_size
+            shards = folder_shards(source, wanted, cut)
+            if cut is not None:
+                settings |= {"shard_size": cut, "files_sha256": _names_sha256(shards)}
+        settle(target, settings)
+        self.manifest = Manifest(target)
+        self.before = len(self.manifest.names)
+        try:
+            if found == FOLDER:
+                shards = [shard for shard in shards if not self.output.finished(shard.name)]
+            else:
+                shards = self._read_shards(source, found, wanted)
+            self.shards = {shard.name: shard for shard in shards}
+            self.todo = self._plan(shards)
+            self.left = Counter(item.shard for item in self.todo)
+            for shard in shards:
+                if not self.left[shard.name]:
+                    self.output.finish(shard)
+        except BaseException:
+            self.manifest.close()
+            raise
+
+    def run(self, work: Source | None = None, advance: Callable[[], object] = lambda: None) -> Summary:
+        """Do what is missing, once; then the folder is free for another run.
+
+        Args:
+            work: who does it; None: a codec in this process.
+            advance: called for each item that is done.
+
+        Raises:
+            WeightsError, ConfigError: the codec cannot be loaded.
+            OutputError: a result cannot be written; what is written counts.
+        """
+        try:
+            if self.todo:
+                outcomes = (work or _in_this_process)(self.spec, self.todo)
+                with ThreadPoolExecutor(1, "onedc-write") as writer:
+                    _each(writer, self._store, outcomes, advance)
+            self.output.clear()
+        finally:
+            self.manifest.close()
+        names = len(self.manifest.names)
+        return Summary(names - self.before, self.before, self.manifest.errors)
+
+    def _read_shards(self, source: Path, kind: str, wanted: Wanted) -> list[Shard]:
+        """The shards that are not packed yet; damaged ones get a line in the manifest."""
+        shards = []
+        for file in shard_files(source, kind):
+            if self.output.finished(file.stem) or file.name in self.manifest.names:
+                continue
+            try:
+                shards.append(read_shard(file, kind, wanted))
+            except ImageError as error:
+                self.manifest.append([{"name": file.name, "error": str(error)}])
+        return shards
+
+    def _plan(self, shards: Iterable[Shard]) -> list[Item]:
+        """What has no line yet and can be done. Refusals, and results that were written just before a kill,
+        get their lines here."""
+        todo = []
+        for shard in shards:
+            refused = {item.name: reason for item, reason in refusals(shard)}
+            for item in shard.items:
+                if item.name in self.manifest.names:
+                    continue
+                if item.name in refused:
+                    self.manifest.append([failure(item, refused[item.name]).record])
+                elif self.output.path(item).exists():
+                    data = self.output.path(item).read_bytes()
+                    self.manifest.append(
+                        [record(item, data, item.place.read() if self.spec.decode else data)]
+                    )
+                else:
+                    todo.append(item)
+        return todo
+
+    def _store(self, outcomes: list[Outcome]) -> int:
+        """In the writing thread: results, then their lines, then the shards that they complete."""
+        for outcome in outcomes:
+            if outcome.data is not None:
+                self.output.write(outcome.item, outcome.data)
+        self.manifest.append(outcome.record for outcome in outcomes)
+        for outcome in outcomes:
+            self.left[outcome.item.shard] -= 1
+            if not self.left[outcome.item.shard]:
+                self.output.finish(self.shards[outcome.item.shard])
+        return len(outcomes)
+
+
+def _in_this_process(spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
+    return Worker(spec).outcomes(items)
+
+
+def _each(
+    writer: ThreadPoolExecutor,
+    store: Callable[[list[Outcome]], int],
+    outcomes: Iterable[list[Outcome]],
+    advance: Callable[[], object],
+) -> None:
+    """Store outcomes in the writing thread, a few batches behind the networks at most."""
+    waiting: deque[Future[int]] = deque()
+
+    def wait(most: int) -> None:
+        while len(waiting) > most:
+            for _ in range(waiting.popleft().result()):
+                advance()
+
+    for batch in outcomes:
+        waiting.append(writer.submit(store, batch))
+        wait(_WRITES_AHEAD)
+    wait(0)
+
+
+def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: Path) -> None:
+    quality_byte(spec.quality)
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+    if source == target:
+        raise ConfigError(f"{source}: source and target must be two folders")
+    numbers = {"shard_size": shard_size, "readers": spec.readers, "batch_size": spec.batch_size}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{name} {number} must be at least 1")
+
+
+def _settings(spec: Spec, kind: str) -> dict[str, Any]:
+    """What must stay the same from run to run."""
+    weights = Path(spec.weights or BUNDLED)
+    try:
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{weights}: cannot be read: {error.strerror or error}") from error
+    settings: dict[str, Any] = {"direction": "decode", "to": kind, "weights_sha256": digest}
+    if not spec.decode:
+        background = None if spec.background is None else list(parse_color(spec.background))
+        settings |= {
+            "direction": "encode",
+            "quality_byte": quality_byte(spec.quality),
+            "background": background,
+        }
+    return settings
+
+
+def _names_sha256(shards: Iterable[Shard]) -> str:
+    """Of the files that a folder is cut into shards by: with others the cuts would move."""
+    digest = hashlib.sha256()
+    for item in (item for shard in shards for item in shard.items):
+        digest.update(os.fsencode(item.name) + b"\0")
+    return digest.hexdigest()

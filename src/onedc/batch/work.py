@@ -1,0 +1,214 @@
+"""The work of a batch on its items: read, group by padded size, run the networks, say what came of each.
+
+Reading goes on in threads while the networks run. Knows no output and no manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TypeVar
+
+from onedc.batch.items import Item, Wanted
+from onedc.codec import DEFAULT_QUALITY, Codec, Precision, load
+from onedc.container import positions_of, read_header
+from onedc.errors import OneDCError
+from onedc.file_info import info
+from onedc.image import READABLE_SUFFIXES, Color, image_bytes, read_image
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What to do with every item; small, so that it can be sent to other machines."""
+
+    decode: bool = False  # .1dc files to PNG instead of pictures to .1dc files
+    quality: float = DEFAULT_QUALITY  # 0..100
+    background: Color | None = None  # under transparent places
+    weights: str | None = None
+    device: str = "cpu"
+    precision: Precision = "auto"
+    threads: int | None = None  # of the networks
+    batch_size: int | None = None  # items for the networks at a time; None: 1 on the CPU, 8 elsewhere
+    readers: int = 2  # threads that read
+
+    def wanted(self, column: str | None) -> Wanted:
+        """What items such work takes."""
+        if self.decode:
+            return Wanted(accepted={".1dc"}, suffix=".png", column=column)
+        return Wanted(accepted=READABLE_SUFFIXES, suffix=".1dc", column=column)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item: the bytes of its result, or None and a record with the error."""
+
+    item: Item
+    data: bytes | None
+    record: dict[str, Any]  # its line in the manifest
+
+
+class Task(Protocol):
+    """One direction of the codec, in three steps."""
+
+    def prepare(self, data: bytes, name: str) -> Any:
+        """In a reading thread: the bytes of an item to what the networks take."""
+
+    def positions(self, prepared: Any) -> Hashable:
+        """What must be equal in a batch."""
+
+    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+        """The networks: for each item its result and its .1dc file."""
+
+
+class Encoding:
+    """Pictures to .1dc files."""
+
+    def __init__(self, codec: Codec, spec: Spec) -> None:
+        self.codec, self.spec = codec, spec
+
+    def prepare(self, data: bytes, name: str) -> Any:
+        source = io.BytesIO(data)
+        source.name = name  # begins the message of an error
+        return read_image(source, background=self.spec.background)
+
+    def positions(self, prepared: Any) -> Hashable:
+        return positions_of(prepared.shape[1], prepared.shape[0])
+
+    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+        return [(data, data) for data in self.codec.encode_batch(batch, quality=self.spec.quality)]
+
+
+class Decoding:
+    """.1dc files to PNG."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+
+    def prepare(self, data: bytes, name: str) -> Any:
+        read_header(data)
+        return data
+
+    def positions(self, prepared: Any) -> Hashable:
+        header = read_header(prepared)
+        return positions_of(header.width, header.height)
+
+    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+        pictures = self.codec.decode_batch(batch, output="numpy")
+        return [(image_bytes(picture), data) for picture, data in zip(pictures, batch, strict=True)]
+
+
+class Worker:
+    """A codec at work on items.
+
+    Args:
+        spec: what to do. The codec is loaded here.
+
+    Raises:
+        WeightsError, ConfigError: as `codec.load`.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        codec = load(spec.weights, device=spec.device, precision=spec.precision, threads=spec.threads)
+        self.task: Task = Decoding(codec) if spec.decode else Encoding(codec, spec)
+        self.batch_size = spec.batch_size or (1 if codec.device.type == "cpu" else 8)
+        self.readers = spec.readers
+
+    def outcomes(self, items: Iterable[Item]) -> Iterator[list[Outcome]]:
+        """Do the work; outcomes come batch by batch, in the order in which they are done."""
+        with ThreadPoolExecutor(self.readers, "onedc-read") as pool:
+            ready = _ahead(pool, self._prepare, items, self.readers + self.batch_size)
+            failed: deque[Outcome] = deque()
+            groups = grouped(self._without_failures(ready, failed), self.batch_size)
+            for group in groups:
+                yield [*_drain(failed), *self._run(group)]
+            if failed:
+                yield _drain(failed)
+
+    def _prepare(self, item: Item) -> tuple[Item, Any, str | None]:
+        """In a reading thread: an item ready for the networks, or the reason why not."""
+        try:
+            return item, self.task.prepare(item.place.read(), item.name), None
+        except (OneDCError, OSError, MemoryError) as error:
+            return item, None, _line(error)
+
+    def _without_failures(
+        self, ready: Iterable[tuple[Item, Any, str | None]], failed: deque[Outcome]
+    ) -> Iterator[tuple[Hashable, tuple[Item, Any]]]:
+        for item, prepared, error in ready:
+            if error is None:
+                yield self.task.positions(prepared), (item, prepared)
+            else:
+                failed.append(failure(item, error))
+
+    def _run(self, group: Sequence[tuple[Item, Any]]) -> list[Outcome]:
+        """One batch through the networks; where that fails, one by one."""
+        try:
+            results = self.task.run([prepared for _, prepared in group])
+        except (OneDCError, RuntimeError, MemoryError) as error:
+            if len(group) == 1:
+                return [failure(group[0][0], _line(error))]
+            return [outcome for single in group for outcome in self._run([single])]
+        pairs = zip(group, results, strict=True)
+        return [Outcome(item, data, record(item, data, file)) for (item, _), (data, file) in pairs]
+
+
+def record(item: Item, data: bytes, file: bytes) -> dict[str, Any]:
+    """The line of an item that is done: its result `data`, and what its .1dc file says about itself."""
+    found = asdict(info(file))
+    return {
+        "name": item.name,
+        "output": f"{item.shard}/{item.output}" if item.shard else item.output,
+        "bytes": len(data),
+        **{key: found[key] for key in ("width", "height", "bpp", "quality")},
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def failure(item: Item, error: str) -> Outcome:
+    """The outcome of an item that could not be done."""
+    return Outcome(item, None, {"name": item.name, "error": error})
+
+
+def grouped(pairs: Iterable[tuple[Hashable, T]], size: int) -> Iterator[list[T]]:
+    """Things of equal keys in lists of `size`, shorter ones where more than four times `size` would wait."""
+    groups: dict[Hashable, list[T]] = {}
+    waiting = 0
+    for key, thing in pairs:
+        groups.setdefault(key, []).append(thing)
+        waiting += 1
+        full = len(groups[key]) == size
+        if full or waiting > 4 * size:
+            group = groups.pop(key if full else max(groups, key=lambda other: len(groups[other])))
+            waiting -= len(group)
+            yield group
+    yield from groups.values()
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Any, things: Iterable[Any], most: int) -> Iterator[Any]:
+    """`map` in the threads of a pool, in order, at most so many results ahead of their use."""
+    futures: deque[Any] = deque()
+    for thing in things:
+        futures.append(pool.submit(work, thing))
+        if len(futures) > most:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _drain(queue: deque[T]) -> list[T]:
+    things = list(queue)
+    queue.clear()
+    return things
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, OSError) and not isinstance(error, OneDCError):
+        return f"cannot be read: {error.strerror or error}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,135 @@
+"""`onedc batch`: whole data sets, encoded or decoded."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from onedc.cli.encode import quality, whole
+from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, print_error, progress_bar
+
+_DESCRIPTION = """\
+Encode or decode a whole data set.
+
+  onedc batch photos/ coded/                      every picture below photos/, to coded/
+  onedc batch photos/ coded/ --to tar             the same into tar shards of 1000
+  onedc batch shards/ coded/ -q 20                tar shards in WebDataset's naming, shard by shard
+  onedc batch train.parquet coded/ --column jpg   a column of pictures
+  onedc batch coded/ decoded/ --decode            .1dc files back to PNG
+  onedc batch photos/ coded/ --ray                by actors of Ray, here or on a cluster
+
+SRC is a folder of files, a folder of .tar, .parquet or .arrow shards, or one such shard. DST gets the results
+and manifest.jsonl: a line of JSON with name, output, bytes, width, height, bpp, quality and sha256 for
+everything that is done, or with name and error for what cannot be (exit status 1). Run it again after a stop
+or a kill, and only what has no line is done. Shards keep what else they hold (captions, labels, other
+columns) where source and results are of one kind.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc batch`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "batch",
+        help="encode or decode a whole data set",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC", help="folder, or a .tar, .parquet or .arrow file")
+    parser.add_argument("target", metavar="DST", help="folder; new, or of an earlier run of the same batch")
+    parser.add_argument("--decode", action="store_true", help=".1dc files to PNG")
+    parser.add_argument(
+        "--to",
+        choices=("folder", "tar", "parquet", "arrow"),
+        help="form of the results (default: that of the source)",
+    )
+    parser.add_argument(
+        "-q", "--quality", type=quality, metavar="Q", help="0 (smallest) to 100 (default: near 0.1 bpp)"
+    )
+    parser.add_argument("--background", metavar="COLOR", help="lay this colour under transparent places")
+    parser.add_argument("--column", metavar="NAME", help="column of pictures in Parquet and Arrow files")
+    parser.add_argument(
+        "--shard-size", type=whole, default=1000, metavar="N", help="files in a shard made of a folder"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole,
+        metavar="N",
+        help="pictures of one padded size that the networks take at a time (default: 1 on the CPU, else 8)",
+    )
+    parser.add_argument("--readers", type=whole, default=2, metavar="N", help="threads that read (default 2)")
+    _add_ray(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_ray(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Ray")
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="work by actors of Ray Data: on the cluster at ADDRESS (auto, host:port), without it here. "
+        "Behind SRC and DST, which all machines must see under the same path",
+    )
+    group.add_argument(
+        "--ray-actors", type=whole, default=1, metavar="N", help="number of actors (default 1)"
+    )
+    group.add_argument(
+        "--ray-cpus",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="processors that an actor asks for (default 0.5; leave Ray some for itself)",
+    )
+    group.add_argument(
+        "--ray-gpus", type=float, default=0.0, metavar="X", help="GPUs that an actor asks for (default 0)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is missing of the batch; returns the exit status."""
+    from pathlib import Path
+
+    from onedc.batch.cluster import Cluster
+    from onedc.batch.run import Batch
+    from onedc.codec import DEFAULT_QUALITY
+
+    if args.decode and (args.quality is not None or args.background is not None):
+        raise UsageError("--quality and --background are for encoding, not for --decode")
+    cluster = None
+    if args.ray is not None:
+        cluster = Cluster(
+            address=args.ray or None, actors=args.ray_actors, cpus=args.ray_cpus, gpus=args.ray_gpus
+        )
+    batch = Batch(
+        Path(args.source),
+        Path(args.target),
+        _spec(args, DEFAULT_QUALITY),
+        kind=args.to,
+        shard_size=args.shard_size,
+        column=args.column,
+    )
+    with progress_bar(len(batch.todo)) as advance:
+        summary = batch.run(cluster.outcomes if cluster else None, advance)
+    print(f"{summary.done} done, {summary.before} done before; {batch.manifest.path}")
+    if summary.errors:
+        print_error(f"{summary.errors} could not be done; the manifest says why")
+    return 1 if summary.errors else 0
+
+
+def _spec(args: argparse.Namespace, default_quality: float) -> Any:
+    from onedc.batch.work import Spec
+    from onedc.image import parse_color
+
+    return Spec(
+        decode=args.decode,
+        quality=default_quality if args.quality is None else args.quality,
+        background=None if args.background is None else parse_color(args.background),
+        weights=args.weights,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        batch_size=args.batch_size,
+        readers=args.readers,
+    )
