@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,3 +43,16 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 def has_float64(device: torch.device) -> bool:
     """Whether a device can run the integer seam."""
     return device.type in ("cpu", "cuda", "xpu")
+
+
+def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """`function` through torch.compile; kernels are kept in the user's cache over the process's end.
+
+    Raises:
+        ConfigError: no C++ compiler, which the CPU's kernels need.
+    """
+    if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+        raise ConfigError("compiling the networks for a processor needs a C++ compiler, and there is none")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(cache) / "onedc" / "compiled"))
+    return torch.compile(function, dynamic=False)

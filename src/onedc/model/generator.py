@@ -57,10 +57,10 @@ class OneStepGenerator(nn.Module):
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
         """The UNet's noise prediction and the noisy latents it belongs to, [B,L,H/8,W/8] each."""
-        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self._time(quality), tokens)
+        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self.time_vector(quality), tokens)
         return noise, self.vae_reduction(x_hat.to(self.vae_reduction.skip.weight.dtype))
 
-    def _time(self, quality: Tensor) -> Tensor | None:
+    def time_vector(self, quality: Tensor) -> Tensor | None:
         """What the residual blocks learn of the timestep and the quality; None where that is folded in."""
         if not hasattr(self.unet, "time_embedding"):
             return None

@@ -1,0 +1,116 @@
+"""`onedc bench`: how fast a model is on this machine, part by part, and how much memory it takes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from onedc.cli.evaluate import names
+from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, make_folders, write_output
+
+if TYPE_CHECKING:
+    from onedc.evaluation.bench import Options
+
+_DESCRIPTION = """\
+Time a model on this machine: medians of several runs behind a warm-up, each network on its own, with its
+floating-point operations and what fraction that is of the device's fastest matrix product.
+
+  onedc bench
+  onedc bench --size 512x512,1920x1088 --batch 1,4 --memory 1024x1024,4096x4096 -o results
+  onedc bench --preset sd15 --device cuda --runs 10
+
+Beside ours stand other ways to run the same networks. "reference": as the paper's implementation does (its
+adapters not merged, the autoencoder in fp32, window by window; the rest in fp32 on a processor and under bf16
+autocast on CUDA). "sampler": 20 and 50 steps with guidance on the same UNet, then the autoencoder; the time
+of a step is measured, and counted so many times.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc bench`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "bench", help="time a model on this machine", description=_DESCRIPTION, formatter_class=HelpFormatter
+    )
+    parser.add_argument(
+        "--size", type=sizes, default=((512, 512),), metavar="LIST", help="pictures (default: 512x512)"
+    )
+    parser.add_argument(
+        "--batch", type=counts, default=(), metavar="LIST", help="also pictures a second in batches of these"
+    )
+    parser.add_argument(
+        "--memory", type=sizes, default=(), metavar="LIST", help="also the peak memory of these sizes"
+    )
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="timed runs (default: 3)")
+    parser.add_argument(
+        "--ways", type=names, default=("onedc", "reference", "sampler"), metavar="LIST",
+        help="of onedc, reference, sampler (default: all); none: memory alone",
+    )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="count what the processor works for this process, for machines that others use too",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder for bench.json and bench.md")
+    add_model_arguments(parser)
+    parser.add_argument("--preset", metavar="NAME", help="random weights: small, sd15 or tiny")
+    parser.set_defaults(run=run)
+
+
+def sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Parse a list of sizes with commas for argparse."""
+    pairs = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", part.strip()) for part in text.split(",")]
+    if not all(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes, like 512x512,1920x1088")
+    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Parse a list of whole numbers with commas for argparse."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, like 1,4")
+    return tuple(int(part) for part in parts)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the tables; returns the exit status."""
+    from onedc.evaluation.bench import bench
+    from onedc.evaluation.bench_report import to_json, to_markdown
+
+    options = _options(args)
+    jobs = [] if args.output is None else [Job("", f"{args.output}/bench{end}") for end in (".json", ".md")]
+    make_folders(jobs)
+    found = bench(options, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    text = to_markdown(found)
+    for job, content in zip(jobs, (to_json(found), text), strict=False):
+        write_output(job, content.encode(), force=True)
+    print(text, end="")
+    return 0
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from pathlib import Path
+
+    from onedc.errors import ConfigError
+    from onedc.evaluation.bench import Options
+
+    try:
+        return Options(
+            weights=None if args.weights is None else Path(args.weights),
+            preset=args.preset,
+            device=args.device,
+            precision=args.precision,
+            threads=args.threads,
+            sizes=args.size,
+            memory_sizes=args.memory,
+            batches=args.batch,
+            runs=args.runs,
+            ways=() if args.ways == ("none",) else args.ways,
+            compile=args.compile,
+            busy=args.processor_time,
+        )
+    except ConfigError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,110 @@
+"""Other ways to run the same networks, to compare with: the reference implementation's, and a sampler's.
+
+Equal results are not the point, equal work is: adapters add nothing here, and a sampler's picture is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onedc.codec import Codec
+from onedc.model.vae_kl import Upsample, WindowAttention
+
+RANK, SCALE = 64, 0.125  # of the published adapters
+
+
+class Unmerged(nn.Module):
+    """A layer with a low-rank adapter beside it that adds nothing yet, as one freshly made."""
+
+    def __init__(self, base: nn.Conv2d | nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.down: nn.Module
+        self.up: nn.Module
+        if isinstance(base, nn.Linear):
+            self.down = nn.Linear(base.in_features, RANK, bias=False)
+            self.up = nn.Linear(RANK, base.out_features, bias=False)
+        else:
+            size, stride, padding = base.kernel_size, base.stride, base.padding
+            self.down = nn.Conv2d(base.in_channels, RANK, size, stride, padding, bias=False)  # type: ignore[arg-type]
+            self.up = nn.Conv2d(RANK, base.out_channels, 1, bias=False)
+        nn.init.zeros_(self.up.weight)
+        self.to(base.weight).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + SCALE * self.up(self.down(x))
+
+
+def as_reference(codec: Codec) -> None:
+    """Turn a codec in fp32 into one that works as the reference implementation does.
+
+    No channels_last; on CUDA bf16 autocast round all but the autoencoder. Of the paper's model also: an
+    adapter beside every layer of the UNet, one window of the autoencoder after the other, and its decoder's
+    3x3 convolutions on repeated pixels.
+    """
+    nets: Any = codec.nets
+    nets.to(memory_format=torch.contiguous_format)
+    if codec.config.vae == "sd":
+        unmerge(nets.generator.unet)
+        for module in nets.vae.modules():
+            if isinstance(module, WindowAttention):
+                module.forward = MethodType(one_by_one, module)  # type: ignore[method-assign]
+            elif isinstance(module, Upsample):
+                module.forward = MethodType(on_repeated, module)  # type: ignore[method-assign]
+    if codec.device.type == "cuda":
+        for name in ("analyse", "synthesise"):
+            setattr(nets, name, torch.autocast("cuda", torch.bfloat16)(getattr(nets, name)))
+
+
+def unmerge(unet: Any) -> None:
+    """Put an adapter beside every convolution and linear layer of the UNet's three parts."""
+    for part in (unet.down_blocks, unet.mid_block, unet.up_blocks):
+        for name, layer in list(part.named_modules()):
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                part.set_submodule(name, Unmerged(layer))
+
+
+def one_by_one(attention: WindowAttention, x: Tensor) -> Tensor:
+    """What the attention does with [B,C,h,w], in a loop over its windows."""
+    side, out = attention.window, torch.empty_like(x)
+    for top in range(0, x.shape[-2], side):
+        for left in range(0, x.shape[-1], side):
+            place = (..., slice(top, top + side), slice(left, left + side))
+            out[place] = attention._attend(x[place])
+    return out
+
+
+def on_repeated(upsample: Upsample, x: Tensor) -> Tensor:
+    """What the upsampling does with [B,C,h,w], by a 3x3 convolution on repeated pixels."""
+    return upsample.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def guided_step(codec: Codec, height_px: int, width_px: int, guidance: float = 7.5) -> Callable[[], Tensor]:
+    """One step of a deterministic sampler with guidance on the codec's UNet: latents to latents.
+
+    The UNet sees the latents with and without tokens, as a batch of two, through a first layer of random
+    weights in place of the one that g_s feeds.
+    """
+    nets: Any = codec.nets
+    config, unet = codec.config, nets.generator.unet
+    first = nn.Conv2d(config.vae_channels, config.generator_unet.widths[0], 3, padding=1)
+    first.to(codec.device, codec.dtype).requires_grad_(False)
+    latents = torch.randn(1, config.vae_channels, height_px // 8, width_px // 8)
+    tokens = torch.randn(2, config.token_channels, height_px // 64, width_px // 64)
+    latents, tokens = (t.to(codec.device, codec.dtype) for t in (latents, tokens))
+    quality = torch.full((2,), 255, device=codec.device)
+
+    def step() -> Tensor:
+        time = nets.generator.time_vector(quality)
+        pair = latents.repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        without, with_tokens = unet.trunk(first(pair), time, tokens)[0].chunk(2)
+        noise = without + guidance * (with_tokens - without)
+        return 0.99 * latents - 0.01 * noise
+
+    return step
