@@ -79,8 +79,12 @@ def test_16_bit_transparent_key_is_alpha() -> None:
 def test_modes_without_alpha(mode: str) -> None:
     original = Image.fromarray(gradient())
     converted = original.convert(mode)
-    file_format = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
-    assert np.array_equal(read_image(saved(converted, file_format)), np.asarray(converted.convert("RGB")))
+    if mode in ("CMYK", "YCbCr"):  # compressed: Pillow 12 cannot read its own raw YCbCr
+        data = saved(converted, "TIFF", compression="tiff_lzw")
+    else:
+        data = saved(converted, "PNG")
+    difference = read_image(data).astype(int) - np.asarray(converted.convert("RGB"))
+    assert np.abs(difference).max() <= (mode == "YCbCr")  # which libtiff converts with roundings of its own
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "La", "RGBa"])

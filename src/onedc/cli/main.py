@@ -12,7 +12,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from onedc import __version__
-from onedc.cli import batch, bench, compare, convert, decode, demo, encode, evaluate, export, info, rd, train
+from onedc.cli import (
+    batch,
+    bench,
+    compare,
+    convert,
+    decode,
+    demo,
+    encode,
+    evaluate,
+    export,
+    info,
+    rd,
+    serve,
+    train,
+)
 from onedc.cli.jobs import HelpFormatter, UsageError, print_error
 from onedc.errors import OneDCError
 
@@ -42,7 +56,21 @@ def build_parser() -> Parser:
     parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"onedc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
-    for module in (encode, decode, info, batch, demo, evaluate, rd, compare, bench, train, export, convert):
+    for module in (
+        encode,
+        decode,
+        info,
+        batch,
+        demo,
+        serve,
+        evaluate,
+        rd,
+        compare,
+        bench,
+        train,
+        export,
+        convert,
+    ):
         module.add_command(commands)
     return parser
 

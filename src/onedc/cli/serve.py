@@ -1,0 +1,81 @@
+"""`onedc serve`: the codec as a page in the browser and as HTTP routes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from onedc.cli.encode import positive, whole
+from onedc.cli.jobs import HelpFormatter, add_model_arguments
+
+_DESCRIPTION = """\
+Serve a page that encodes and decodes, and the same as HTTP routes for programs.
+
+  onedc serve                             then open http://127.0.0.1:7860
+  onedc serve --host 0.0.0.0 --port 8000  for the whole network; there are no passwords
+
+  curl --data-binary @photo.jpg 'http://127.0.0.1:7860/encode?quality=40' -o photo.1dc
+  curl --data-binary @photo.1dc http://127.0.0.1:7860/decode -o photo.png
+
+The routes are described at /docs. The page asks no other host for anything. Files of its users are deleted
+after some minutes and when the server ends. Needs the extra: pip install 'onedc[serve]'.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc serve`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve",
+        help="a page in the browser, and HTTP routes",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=7860, metavar="N", help="default 7860; 0 takes any free one"
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-upload-mb",
+        type=positive,
+        default=32.0,
+        metavar="N",
+        help="of one file, in 10^6 bytes (default 32)",
+    )
+    limits.add_argument(
+        "--max-megapixels", type=positive, default=16.0, metavar="N", help="of one picture (default 16)"
+    )
+    limits.add_argument(
+        "--queue", type=whole, default=16, metavar="N", help="jobs that wait or run at a time (default 16)"
+    )
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; returns the exit status."""
+    from onedc.serve.server import check_extra, listen, serve
+
+    check_extra()
+    with listen(args.host, args.port) as listener:
+        from onedc.codec import load
+        from onedc.serve.service import Limits, Service
+
+        codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
+        limits = Limits(
+            upload_bytes=int(args.max_upload_mb * 1e6),
+            pixels=int(args.max_megapixels * 1e6),
+            queue=args.queue,
+        )
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        serve(Service(codec, limits), listener, lambda: print(f"onedc serves at {address}", flush=True))
+    return 0

@@ -1,0 +1,108 @@
+"""The routes for programs: POST /encode and POST /decode take the bytes of a file and answer with a file.
+
+Refusals are JSON, {"detail": "one line"}: 400 for what was sent, 413 for its size, 503 for a full queue.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from onedc.codec import DEFAULT_QUALITY
+from onedc.errors import ConfigError, OneDCError
+from onedc.image import image_bytes
+from onedc.serve.service import BusyError, Service, TooLargeError
+
+ONEDC_TYPE = "image/x-1dc"
+_MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Not a usable picture or file; `detail` says why in one line"},
+    413: {"description": "Too many bytes"},
+    503: {"description": "The queue is full"},
+}
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add the two routes over a service, and the form of their refusals."""
+
+    async def encode(
+        request: Request,
+        quality: Annotated[
+            float | None,
+            Query(ge=0, le=100, description=f"0 (smallest) to 100; {DEFAULT_QUALITY:g} if absent"),
+        ] = None,
+        target_bytes: Annotated[
+            int | None, Query(gt=0, description="instead: the highest quality whose file has at most so many")
+        ] = None,
+        background: Annotated[
+            str | None,
+            Query(description="CSS colour for under transparent places, which are refused without"),
+        ] = None,
+    ) -> Response:
+        """A picture file (JPEG, PNG, WebP, ...) in the body to a .1dc file."""
+        if quality is not None and target_bytes is not None:
+            raise ConfigError("give quality or target_bytes, not both")
+        encoded = await run_in_threadpool(
+            service.encode,
+            await _body(request, service),
+            quality=DEFAULT_QUALITY if quality is None else quality,
+            target_bytes=target_bytes,
+            background=background,
+        )
+        return Response(encoded.data, media_type=ONEDC_TYPE)
+
+    async def decode(
+        request: Request,
+        picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
+        preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
+    ) -> Response:
+        """A .1dc file in the body to a picture; png and webp are lossless."""
+        data = await _body(request, service)
+        decoded = await run_in_threadpool(service.decode, data, preview=preview)
+        picture = await run_in_threadpool(image_bytes, decoded.pixels, f".{picture_format}")
+        return Response(picture, media_type=_MEDIA_TYPES[picture_format])
+
+    _add(app, encode, takes="application/octet-stream", gives=(ONEDC_TYPE,))
+    _add(app, decode, takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
+    app.add_exception_handler(OneDCError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_query)
+
+
+def _add(app: FastAPI, route: Any, *, takes: str, gives: tuple[str, ...]) -> None:
+    """POST /<name of the route>, described in the OpenAPI page as one file in, one file out."""
+    body = {"required": True, "content": {takes: _BINARY}}
+    answer = {"description": "The file", "content": dict.fromkeys(gives, _BINARY)}
+    app.add_api_route(
+        f"/{route.__name__}",
+        route,
+        methods=["POST"],
+        response_class=Response,
+        responses={200: answer, **_REFUSALS},
+        openapi_extra={"requestBody": body},
+    )
+
+
+async def _body(request: Request, service: Service) -> bytes:
+    """The whole body, given up as soon as it is too large."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        service.check_size(len(data))
+    return bytes(data)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=_STATUS.get(type(error), 400))
+
+
+async def _refuse_query(request: Request, error: Exception) -> Response:
+    """The answer to a query that does not fit its description."""
+    assert isinstance(error, RequestValidationError)
+    texts = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+    return JSONResponse({"detail": "; ".join(texts)}, status_code=400)

@@ -1,0 +1,120 @@
+"""One codec for many users at once: limits on what they send, and a queue in which they take turns.
+
+Knows bytes and pictures, neither HTTP nor pages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from onedc.codec import DEFAULT_QUALITY, Codec
+from onedc.errors import ConfigError, OneDCError
+from onedc.image import RGBArray, read_image
+
+
+class TooLargeError(OneDCError):
+    """More bytes than the server takes."""
+
+
+class BusyError(OneDCError):
+    """The queue is full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the server takes from its users."""
+
+    upload_bytes: int = 32 << 20  # of one uploaded file
+    pixels: int = 1 << 24  # of one picture, sent or declared by a .1dc file
+    queue: int = 16  # jobs that wait or run at a time
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{name} {value} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture with its .1dc file."""
+
+    original: RGBArray  # [H,W,3], sRGB
+    data: bytes
+    seconds: float  # of the codec alone
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded picture."""
+
+    pixels: RGBArray  # [H,W,3], sRGB
+    seconds: float  # of the codec alone
+
+
+class Service:
+    """The codec as all users share it: one job at a time, so that memory and threads stay those of one."""
+
+    def __init__(self, codec: Codec, limits: Limits) -> None:
+        self.limits = limits
+        self._codec = codec
+        self._places = threading.BoundedSemaphore(limits.queue)
+        self._codec_free = threading.Lock()
+
+    def encode(
+        self,
+        picture: bytes,
+        *,
+        quality: float = DEFAULT_QUALITY,
+        target_bytes: int | None = None,
+        background: str | None = None,
+    ) -> Encoded:
+        """A picture file to a .1dc file, at a quality of 0 to 100 or within `target_bytes`.
+
+        Raises:
+            TooLargeError: the file has too many bytes.
+            ImageError: not a picture, too many pixels, or transparent without a background.
+            ConfigError: a quality outside 0..100, or a target that no file meets.
+            BusyError: the queue is full.
+        """
+        with self._turn(picture):
+            original = read_image(picture, background=background, max_pixels=self.limits.pixels)
+            started_s = time.perf_counter()
+            if target_bytes is None:
+                data = self._codec.encode(original, quality=quality)
+            else:
+                data = self._codec.encode_to_size(original, target_bytes)
+            return Encoded(original, data, time.perf_counter() - started_s)
+
+    def decode(self, data: bytes, *, preview: bool = False) -> Decoded:
+        """A .1dc file, or with `preview` its semantic layer alone, to a picture.
+
+        Raises:
+            TooLargeError: the file has too many bytes.
+            FormatError: damaged, of another model, or with too many pixels.
+            BusyError: the queue is full.
+        """
+        with self._turn(data):
+            started_s = time.perf_counter()
+            pixels = self._codec.decode(data, output="numpy", max_pixels=self.limits.pixels, preview=preview)
+            return Decoded(pixels, time.perf_counter() - started_s)
+
+    @contextmanager
+    def _turn(self, upload: bytes) -> Iterator[None]:
+        """Wait for the codec with an upload that is small enough."""
+        self.check_size(len(upload))
+        if not self._places.acquire(blocking=False):
+            raise BusyError(f"the server is busy with {self.limits.queue} jobs; try again in a moment")
+        try:
+            with self._codec_free:
+                yield
+        finally:
+            self._places.release()
+
+    def check_size(self, size_bytes: int) -> None:
+        """Raise TooLargeError for more bytes than the limit."""
+        if size_bytes > self.limits.upload_bytes:
+            raise TooLargeError(f"the file has more than the {self.limits.upload_bytes:,} bytes allowed here")

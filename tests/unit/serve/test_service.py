@@ -1,0 +1,119 @@
+"""The codec shared by many users: turns, limits, and files that are swept away."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onedc.errors import ConfigError, FormatError, ImageError, MissingExtraError
+from onedc.image import image_bytes
+from onedc.serve import server
+from onedc.serve.service import BusyError, Limits, Service, TooLargeError
+
+PICTURE = image_bytes(np.full((8, 9, 3), 90, np.uint8))
+
+
+class SlowCodec:
+    """Stands in for a codec: encodes when it is let, and counts how many do so at a time."""
+
+    def __init__(self) -> None:
+        self.go, self.entered = threading.Event(), threading.Event()
+        self.inside = self.most_inside = 0
+
+    def encode(self, image: Any, *, quality: float) -> bytes:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.entered.set()
+        assert self.go.wait(20)
+        self.inside -= 1
+        return b"file"
+
+
+def test_one_job_at_a_time_and_a_full_queue_refuses() -> None:
+    codec = SlowCodec()
+    service = Service(codec, Limits(queue=3))  # type: ignore[arg-type]
+    answers: list[bytes] = []
+    threads = [threading.Thread(target=lambda: answers.append(service.encode(PICTURE).data)) for _ in "123"]
+    for thread in threads:
+        thread.start()
+    assert codec.entered.wait(20)
+    while service._places._value:
+        pass
+    with pytest.raises(BusyError, match="busy with 3 jobs"):
+        service.encode(PICTURE)
+    codec.go.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [b"file"] * 3
+    assert codec.most_inside == 1
+    assert service.encode(PICTURE).data == b"file"
+
+
+def test_limits_hold_and_a_refusal_gives_its_place_back() -> None:
+    codec = SlowCodec()
+    codec.go.set()
+    service = Service(codec, Limits(queue=1, pixels=8 * 9 - 1, upload_bytes=len(PICTURE)))  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(ImageError, match="above the limit of 71 pixels"):
+            service.encode(PICTURE)
+        with pytest.raises(ImageError, match="not a picture"):
+            service.encode(b"text")
+        with pytest.raises(TooLargeError, match=f"more than the {len(PICTURE)} bytes"):
+            service.encode(PICTURE + b"\0")
+        with pytest.raises(TooLargeError):
+            service.decode(PICTURE + b"\0")
+
+
+def test_limits_are_checked() -> None:
+    with pytest.raises(ConfigError, match="queue 0 must be at least 1"):
+        Limits(queue=0)
+
+
+def test_sweep_deletes_what_is_old(tmp_path: Path) -> None:
+    old, new = tmp_path / "a" / "old.png", tmp_path / "b" / "new.png"
+    for path in (old, new):
+        path.parent.mkdir()
+        path.write_bytes(b"x")
+    for path in (old, old.parent):
+        os.utime(path, (1, 1))
+    server.sweep(tmp_path, 600)
+    assert new.exists() and not old.exists()
+    server.sweep(tmp_path, -1)
+    server.sweep(tmp_path, -1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'onedc\[serve\]'"):
+        server.check_extra()
+
+
+def test_a_taken_port_is_refused() -> None:
+    with (
+        server.listen("127.0.0.1", 0) as taken,
+        pytest.raises(ConfigError, match="cannot listen on 127"),
+    ):
+        server.listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(ConfigError, match="cannot listen on no-such-host"):
+        server.listen("no-such-host.invalid", 0)
+
+
+def test_foreign_bytes_are_refused() -> None:
+    from onedc.codec import load
+
+    weights = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
+    service = Service(load(weights, precision="fp32"), Limits())
+    with pytest.raises(FormatError, match=r"not a \.1dc file"):
+        service.decode(b"text")
+    encoded = service.encode(PICTURE, quality=100)
+    assert service.decode(encoded.data).pixels.shape == (8, 9, 3)
+    with pytest.raises(FormatError):
+        service.decode(encoded.data[:-1])
+    with pytest.raises(ConfigError, match="cannot fit in 3 bytes"):
+        service.encode(PICTURE, target_bytes=3)
