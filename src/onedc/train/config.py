@@ -19,10 +19,12 @@ from onedc.errors import ConfigError
 class DataConfig:
     """Where images come from and how crops are cut from them."""
 
-    source: str = ""  # folder of images or of .tar shards, a .tar, or "hf:" and a dataset's path or name
+    source: str = ""  # folder of images or .tar shards, a .tar; "hf:", "stream:" or "coco:" and a place
+    validation_source: str = ""  # the same for validation ("": the held-out images of `source`)
+    stream_gib: float = 50.0  # of a streamed dataset so much is kept on disk
     batch: int = 8  # images of one optimiser step, all processes and accumulation together
     crop_px: int = 256  # side of the square crops, a multiple of 64
-    resize_share: float = 0.0  # share of steps whose images are resized to crop_px instead of cut
+    resize_share: float = 0.0  # share of steps whose crops of min_side_px are resized to crop_px
     large_share: float = 0.0  # share of steps with crops of twice the side and a quarter of the batch
     min_side_px: int = 0  # photos with a shorter side below this are enlarged to it (0: to the crop)
     flip: bool = True  # mirror half of the crops left to right

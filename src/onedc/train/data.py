@@ -26,6 +26,9 @@ from onedc.train.sources import Source
 
 Pixels = NDArray[np.uint8]  # [H,W,3]
 
+MIXED = 8
+"""Parts of a streamed dataset whose images are shuffled together."""
+
 
 @dataclass
 class Batch:
@@ -107,17 +110,34 @@ class Draw:
     rng: np.random.Generator
 
 
-def draw(seed: int, position: int, count: int) -> Draw:
-    """The draw at a position of the run; each epoch of `count` images is a fresh permutation."""
+def draw(seed: int, position: int, count: int, parts: tuple[int, ...] = ()) -> Draw:
+    """The draw at a position of the run; each epoch of `count` images is a fresh permutation.
+
+    Of images that lie together in `parts` the parts are permuted, and the images of a few at a time.
+    """
     epoch, offset = divmod(position, count)
-    order = _permutation(seed, epoch, count)
+    order = _permutation(seed, epoch, count, parts)
     rng = np.random.default_rng(derived_seed(seed, position, "crop"))
     return Draw(int(order[offset]), rng)
 
 
 @lru_cache(maxsize=2)  # a batch touches two epochs at most
-def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng(derived_seed(seed, epoch, "order")).permutation(count)
+def _permutation(seed: int, epoch: int, count: int, parts: tuple[int, ...]) -> NDArray[np.int64]:
+    rng = np.random.default_rng(derived_seed(seed, epoch, "order"))
+    if not parts:
+        return rng.permutation(count)
+    pieces = np.split(np.arange(count), np.cumsum(parts)[:-1])
+    order = rng.permutation(len(parts))
+    groups = [np.concatenate([pieces[n] for n in order[i : i + MIXED]]) for i in range(0, len(order), MIXED)]
+    return np.concatenate([rng.permutation(group) for group in groups])
+
+
+def parts_of(source: Source, indices: Sequence[int]) -> tuple[int, ...]:
+    """How many of some images, in rising order, lie in each part of their source."""
+    if not source.parts:
+        return ()
+    ends = np.searchsorted(np.asarray(indices), np.cumsum(source.parts))
+    return tuple(int(n) for n in np.diff(ends, prepend=0) if n)
 
 
 def view_of(shape: tuple[int, ...], config: DataConfig, name: str, number: int) -> View:
@@ -147,9 +167,10 @@ class Crops(Dataset[Crop]):
         self, photos: Photos, indices: Sequence[int], config: DataConfig, seed: int, cache: LatentCache | None
     ) -> None:
         self.photos, self.indices, self.config, self.seed, self.cache = photos, indices, config, seed, cache
+        self.parts = parts_of(photos.source, indices)
 
     def __getitem__(self, position: int) -> Crop:
-        drawn = draw(self.seed, position, len(self.indices))
+        drawn = draw(self.seed, position, len(self.indices), self.parts)
         for skipped in range(min(len(self.indices), 100)):
             index = self.indices[(drawn.place + skipped) % len(self.indices)]
             name = self.photos.source.names[index]
@@ -161,7 +182,8 @@ class Crops(Dataset[Crop]):
             try:
                 pixels, latents = self._cut(pixels, name, position, drawn.rng)
             except Exception as error:
-                raise OneDCError(f"{name}: cannot be prepared ({type(error).__name__}: {error})") from error
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise OneDCError(f"{name}: cannot be prepared ({reason})") from error
             return Crop(pixels, latents, position, name, caption, skipped)
         raise ConfigError("data.source: a hundred damaged images in a row")
 
@@ -184,11 +206,12 @@ class Crops(Dataset[Crop]):
         side = crop_side(self.config, self.seed, position)
         if self.cache is not None:
             return self._cut_view(pixels, name, side, rng)
-        if kind_of_step(self.config, self.seed, position) == "resize":
-            pixels = resize_shorter(pixels, side)
-        top, left = (int(rng.integers(0, n - side + 1)) for n in pixels.shape[:2])
+        resized = kind_of_step(self.config, self.seed, position) == "resize"
+        window = max(self.config.min_side_px, side) if resized else side
+        top, left = (int(rng.integers(0, n - window + 1)) for n in pixels.shape[:2])
         mirrored = self.config.flip and bool(rng.integers(0, 2))
-        return View(top, left, side, side, mirrored).cut(pixels), None
+        cut = View(top, left, window, window, mirrored).cut(pixels)
+        return (resize_shorter(cut, side) if window > side else cut), None
 
     def _cut_view(
         self, pixels: Pixels, name: str, side: int, rng: np.random.Generator
@@ -249,7 +272,14 @@ class Collate:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def __call__(self, crops: Sequence[Crop]) -> Batch:
+    def __call__(self, crops: Sequence[Crop | OneDCError]) -> Batch | OneDCError:
+        for crop in crops:
+            if isinstance(crop, OneDCError):
+                return crop
+        return self.batch([crop for crop in crops if isinstance(crop, Crop)])
+
+    def batch(self, crops: Sequence[Crop]) -> Batch:
+        """The batch of crops that all went well."""
         x = torch.from_numpy(np.stack([c.pixels for c in crops])).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents = [c.vae_latents for c in crops if c.vae_latents is not None]
         return Batch(
@@ -262,16 +292,40 @@ class Collate:
         )
 
 
-def loader(crops: Crops, positions: Positions) -> DataLoader[Batch]:
-    """Batches of this process, in order; with `data.workers` processes that prepare them ahead."""
-    workers = crops.config.workers
-    return DataLoader(
-        crops,  # type: ignore[arg-type]  # the sampler gives positions, and collation makes a Batch of crops
+class _Told(Dataset[Crop | OneDCError]):
+    """Crops whose errors are values, since a loader process would wrap them in a traceback."""
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __getitem__(self, position: int) -> Crop | OneDCError:
+        try:
+            return self.crops[position]
+        except OneDCError as error:
+            return error
+
+
+def loader(crops: Crops, positions: Positions) -> Iterator[Batch]:
+    """Batches of this process, in order; with `data.workers` processes that prepare them ahead.
+
+    Raises:
+        OneDCError: an image could not be had or prepared, in whichever process; or a loader process died.
+    """
+    batches = DataLoader(
+        _Told(crops),
         batch_sampler=positions,
         collate_fn=Collate(crops.seed),
-        num_workers=workers,
-        persistent_workers=workers > 0,
+        num_workers=crops.config.workers,
+        persistent_workers=crops.config.workers > 0,
     )
+    try:
+        for batch in batches:
+            if isinstance(batch, OneDCError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise OneDCError(f"data.workers: a loader process failed ({reason}); is memory short?") from error
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -298,4 +352,4 @@ def validation_batches(photos: Photos, indices: Sequence[int], side: int) -> Ite
         top, left = ((n - side) // 2 for n in pixels.shape[:2])
         window = View(top, left, side, side, mirrored=False).cut(pixels)
         crop = Crop(window, None, index, photos.source.names[index], photos.source.caption(index), 0)
-        yield Collate(0)([crop])
+        yield Collate(0).batch([crop])

@@ -31,7 +31,7 @@ from onedc.train.latents import LatentCache, fingerprint
 from onedc.train.noise import derived_seed
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
-from onedc.train.sources import open_source, split
+from onedc.train.sources import open_data
 from onedc.train.stage import Stage
 from onedc.train.stages import build_stage
 from onedc.train.turns import Meter, Turn, summed
@@ -101,9 +101,8 @@ class Trainer:
         done = self.checkpoints.steps()
         if done and not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume, or name another folder")
-        source = open_source(config.data.source)
+        source, self.training, self.validation = open_data(config.data)
         self.photos = Photos(source, config.data.memory_mib)
-        self.training, self.validation = split(source, config.data.held_out)
         set_seed(config.run.seed)  # the same start in all processes
         self.stage: Stage = build_stage(config)
         self.stage.to(self.accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -163,7 +162,8 @@ class Trainer:
         if self.step == 0:
             crops = Crops(self.photos, self.training, self.config.data, self.config.run.seed, cache)
             collate = Collate(self.config.run.seed)
-            samples = (to_device(collate([crops[n]]), self.accelerator.device) for n in itertools.count())
+            device = self.accelerator.device
+            samples = (to_device(collate.batch([crops[n]]), device) for n in itertools.count())
             self.stage.begin(samples)
             if self.mean:
                 self.mean.restart()

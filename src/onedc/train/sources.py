@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from onedc.errors import ConfigError, MissingExtraError
 from onedc.tar_index import Member, members, sample_key
+from onedc.train.coco import CocoSource
+from onedc.train.config import DataConfig
+from onedc.train.stream import open_stream
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 
@@ -23,6 +26,10 @@ class Source(Protocol):
     def names(self) -> Sequence[str]:
         """The name of each image, as people know it."""
 
+    @property
+    def parts(self) -> Sequence[int]:
+        """How many images lie together, part by part; () where any image is as near as any other."""
+
     def read(self, index: int) -> bytes:
         """The encoded bytes of an image."""
 
@@ -32,6 +39,8 @@ class Source(Protocol):
 
 class FolderSource:
     """All images below a folder; a text file of the same stem holds the caption."""
+
+    parts: Sequence[int] = ()
 
     def __init__(self, folder: Path) -> None:
         self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -47,6 +56,8 @@ class FolderSource:
 
 class TarSource:
     """Uncompressed tar shards; WebDataset naming: a sample's members share the name up to its first dot."""
+
+    parts: Sequence[int] = ()
 
     def __init__(self, shards: Sequence[Path]) -> None:
         images: list[tuple[str, Member]] = []
@@ -72,6 +83,8 @@ class TarSource:
 
 class ArrowSource:
     """A Hugging Face dataset with CommonCatalog's columns: jpg, blip2_caption, unickname."""
+
+    parts: Sequence[int] = ()
 
     def __init__(self, name: str) -> None:
         try:
@@ -109,16 +122,70 @@ def _arrow_file(datasets: Any, file: str) -> Any:
     return reader(file)
 
 
-def open_source(text: str) -> Source:
-    """The images that `data.source` names.
+class JoinedNames(Sequence[str]):
+    """Names of one source, then those of another, without a copy of either."""
+
+    def __init__(self, first: Sequence[str], second: Sequence[str]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        past = index - len(self._first)
+        return self._first[index] if past < 0 else self._second[past]
+
+
+class JoinedSource:
+    """The images of one source, then those of another."""
+
+    def __init__(self, first: Source, second: Source) -> None:
+        self._first, self._second, self._count = first, second, len(first.names)
+        self.names = JoinedNames(first.names, second.names)
+        self.parts = [*first.parts, len(second.names)] if first.parts else ()
+
+    def _owner(self, index: int) -> tuple[Source, int]:
+        return (self._first, index) if index < self._count else (self._second, index - self._count)
+
+    def read(self, index: int) -> bytes:
+        source, own = self._owner(index)
+        return source.read(own)
+
+    def caption(self, index: int) -> str:
+        source, own = self._owner(index)
+        return source.caption(own)
+
+
+def open_data(config: DataConfig) -> tuple[Source, list[int], list[int]]:
+    """All images of a run; the numbers of those to train on, and of those for validation.
+
+    Raises:
+        ConfigError: nothing there, or no images in it.
+    """
+    source = open_source(config.source, config.stream_gib)
+    training, validation = split(source, config.held_out)
+    if config.validation_source:
+        joined = JoinedSource(source, open_source(config.validation_source, config.stream_gib))
+        return joined, training, list(range(len(source.names), len(joined.names)))
+    return source, training, validation
+
+
+def open_source(text: str, stream_gib: float = 0.0) -> Source:
+    """The images that a place names; at most `stream_gib` of a streamed dataset are kept on disk.
 
     Raises:
         ConfigError: nothing there, or no images in it.
     """
     if not text:
-        raise ConfigError("data.source: not set; name a folder of images, tar shards, or hf:NAME")
-    if text.startswith("hf:"):
-        source: Source = ArrowSource(text[3:])
+        raise ConfigError("data.source: not set; name a folder of images, tar shards, hf: or stream:NAME")
+    if text.startswith("stream:"):
+        source: Source = open_stream(text[7:], stream_gib)
+    elif text.startswith("coco:"):
+        source = CocoSource(Path(text[5:]))
+    elif text.startswith("hf:"):
+        source = ArrowSource(text[3:])
     else:
         path = Path(text)
         shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]

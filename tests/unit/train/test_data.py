@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,14 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
-from onedc.errors import ConfigError
+from onedc.errors import ConfigError, OneDCError
 from onedc.train.config import DataConfig, TrainConfig
-from onedc.train.data import Batch, Crops, Photos, Positions, draw, kind_of_step, loader, validation_batches
+from onedc.train.data import (
+    Batch,
+    Crops,
+    Photos,
+    Positions,
+    decode_photo,
+    draw,
+    kind_of_step,
+    loader,
+    validation_batches,
+)
 from onedc.train.latents import LatentCache
-from onedc.train.noise import Noise
-from onedc.train.sources import open_source, split
+from onedc.train.noise import Noise, derived_seed
+from onedc.train.sources import open_data, open_source, split
 
 
 def batches(
@@ -198,3 +212,81 @@ def test_arrow_data_in_commoncatalogs_schema(tmp_path: Path) -> None:
     datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "bare"))
     with pytest.raises(ConfigError, match="no column 'jpg'"):
         open_source(f"hf:{tmp_path / 'bare'}")
+
+
+def write_coco(folder: Path, split: str = "val2017") -> Path:
+    """Two photos with COCO's captions file; the second has two captions, out of order."""
+    (folder / split).mkdir(parents=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    images = [{"id": 9, "file_name": "b.png"}, {"id": 4, "file_name": "a.png"}]
+    said = [(31, 4, "second said"), (30, 4, " first said\n"), (7, 9, "another photo")]
+    notes = {
+        "images": images,
+        "annotations": [{"id": n, "image_id": image, "caption": text} for n, image, text in said],
+    }
+    (folder / f"annotations/captions_{split}.json").write_text(json.dumps(notes))
+    for number, image in enumerate(images):
+        (folder / split / str(image["file_name"])).write_bytes(picture(number, 200, 160))
+    return folder
+
+
+def test_coco_has_one_caption_an_image_always_the_same(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    source = open_source(f"coco:{tmp_path}")
+    assert list(source.names) == ["a.png", "b.png"]
+    assert [source.caption(n) for n in range(2)] == ["first said", "another photo"]
+    assert source.read(0) == picture(1, 200, 160)
+    write_coco(tmp_path, "train2017")
+    assert open_source(f"coco:{tmp_path}").names == source.names  # of several, the validation split
+    (tmp_path / "annotations/captions_val2017.json").write_text('{"images": [{"id": 1}]}')
+    with pytest.raises(ConfigError, match=r"captions_val2017\.json is not of COCO's schema"):
+        open_source(f"coco:{tmp_path}")
+    with pytest.raises(ConfigError, match="no annotations"):
+        open_source(f"coco:{tmp_path / 'val2017'}")
+
+
+def test_validation_may_have_a_source_of_its_own(config: DataConfig, tmp_path: Path) -> None:
+    config = replace(config, validation_source=f"coco:{write_coco(tmp_path)}")
+    source, training, validation = open_data(config)
+    assert [source.names[n] for n in training] == [f"p-{n}{n}abc.png" for n in range(2, 9)]
+    assert [source.names[n] for n in validation] == ["a.png", "b.png"]
+    crops = list(validation_batches(Photos(source, 0), validation, 64))
+    assert [batch.captions for batch in crops] == [["first said"], ["another photo"]]
+
+
+def test_resized_crops_are_windows_made_smaller(tmp_path: Path) -> None:
+    """The spec's mixture: a window of min_side_px, and that resized to crop_px."""
+    write_tar(tmp_path / "r.tar", {"p.png": picture(1, 300, 260)})
+    config = DataConfig(
+        source=str(tmp_path / "r.tar"), batch=2, crop_px=64, min_side_px=256, resize_share=1.0, flip=False
+    )
+    x = next(batches(config)).x
+    whole = np.asarray(decode_photo(picture(1, 300, 260)))
+    wanted = []
+    for position in range(2):
+        rng = np.random.default_rng(derived_seed(7, position, "crop"))
+        top, left = int(rng.integers(0, 260 - 256 + 1)), int(rng.integers(0, 300 - 256 + 1))
+        window = Image.fromarray(whole[top : top + 256, left : left + 256])
+        wanted.append(np.asarray(window.resize((64, 64), Image.Resampling.BICUBIC)))
+    found = ((x + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(found, np.stack(wanted).astype(np.float32))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_prepared_is_named_in_one_line(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("no\nsense")
+
+    monkeypatch.setattr(Crops, "_cut", fail)
+    with pytest.raises(OneDCError, match=r"^p-\d\dabc\.png: cannot be prepared \(TypeError: no sense\)$"):
+        next(batches(replace(config, workers=workers)))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torch's own, at its end
+def test_a_dead_loader_process_is_one_line(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Crops, "_cut", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(OneDCError, match=r"data\.workers: .* failed .*(killed|exited)") as caught:
+        next(batches(replace(config, workers=1)))
+    assert "\n" not in str(caught.value)

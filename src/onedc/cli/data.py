@@ -1,0 +1,53 @@
+"""`onedc data`: bring a training dataset to this machine, after saying what it takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from onedc.cli.jobs import HelpFormatter, UsageError
+
+_DESCRIPTION = """\
+Fetch a dataset of Parquet files for `onedc train`.
+
+  onedc data fetch commoncatalog --to catalog/ --files 10 --estimate
+  onedc data fetch commoncatalog --to catalog/ --files 10
+  onedc train sd15-stage1 --data stream:catalog/ --out runs/paper
+
+Says first how much there is to fetch and how much room there is. Interrupted, the same command goes on where
+it was. HF_ENDPOINT names another hub, HF_TOKEN a token. `--data stream:OWNER/NAME` trains without all of it.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc data`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "data",
+        help="fetch a training dataset",
+        description=_DESCRIPTION,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("action", choices=["fetch"], help="what to do")
+    parser.add_argument("dataset", metavar="DATASET", help='"commoncatalog", or OWNER/NAME on the hub')
+    parser.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where the files go")
+    parser.add_argument("--files", metavar="N", type=int, help="the first N files only")
+    parser.add_argument("--estimate", action="store_true", help="say what it takes and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch; returns the exit status."""
+    if args.files is not None and args.files < 1:
+        raise UsageError(f"--files {args.files}: must be at least 1")
+    from onedc.train.hub import GIB, HubFiles, estimate, fetch_all
+
+    dataset = HubFiles(args.dataset)
+    plan = estimate(dataset.files()[: args.files], args.to)
+    print(
+        f"{dataset.name}: {len(plan.missing)} files, {plan.needed / GIB:.2f} GiB to fetch; "
+        f"{plan.there} files are there; {plan.free / GIB:.1f} GiB free at {args.to}"
+    )
+    if not args.estimate:
+        fetch_all(dataset, plan, args.to, print)
+    return 0
