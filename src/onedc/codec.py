@@ -74,6 +74,15 @@ class Codec:
         self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
         self.z_prior: ZPrior = UniformZPrior()
 
+    def compile(self) -> None:
+        """Have torch.compile make kernels of the float networks: at the first picture of each size, which
+        takes minutes, and from the user's cache at the next start. The seam and the files stay as they are.
+
+        Raises:
+            ConfigError: no C++ compiler, which kernels for the CPU need.
+        """
+        self.nets.compile_networks(self.device)
+
     def encode(self, image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
         """One picture to the bytes of a .1dc file; see `encode_batch`."""
         return self.encode_batch([image], quality=quality)[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from onedc.model.blocks import (
     ResnetBlock,
     windowed,
 )
+from onedc.model.device import compiled
 from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.prior import PARTS, collapse, expand
@@ -205,3 +208,33 @@ def test_configuration_round_trip_and_refusals() -> None:
 
 def test_depth_conv_block_keeps_size_and_changes_width() -> None:
     assert DepthConvBlock(8, 12)(torch.randn(1, 8, 3, 5)).shape == (1, 12, 3, 5)
+
+
+@torch.inference_mode()
+def test_compilation_reaches_every_float_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = OneDC(TINY).eval()
+    called: set[str] = set()
+
+    def spy(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+        owner = type(function.__self__).__name__
+
+        def run(*args: Any) -> Any:
+            called.add(owner)
+            return function(*args)
+
+        return run
+
+    monkeypatch.setattr("onedc.model.onedc.compiled", spy)
+    x, quality = torch.rand(1, 3, 64, 64), torch.tensor([9])
+    model.compile_networks(torch.device("cpu"))
+    y, z_hat = model.analyse(x, model.vae.encode(x))
+    model.vae.decode(model.synthesise(y, model.h_s(z_hat)[1], quality))
+    networks = (model.g_a, model.h_a, model.semantic, model.g_s, model.generator)
+    assert called == {type(network).__name__ for network in networks} | {"Block"}
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
+        compiled(lambda: None, torch.device("cpu"))

@@ -155,7 +155,7 @@ def make_codec(options: Options, way: str = "onedc") -> Codec:
     if way == "reference":
         as_reference(codec)
     elif options.compile:
-        codec.nets.compile_networks(codec.device)
+        codec.compile()
     return codec
 
 
