@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.onedc import OneDC
+from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.stage import Figures, Player, Stage, trainable
@@ -25,11 +26,15 @@ class AutoencoderConfig:
     pixel: float = 1.0  # of the mean absolute error in [-1,1]
     lpips: float = 1.0
     gan: float = 0.05  # 0: no discriminator
+    gan_share: float = 0.0  # see Stage2Config
+    gan_every: int = 20  # see Stage2Config
     keep_encoder: bool = True  # only the decoder moves, so that cached vae_latents stay true
     discriminator_width: int = 48
 
     def __post_init__(self) -> None:
-        if min(self.pixel, self.lpips, self.gan) < 0:
+        if self.gan_every < 1:
+            raise ConfigError(f"objective.gan_every: {self.gan_every} must be at least 1")
+        if min(self.pixel, self.lpips, self.gan, self.gan_share) < 0:
             raise ConfigError("objective: the weights of the autoencoder's terms must not be negative")
 
 
@@ -68,10 +73,18 @@ class Autoencoder(Stage):
         moving = model.vae.get_submodule("decoder") if config.keep_encoder else model.vae
         moving.requires_grad_(True)
         self.discriminator = PatchDiscriminator(config.discriminator_width) if config.gan else None
+        self.balance = (
+            GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
+        )
 
     def stored(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {"model": self.model}
+        found |= {"balance": self.balance} if self.balance else {}
         return found | ({"discriminator": self.discriminator} if self.discriminator else {})
+
+    def moved(self, player: str) -> None:
+        if self.balance and player == "autoencoder":
+            self.balance.settle()
 
     def players(self) -> list[Player]:
         players = [Player("autoencoder", trainable(self.model, "model"), self.optim)]
@@ -97,9 +110,18 @@ class Autoencoder(Stage):
         l1, lpips = (x_hat - batch.x).abs().mean(), self.lpips(x_hat, batch.x).mean()
         total, figures = config.pixel * l1 + config.lpips * lpips, {"l1": l1, "lpips": lpips}
         if self.discriminator:
-            figures["gan_autoencoder"] = -self.discriminator(x_hat).mean()
-            total = total + config.gan * figures["gan_autoencoder"]
+            gan = figures["gan_autoencoder"] = -self.discriminator(x_hat).mean()
+            weight: Tensor | float = config.gan
+            if self.balance:
+                self.balance.observe(gan, total, self._last_layer())
+                weight = figures["gan_weight"] = self.balance.weight.clone()
+            total = total + weight * gan
         return total, figures
+
+    def _last_layer(self) -> nn.Parameter:
+        """The kernel that makes the picture."""
+        kernels = [p for p in self.model.vae.get_submodule("decoder").parameters() if p.ndim == 4]
+        return kernels[-1]
 
     def _discriminator_loss(self, x: Tensor) -> tuple[Tensor, Figures]:
         assert self.discriminator is not None

@@ -204,6 +204,7 @@ class Trainer:
                 meter.add({**figures, f"loss_{turn.player.name}": loss}, 1 / len(parts))
             norm = turn.step(self.accelerator, lr_at(turn.player.optim, self.step, self.config.run.steps))
             meter.add({f"norm_{turn.player.name}": norm})
+            self.stage.moved(turn.player.name)
         if self.mean:
             self.mean.update(self.step)
         self.step += 1

@@ -52,6 +52,9 @@ class Stage(nn.Module, ABC):
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """The mean loss of a batch for one player, and figures for the log."""
 
+    def moved(self, player: str) -> None:
+        """Called in all processes after each move of a player."""
+
     @abstractmethod
     def score(self, batch: Batch) -> Figures:
         """Validation figures of one batch; nothing random in them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.onedc import OneDC
+from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
@@ -42,6 +43,10 @@ class Stage2Config:
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
+    gan_share: float = (
+        0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
+    )
+    gan_every: int = 20  # moves of the generator between measurements of that
     pixel: float = 0.625  # of the mean absolute error in [0,1] and of LPIPS
     latent: float = 0.0  # of the mean absolute error of vae_latents
     critic_gan: float = 1e-2
@@ -60,8 +65,8 @@ class Stage2Config:
             raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
-        if self.generator_every < 1:
-            raise ConfigError(f"objective.generator_every: {self.generator_every} must be at least 1")
+        if min(self.generator_every, self.gan_every) < 1:
+            raise ConfigError("objective.generator_every, objective.gan_every: must be at least 1")
 
 
 class Stage2(Stage):
@@ -99,6 +104,9 @@ class Stage2(Stage):
             halve(self.fake_score)
         self.head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion(config.diffusion)
+        self.balance = (
+            GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
+        )
         model.requires_grad_(False)
         moving = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
         for module in moving:
@@ -109,7 +117,12 @@ class Stage2(Stage):
                     halve(module)
 
     def stored(self) -> dict[str, nn.Module]:
-        return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
+        found = {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
+        return found | ({"balance": self.balance} if self.balance else {})
+
+    def moved(self, player: str) -> None:
+        if self.balance and player == "generator":
+            self.balance.settle()
 
     def players(self) -> list[Player]:
         generator = trainable(self.codec.model, "model")
@@ -156,8 +169,13 @@ class Stage2(Stage):
         lpips, l1 = self.codec.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean()
         pixel = lpips.mean() + l1.mean() / 2  # the spec's error is that of pictures in [0,1]
-        total = config.dmd * matching + config.gan * gan + config.pixel * pixel + config.latent * latent
+        others = config.dmd * matching + config.pixel * pixel + config.latent * latent
         figures = {"dmd": matching, "gan_generator": gan}
+        weight: Tensor | float = config.gan
+        if self.balance:
+            self.balance.observe(gan, others, self.codec.model.generator.unet.conv_out.weight)
+            weight = figures["gan_weight"] = self.balance.weight.clone()
+        total = others + weight * gan
         return total, figures | {"lpips": lpips.mean(), "l1": l1.mean(), "latent_l1": latent}
 
     @torch.no_grad()
