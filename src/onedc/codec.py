@@ -31,7 +31,7 @@ from onedc.container import (
 )
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
-from onedc.entropy.z_prior import UniformZPrior, ZPrior
+from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import to_rgb
 from onedc.model.device import fast_dtype, find_device, has_float64
@@ -72,7 +72,7 @@ class Codec:
         nets: Any = weights.nets
         self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
         self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
-        self.z_prior: ZPrior = UniformZPrior()
+        self.z_prior: ZPrior = _z_prior(weights)
 
     def compile(self) -> None:
         """Have torch.compile make kernels of the float networks: at the first picture of each size, which
@@ -319,7 +319,7 @@ def quality_byte(quality: float) -> int:
 
 
 def fingerprint(weights: Weights) -> bytes:
-    """sha256 over all that the meaning of a file's bits depends on: entropy tables and integer seam."""
+    """sha256 over all that a file's bits depend on: entropy tables, integer seam, learned prior of z."""
     return hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest()
 
 
@@ -327,6 +327,11 @@ def fingerprint(weights: Weights) -> bytes:
 def bundled_codec() -> Codec:
     """The bundled model on the CPU, loaded once."""
     return load()
+
+
+def _z_prior(weights: Weights) -> ZPrior:
+    integers = {name: value.numpy() for name, value in weights.z_prior.items()}
+    return LearnedZPrior(integers) if integers else UniformZPrior()
 
 
 def y_writer(streams: list[SymbolEncoder], y_gained: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:

@@ -65,6 +65,20 @@ class SymbolEncoder:
             raise ValueError(f"digits from {values.min()} to {values.max()} do not fit base {base}")
         self._encode_bins(values, _uniform_model(self._coder, base))
 
+    def encode_each(self, values: npt.NDArray[Any], freq: npt.NDArray[np.int64]) -> None:
+        """Append `values` [n], integers from 0 to k - 1, each by its own table.
+
+        Args:
+            freq: frequencies [n, k], positive; each row adds up to 65536.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < freq.shape[1]:
+            raise ValueError(f"values from {values.min()} to {values.max()} do not fit {freq.shape[1]} bins")
+        if values.size:
+            self._range.encode_each(np.ascontiguousarray(values, np.int32), freq)
+
     def encode(self, symbols: npt.NDArray[Any], table_idx: npt.NDArray[Any]) -> None:
         """Append one part: `symbols` [n] with `table_idx` [n] (0..255), both in format order.
 
@@ -133,6 +147,17 @@ class SymbolDecoder:
         """
         values = self._decode_bins(_uniform_model(self._coder, base), count)
         self._mirror.encode_uniform(values, base)
+        self._check_end()
+        return values
+
+    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
+        """The next values [n], each by its own table; `freq` [n, k] as in `SymbolEncoder.encode_each`.
+
+        Raises:
+            FormatError: damaged data, or its end was passed.
+        """
+        values = self._range.decode_each(freq) if len(freq) else np.empty(0, np.int32)
+        self._mirror.encode_each(values, freq)
         self._check_end()
         return values
 

@@ -9,9 +9,13 @@ from typing import Any
 
 import constriction
 import numpy as np
+import numpy.typing as npt
 
 from onedc.entropy.range_coder import STATE_BITS, WORD_BITS, IntArray, Interval
 from onedc.errors import FormatError
+
+_EACH = constriction.stream.model.Categorical(perfect=False)
+"""Tables whose probabilities come with the symbols, a row for each."""
 
 
 class NativeEncoder:
@@ -23,6 +27,10 @@ class NativeEncoder:
     def encode(self, symbols: IntArray, model: Any) -> None:
         """See `RangeEncoder.encode`."""
         self._coder.encode(symbols, model)
+
+    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
+        """See `RangeEncoder.encode_each`."""
+        self._coder.encode(symbols, _EACH, _probabilities(freq))
 
     def extent(self) -> tuple[int, int]:
         """See `RangeEncoder.extent`."""
@@ -52,8 +60,15 @@ class NativeDecoder:
 
     def decode(self, model: Any, count: int) -> IntArray:
         """See `RangeDecoder.decode`."""
+        return self._decode(model, count)
+
+    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
+        """See `RangeDecoder.decode_each`."""
+        return self._decode(_EACH, _probabilities(freq))
+
+    def _decode(self, *model: Any) -> IntArray:
         try:
-            symbols: IntArray = self._coder.decode(model, count)
+            symbols: IntArray = self._coder.decode(*model)
         except AssertionError as error:  # how constriction reports a point outside every symbol
             raise FormatError("the coded data is damaged: it points outside every symbol") from error
         return symbols
@@ -73,9 +88,14 @@ class NativeCoder:
         return NativeDecoder(data)
 
     def categorical(self, freq: IntArray) -> Any:
-        """See `RangeCoder.categorical`. Only float64 gives exact boundaries."""
-        return constriction.stream.model.Categorical(freq.astype(np.float64) / 65536, perfect=False)
+        """See `RangeCoder.categorical`."""
+        return constriction.stream.model.Categorical(_probabilities(freq), perfect=False)
 
     def uniform(self, base: int) -> Any:
         """See `RangeCoder.uniform`."""
         return constriction.stream.model.Uniform(base)
+
+
+def _probabilities(freq: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Only float64 gives exact boundaries."""
+    return freq.astype(np.float64) / 65536

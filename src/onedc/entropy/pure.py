@@ -6,8 +6,11 @@ Written from `docs/format.md`, variable by variable. Must not know symbols or ta
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import repeat
 
 import numpy as np
+import numpy.typing as npt
 
 from onedc.entropy.range_coder import PRECISION_BITS, STATE_BITS, WORD_BITS, IntArray, Interval
 from onedc.errors import FormatError
@@ -30,12 +33,19 @@ class PureEncoder:
 
     def encode(self, symbols: IntArray, model: Edges) -> None:
         """See `RangeEncoder.encode`."""
+        self._encode(symbols, repeat(model))
+
+    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
+        """See `RangeEncoder.encode_each`."""
+        self._encode(symbols, _table_edges(freq))
+
+    def _encode(self, symbols: IntArray, models: Iterable[Edges]) -> None:
         low, size = self._low, self._size
-        for symbol in symbols.tolist():
-            left = model[symbol]
+        for symbol, edges in zip(symbols.tolist(), models, strict=False):
+            left = edges[symbol]
             scale = size >> PRECISION_BITS
             low += scale * left
-            size = scale * (model[symbol + 1] - left)
+            size = scale * (edges[symbol + 1] - left)
             if low > _STATE_MASK:
                 low &= _STATE_MASK
                 self._carry()
@@ -75,24 +85,31 @@ class PureDecoder:
 
     def decode(self, model: Edges, count: int) -> IntArray:
         """See `RangeDecoder.decode`."""
+        return self._decode(repeat(model, count))
+
+    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
+        """See `RangeDecoder.decode_each`."""
+        return self._decode(_table_edges(freq))
+
+    def _decode(self, models: Iterable[Edges]) -> IntArray:
         above, size = self._above, self._size
-        symbols = np.empty(count, np.int32)
-        for i in range(count):
+        symbols = []
+        for edges in models:
             scale = size >> PRECISION_BITS
             quantile = above // scale
             if quantile >= _TOTAL:
                 raise FormatError("the coded data is damaged: it points outside every symbol")
-            symbol = bisect_right(model, quantile) - 1
-            left = model[symbol]
+            symbol = bisect_right(edges, quantile) - 1
+            left = edges[symbol]
             above -= scale * left
-            size = scale * (model[symbol + 1] - left)
+            size = scale * (edges[symbol + 1] - left)
             if size <= _WORD_MASK:
                 above = above << WORD_BITS | self._word(self._next)
                 size <<= WORD_BITS
                 self._next += 1
-            symbols[i] = symbol
+            symbols.append(symbol)
         self._above, self._size = above, size
-        return symbols
+        return np.array(symbols, np.int32)
 
     def _word(self, index: int) -> int:
         return self._words[index] if index < len(self._words) else 0
@@ -113,10 +130,18 @@ class PureCoder:
 
     def categorical(self, freq: IntArray) -> Edges:
         """See `RangeCoder.categorical`."""
-        count = len(freq)
-        cum = [0, *np.cumsum(freq, dtype=np.int64).tolist()]
-        return [(cum[i] * (_TOTAL - count) >> 16) + i for i in range(count)] + [_TOTAL]
+        return _table_edges(freq[None])[0]
 
     def uniform(self, base: int) -> Edges:
         """See `RangeCoder.uniform`: equal widths, and the last digit takes the remainder."""
         return [i * (_TOTAL // base) for i in range(base)] + [_TOTAL]
+
+
+def _table_edges(freq: npt.NDArray[np.integer]) -> list[Edges]:
+    """The edges of tables given by their frequencies [n, k], a row for each."""
+    edges = np.zeros((freq.shape[0], freq.shape[1] + 1), np.int64)
+    np.cumsum(freq, axis=1, out=edges[:, 1:])
+    count = freq.shape[1]
+    edges = (edges * (_TOTAL - count) >> 16) + np.arange(count + 1)
+    rows: list[Edges] = edges.tolist()
+    return rows

@@ -74,6 +74,9 @@ class RangeEncoder(Protocol):
     def encode(self, symbols: IntArray, model: Any) -> None:
         """Append `symbols` [n], each drawn from `model`; n may not be 0."""
 
+    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
+        """Append `symbols` [n], n > 0, each by the table of its own row of frequencies [n, k]."""
+
     def extent(self) -> tuple[int, int]:
         """`size` and `bits` of the interval, at no cost."""
 
@@ -89,6 +92,13 @@ class RangeDecoder(Protocol):
 
         Raises:
             FormatError: no symbol of the model lies where the data points.
+        """
+
+    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
+        """The next n > 0 symbols [n], each by the table of its own row of frequencies [n, k].
+
+        Raises:
+            FormatError: no symbol of its table lies where the data points.
         """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,7 +26,9 @@ from onedc.model.seam import Seam, seam_floats, seam_integers
 
 FORMAT = "onedc-weights-1"
 SEAM = "seam."
-"""Prefix of the integer tensors; all others are parameters of OneDC."""
+"""Prefix of the seam's integer tensors."""
+Z_PRIOR = "z_prior."
+"""Prefix of the integers of a learned prior of z, where there is one; all others are parameters of OneDC."""
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
 UNPACKED = ("vae.", *PRECISE_NETS)
@@ -40,9 +42,10 @@ class Weights:
     Attributes:
         config: the configuration of the networks.
         model_id: what .1dc headers say; 0..255.
-        seam_sha256: digest of the integers of the seam.
+        seam_sha256: digest of the integers of the seam and of the prior of z.
         nets: the float networks, in eval mode; h_s and prior are missing.
         seam: h_s and prior in fixed point.
+        z_prior: integers of the learned prior of z, by name; empty: the uniform code.
     """
 
     config: ModelConfig
@@ -50,6 +53,7 @@ class Weights:
     seam_sha256: bytes
     nets: OneDC
     seam: Seam
+    z_prior: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save_weights(
@@ -114,6 +118,26 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
         raise WeightsError(f"{path}: {error}") from error
 
 
+def save_with_z_prior(
+    source: str | Path, path: str | Path, integers: Mapping[str, Tensor], *, force: bool
+) -> None:
+    """Write a copy of a weights file with another prior of z; nothing else changes but the digest.
+
+    Args:
+        source: the weights file to copy; it may be `path` itself.
+        integers: the prior, by name.
+
+    Raises:
+        WeightsError: `source` is missing, damaged or of another kind.
+        OutputError: the file cannot be written.
+    """
+    metadata, tensors = _read(Path(source))
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(Z_PRIOR)}
+    tensors |= {Z_PRIOR + name: value for name, value in integers.items()}
+    metadata["seam_sha256"] = seam_sha256(_digested(tensors)).hex()
+    write_whole(path, save(tensors, metadata=metadata), force=force)
+
+
 def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and all parameters of a weights file, the seam's as floats: to go on training from.
 
@@ -123,7 +147,7 @@ def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]
     weights = load_weights(path)
     with torch.device("meta"):
         model = OneDC(weights.config)
-    integers = {name[len(SEAM) :]: t for name, t in _read(Path(path))[1].items() if name.startswith(SEAM)}
+    integers = _behind(SEAM, _read(Path(path))[1])
     floats = seam_floats(model.h_s, model.prior, integers, weights.config.quality_knots)
     return weights.config, {**weights.nets.state_dict(), **floats}
 
@@ -134,23 +158,29 @@ def assemble(
     """A model from the tensors of a weights file.
 
     Args:
-        tensors: parameters of OneDC, and the integers of the seam behind SEAM.
+        tensors: parameters of OneDC, the integers of the seam behind SEAM, of the prior of z behind Z_PRIOR.
         seam_digest: what `seam_sha256` must give.
         dtype: of the float networks.
 
     Raises:
         WeightsError: integers that do not match the digest, or tensors that do not fit the configuration.
     """
-    integers = {name[len(SEAM) :]: value for name, value in tensors.items() if name.startswith(SEAM)}
-    if seam_sha256(integers) != seam_digest:
+    if seam_sha256(_digested(tensors)) != seam_digest:
         raise WeightsError("the integers do not match their digest; the file is damaged")
     with torch.device("meta"):
         nets = OneDC(config)
-    seam = Seam(nets.h_s, nets.prior, integers)
+    seam = Seam(nets.h_s, nets.prior, _behind(SEAM, tensors))
     del nets.h_s, nets.prior
-    _assign(nets, unpack({name: value for name, value in tensors.items() if not name.startswith(SEAM)}))
+    _assign(nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR))}))
     nets.to_precision(dtype).eval().requires_grad_(False)
-    return Weights(config=config, model_id=model_id, seam_sha256=seam_digest, nets=nets, seam=seam.eval())
+    return Weights(
+        config=config,
+        model_id=model_id,
+        seam_sha256=seam_digest,
+        nets=nets,
+        seam=seam.eval(),
+        z_prior=_behind(Z_PRIOR, tensors),
+    )
 
 
 def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
@@ -162,6 +192,16 @@ def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
     return digest.digest()
+
+
+def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _digested(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `seam_sha256` covers in a file: the seam by its names, the prior of z behind Z_PRIOR."""
+    return _behind(SEAM, tensors) | {n: value for n, value in tensors.items() if n.startswith(Z_PRIOR)}
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
