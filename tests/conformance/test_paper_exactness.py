@@ -1,0 +1,57 @@
+"""The seam of the converted paper's model decodes to the same integers under all circumstances."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from tests.conformance.published import RECORDED, needs_recordings, network
+from tests.e2e.exactness import CIRCUMSTANCES, integers, mismatches
+
+from onedc.codec import Codec
+from onedc.config import SD15
+from onedc.entropy.tables import load_tables
+from onedc.model.seam import Seam, seam_integers
+from onedc.model.weights import Weights, seam_sha256
+
+pytestmark = [needs_recordings, pytest.mark.large]
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    """The published seam in integers; no float network is needed to read integers."""
+    h_s, prior = network("h_s"), network("prior")
+    numbers = seam_integers(h_s, prior, load_tables().scale.tolist())  # type: ignore[arg-type]
+    nets: Any = SimpleNamespace(to_precision=lambda dtype: SimpleNamespace(to=lambda *a, **k: None))
+    seam = Seam(h_s, prior, numbers).eval()  # type: ignore[arg-type]
+    weights = Weights(
+        config=SD15, model_id=192, seam_sha256=seam_sha256(numbers), nets=nets, seam=seam, z_prior={}
+    )
+    return Codec(weights)
+
+
+@pytest.fixture(scope="module")
+def file(codec: Codec) -> bytes:
+    """A file of the recorded latents of 256x256."""
+    with np.load(RECORDED / "256" / "tensors.npz") as arrays:
+        y, z_hat = (torch.from_numpy(arrays[key]) for key in ("y", "z_hat"))
+    with mock.patch.object(codec, "_analyse", lambda *pictures: (y, z_hat)):
+        return codec.encode(np.zeros((256, 256, 3), np.uint8), quality=100)
+
+
+@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+def test_no_symbol_is_wrong(codec: Codec, file: bytes, circumstance: str) -> None:
+    [expected] = integers(codec, [file])
+    assert expected.size == 2 * 128 * 16 * 16 + 16
+    with CIRCUMSTANCES[circumstance](codec):
+        [found] = integers(codec, [file])
+    assert mismatches(expected, found) == 0
+
+
+def test_a_batch_has_no_wrong_symbol(codec: Codec, file: bytes) -> None:
+    [expected] = integers(codec, [file])
+    assert [mismatches(expected, found) for found in integers(codec, [file, file, file])] == [0, 0, 0]
