@@ -43,6 +43,7 @@ def file(codec: Codec) -> bytes:
         return codec.encode(np.zeros((256, 256, 3), np.uint8), quality=100)
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch.compile's own imports
 @pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
 def test_no_symbol_is_wrong(codec: Codec, file: bytes, circumstance: str) -> None:
     [expected] = integers(codec, [file])
