@@ -53,6 +53,29 @@ def test_mistakes_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_wrong_start_is_one_line(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run = tiny(), tmp_path / "run"
+    command = ["train", "tiny-stage1", "--data", config.data.source, "--out", str(run), "--set"]
+    command += [f"nets.lpips={config.nets.lpips}", "data.batch=2", "run.steps=1", "run.validate_every=0"]
+    assert main(command) == 0
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    wrong = {
+        "nets.start=/nowhere": "/nowhere",
+        f"nets.start={tmp_path / 'junk.safetensors'}": "junk.safetensors",
+        f"nets.start={run} model.hyper_channels=64": "does not fit",
+    }
+    capsys.readouterr()
+    for number, (settings, message) in enumerate(wrong.items()):
+        command[command.index("--out") + 1] = str(tmp_path / f"other{number}")
+        assert main([*command, *settings.split()]) == 1
+        errors = capsys.readouterr().err
+        assert message in errors
+        assert errors.count("\n") == 1
+        assert not (tmp_path / f"other{number}/checkpoints").exists()
+
+
 def test_train_in_slices_then_export(
     tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

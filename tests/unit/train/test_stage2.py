@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
+from onedc.model.generator import OneStepGenerator
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.data import Batch
@@ -54,6 +57,16 @@ def test_clean_latents_come_back_from_their_noise() -> None:
     found = diffusion.clean(noisy, noise, timesteps)
     assert found.dtype == torch.float64
     torch.testing.assert_close(found.float(), clean, atol=1e-5, rtol=0)
+
+
+def test_the_generator_amplifies_as_the_spec_says() -> None:
+    """x0 = 14.648819 noisy - 14.614647 noise at the paper's timestep."""
+    config = replace(TINY, alpha_bar=0.004660095, timestep=999)
+    noise, noisy = torch.randn(2, 32, 4, 4), torch.randn(2, 32, 4, 4)
+    found = OneStepGenerator(config).clean(noise, noisy)
+    assert found.dtype == torch.float32
+    expected = 14.648819 * noisy.double() - 14.614647 * noise.double()
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=2e-6)
 
 
 def test_the_dmd_gradient_is_normalised_for_each_sample() -> None:
