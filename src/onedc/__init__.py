@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from onedc.file_info import Info, info
+    from onedc.pillow import open
 
 __version__ = "0.1.0"
 
@@ -41,11 +42,13 @@ __all__ = [
     "encode",
     "info",
     "load",
+    "open",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Codec", "decode", "encode", "load"), "onedc.codec"),
     **dict.fromkeys(("Info", "info"), "onedc.file_info"),
+    "open": "onedc.pillow",
 }
 
 

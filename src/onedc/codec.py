@@ -7,10 +7,12 @@ integers (`model.seam`), so that both walk through the same entropy tables on an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from threading import Lock
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +23,6 @@ from torch import Tensor
 from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
 from onedc.container import (
     DEFAULT_MAX_PIXELS,
-    SECTION_ALPHA,
     SIDE_MAX_PX,
     Contents,
     Header,
@@ -33,7 +34,9 @@ from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.image import to_rgb
+from onedc.extras import DESCRIPTION, Extras, apply_profile, from_sections, to_sections
+from onedc.file_info import File, note, read_file
+from onedc.image import KEEPABLE, Color, Keepable, Loaded, read_picture, to_picture
 from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.family import is_family, read_family
 from onedc.model.fsq import FSQ
@@ -48,14 +51,17 @@ DEFAULT_QUALITY = 33.0
 """Near 0.1 bits per pixel with the bundled model."""
 BUNDLED = Path(__file__).parent / "weights" / "small.safetensors"
 
-Picture: TypeAlias = "Image.Image | NDArray[np.uint8] | Tensor"
-"""A Pillow image, an [H,W,3] uint8 array, or a [3,H,W] float tensor in [-1,1]."""
+Picture: TypeAlias = (
+    "Image.Image | Loaded | NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | BinaryIO"
+)
+"""A Pillow image, what `image.read_picture` returns, an [H,W,3] uint8 array, a [3,H,W] float tensor in
+[-1,1], or a picture file: its path, its bytes, or a binary file object."""
 Output: TypeAlias = Literal["pil", "numpy", "torch"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
 
 class Codec:
-    """A model ready to encode and decode. Make one with `load`.
+    """A model ready to encode and decode. Make one with `load`. Threads may share one.
 
     Args:
         weights: the model.
@@ -83,46 +89,72 @@ class Codec:
         """
         self.nets.compile_networks(self.device)
 
-    def encode(self, image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
+    def encode(
+        self,
+        image: Picture,
+        *,
+        quality: float = DEFAULT_QUALITY,
+        background: Color | None = None,
+        keep: Collection[Keepable] = (),
+    ) -> bytes:
         """One picture to the bytes of a .1dc file; see `encode_batch`."""
-        return self.encode_batch([image], quality=quality)[0]
+        return self.encode_batch([image], quality=quality, background=background, keep=keep)[0]
 
     @torch.inference_mode()
-    def encode_batch(self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY) -> list[bytes]:
+    def encode_batch(
+        self,
+        images: Sequence[Picture],
+        *,
+        quality: float = DEFAULT_QUALITY,
+        background: Color | None = None,
+        keep: Collection[Keepable] = (),
+    ) -> list[bytes]:
         """Pictures of one padded size to the bytes of .1dc files, the same bytes as one by one.
 
         Args:
-            images: Pillow images, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1]. Their sides must
-                be the same once extended to multiples of 64.
+            images: Pillow images, picture files, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1].
+                Their sides must be the same once extended to multiples of 64.
             quality: 0 (z only, 0.0034 bits per pixel) to 100. A model trained for z only takes 0 always.
+            background: colour to lay under transparent places. None: a picture with any is refused.
+            keep: what to store of Pillow images and picture files beside the picture, where they have it:
+                "alpha", "icc" (the RGB profile), "exif".
 
         Raises:
-            ImageError: pictures of different padded sizes, of an unknown form or with transparent places.
-            ConfigError: a quality outside 0..100.
+            ImageError: pictures of different padded sizes, of an unknown form or with transparent places,
+                files that cannot be read.
+            ConfigError: a quality outside 0..100, or something unknown to keep.
         """
         byte = 0 if self.config.z_only else quality_byte(quality)
-        pictures = _tensors(images)
+        pictures, sections = _tensors(images, background, keep)
         y, z_hat = self._analyse(pictures)
         hyper, _ = self.seam.hyper(z_hat)
-        return self._write_files(y, z_hat, hyper, [self._header(picture, byte) for picture in pictures])
+        headers = [self._header(picture, byte) for picture in pictures]
+        return self._write_files(y, z_hat, hyper, headers, sections)
 
     @torch.inference_mode()
-    def encode_to_size(self, image: Picture, target_bytes: int) -> bytes:
+    def encode_to_size(
+        self,
+        image: Picture,
+        target_bytes: int,
+        *,
+        background: Color | None = None,
+        keep: Collection[Keepable] = (),
+    ) -> bytes:
         """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
 
         The file is the one that `encode` makes at this quality. The picture is analysed once; the entropy
-        coding is repeated, at most nine times.
+        coding is repeated, at most nine times. What is kept beside the picture counts.
 
         Raises:
             ImageError: a picture of an unknown form or with transparent places.
             ConfigError: even at quality 0 the file is larger.
         """
-        (picture,) = _tensors([image])
+        (picture,), sections = _tensors([image], background, keep)
         y, z_hat = self._analyse([picture])
         hyper, _ = self.seam.hyper(z_hat)
 
         def file_at(byte: int) -> bytes:
-            return self._write_files(y, z_hat, hyper, [self._header(picture, byte)])[0]
+            return self._write_files(y, z_hat, hyper, [self._header(picture, byte)], sections)[0]
 
         return highest_within(file_at, self.quality_bytes, target_bytes)
 
@@ -135,14 +167,14 @@ class Codec:
 
     def decode(
         self,
-        data: bytes,
+        data: File,
         *,
         output: Output = "pil",
         max_pixels: int = DEFAULT_MAX_PIXELS,
         partial: bool = False,
         preview: bool = False,
     ) -> Any:
-        """The bytes of one .1dc file to a picture; see `decode_batch`."""
+        """One .1dc file to a picture; see `decode_batch`."""
         return self.decode_batch(
             [data], output=output, max_pixels=max_pixels, partial=partial, preview=preview
         )[0]
@@ -150,18 +182,21 @@ class Codec:
     @torch.inference_mode()
     def decode_batch(
         self,
-        files: Sequence[bytes],
+        files: Sequence[File],
         *,
         output: Output = "pil",
         max_pixels: int = DEFAULT_MAX_PIXELS,
         partial: bool = False,
         preview: bool = False,
     ) -> list[Any]:
-        """The bytes of .1dc files of one padded size, of any qualities, to pictures.
+        """.1dc files of one padded size, of any qualities, to pictures.
 
         Args:
-            files: whole files.
-            output: "pil", "numpy" ([H,W,3] uint8) or "torch" ([3,H,W] float32 in [-1,1], on the CPU).
+            files: whole files: their bytes, paths, or binary file objects.
+            output: "pil", "numpy" ([H,W,3] uint8) or "torch" ([3,H,W] float32 in [-1,1], on the CPU). A
+                stored alpha plane is a fourth channel. Only "pil" takes a stored profile into account: its
+                pixels and info are then in that; its info also holds EXIF, and a description that says
+                that details are generated.
             max_pixels: refuse pictures larger than this before anything is computed.
             partial: accept a file that is cut anywhere behind z, do not verify it, and decode z only.
             preview: decode z only.
@@ -173,10 +208,11 @@ class Codec:
         """
         if output not in ("pil", "numpy", "torch"):
             raise ConfigError(f"output {output!r} is none of 'pil', 'numpy', 'torch'")
-        contents = [self._unpack(data, max_pixels, partial) for data in files]
+        contents = [self._unpack(read_file(file), max_pixels, partial) for file in files]
         if not contents:
             return []
         positions = _common_positions(contents)
+        extras = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
         streams = [SymbolDecoder(content.payload) for content in contents]
         z_hat = self._read_z(streams, positions)
         hyper, z_semantic = self.seam.hyper(z_hat)
@@ -185,10 +221,14 @@ class Codec:
         y_hat = self.seam.scan(hyper, qualities, _y_reader(streams, qualities))
         _check_ends(streams, contents, preview=preview, partial=partial)
         x_hat = self._synthesise(y_hat, z_semantic, qualities)
-        return [
-            _as_output(x[:, : content.header.height, : content.header.width], output)
-            for x, content in zip(x_hat, contents, strict=True)
+        pictures = [
+            _as_output(x[:, : content.header.height, : content.header.width], output, beside)
+            for x, content, beside in zip(x_hat, contents, extras, strict=True)
         ]
+        if output == "pil":
+            for picture, quality in zip(pictures, qualities.tolist(), strict=True):
+                picture.info[DESCRIPTION] = note(self.model_id, quality)
+        return pictures
 
     def _analyse(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Pictures [1,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64], one by one: the bytes of
@@ -206,7 +246,14 @@ class Codec:
         height, width = picture.shape[-2:]
         return Header(model_id=self.model_id, quality=byte, width=width, height=height)
 
-    def _write_files(self, y: Tensor, z_hat: Tensor, hyper: Tensor, headers: Sequence[Header]) -> list[bytes]:
+    def _write_files(
+        self,
+        y: Tensor,
+        z_hat: Tensor,
+        hyper: Tensor,
+        headers: Sequence[Header],
+        sections: Sequence[dict[int, bytes]],
+    ) -> list[bytes]:
         """Analysed pictures to the bytes of .1dc files; their headers state one quality."""
         streams = [SymbolEncoder() for _ in y]
         self._write_z(streams, z_hat)
@@ -214,8 +261,8 @@ class Codec:
             qualities = torch.full((len(y),), headers[0].quality)
             self.seam.scan(hyper, qualities, y_writer(streams, self.seam.gained(y, qualities)))
         return [
-            pack(header, stream.finish(), self.fingerprint)
-            for header, stream in zip(headers, streams, strict=True)
+            pack(header, stream.finish(), self.fingerprint, beside)
+            for header, stream, beside in zip(headers, streams, sections, strict=True)
         ]
 
     def _synthesise(self, y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
@@ -236,19 +283,14 @@ class Codec:
         return FSQ.from_indices(torch.from_numpy(z_idx))
 
     def _unpack(self, data: bytes, max_pixels: int, partial: bool) -> Contents:
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise FormatError(f"a .1dc file must be given as bytes, not {type(data).__name__}")
-        contents = unpack(
-            bytes(data),
+        return unpack(
+            data,
             fingerprint=self.fingerprint,
             model_id=self.model_id,
             max_pixels=max_pixels,
             least_position_bits=self.z_prior.least_position_bits,
             partial=partial,
         )
-        if SECTION_ALPHA in contents.sections:
-            raise FormatError("the file has an alpha section, which this version of onedc cannot decode")
-        return contents
 
 
 def load(
@@ -297,13 +339,19 @@ def export(path: str | Path, model: OneDC, *, model_id: int, dtype: torch.dtype 
     save_weights(path, model, scale_table=scale_table, model_id=model_id, dtype=dtype)
 
 
-def encode(image: Picture, *, quality: float = DEFAULT_QUALITY) -> bytes:
+def encode(
+    image: Picture,
+    *,
+    quality: float = DEFAULT_QUALITY,
+    background: Color | None = None,
+    keep: Collection[Keepable] = (),
+) -> bytes:
     """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
-    return bundled_codec().encode(image, quality=quality)
+    return bundled_codec().encode(image, quality=quality, background=background, keep=keep)
 
 
-def decode(data: bytes, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
-    """The bytes of one .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
+def decode(data: File, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
+    """One .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
     return bundled_codec().decode(data, output=output, max_pixels=max_pixels)
 
 
@@ -323,10 +371,14 @@ def fingerprint(weights: Weights) -> bytes:
     return hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest()
 
 
-@cache
 def bundled_codec() -> Codec:
-    """The bundled model on the CPU, loaded once."""
-    return load()
+    """The bundled model on the CPU, loaded once, however many threads ask for it."""
+    with _bundled_lock:
+        return _load_bundled()
+
+
+_bundled_lock = Lock()
+_load_bundled = cache(load)
 
 
 def _z_prior(weights: Weights) -> ZPrior:
@@ -373,13 +425,19 @@ def _check_ends(
             stream.finish()
 
 
-def _tensors(images: Sequence[Picture]) -> list[Tensor]:
-    """Pictures as [1,3,H,W] tensors of one padded size.
+def _tensors(
+    images: Sequence[Picture], background: Color | None, keep: Collection[Keepable]
+) -> tuple[list[Tensor], list[dict[int, bytes]]]:
+    """Pictures as [1,3,H,W] tensors of one padded size, and the sections of what is kept beside each.
 
     Raises:
         ImageError: none at all, different padded sizes, or one that is no picture or too large.
+        ConfigError: something unknown to keep.
     """
-    pictures = [to_tensor(_array(image)) for image in images]
+    if not KEEPABLE.issuperset(keep):
+        raise ConfigError(f"keep {list(keep)!r}: can hold {', '.join(sorted(KEEPABLE))}")
+    loaded = [_loaded(image, background, keep) for image in images]
+    pictures = [to_tensor(picture) for picture, _ in loaded]
     sizes = sorted({(picture.shape[-1], picture.shape[-2]) for picture in pictures})
     if len({positions_of(*size) for size in sizes}) != 1:
         raise ImageError(
@@ -389,15 +447,26 @@ def _tensors(images: Sequence[Picture]) -> list[Tensor]:
     for width, height in sizes:
         if max(height, width) > SIDE_MAX_PX:
             raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
-    return pictures
+    return pictures, [sections for _, sections in loaded]
 
 
-def _array(image: Picture) -> NDArray[np.uint8] | Tensor:
-    if isinstance(image, Image.Image):
-        return to_rgb(image)
+def _loaded(
+    image: Picture, background: Color | None, keep: Collection[Keepable]
+) -> tuple[NDArray[np.uint8] | Tensor, dict[int, bytes]]:
+    """A picture in any form as an array or tensor, and the sections of what is kept beside it."""
     if isinstance(image, (np.ndarray, Tensor)):
-        return image
-    raise ImageError(f"a picture must be a Pillow image, an array or a tensor, not {type(image).__name__}")
+        return image, {}
+    if isinstance(image, Loaded):
+        found = image
+    elif isinstance(image, Image.Image):
+        found = to_picture(image, background=background, keep=keep)
+    elif isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
+        found = read_picture(image, background=background, keep=keep)
+    else:
+        raise ImageError(
+            f"a picture must be a Pillow image, a file, an array or a tensor, not {type(image).__name__}"
+        )
+    return found.rgb, to_sections(found.extras)
 
 
 def _common_positions(contents: list[Contents]) -> tuple[int, int]:
@@ -411,11 +480,28 @@ def _common_positions(contents: list[Contents]) -> tuple[int, int]:
     return positions.pop()
 
 
-def _as_output(x: Tensor, output: Output) -> Any:
+def _as_output(x: Tensor, output: Output, extras: Extras) -> Any:
+    """One picture [3,H,W], with its alpha plane as a fourth channel, in the form asked for."""
+    if output == "pil":
+        return _as_image(to_bytes(x), extras)
+    alpha = None if extras.alpha is None else np.array(extras.alpha)
     if output == "torch":
-        return x.float().clamp(-1, 1).cpu()
+        tensor = x.float().clamp(-1, 1).cpu()
+        return tensor if alpha is None else torch.cat([tensor, torch.from_numpy(alpha)[None] / 127.5 - 1])
     array = to_bytes(x)
-    return Image.fromarray(array) if output == "pil" else array
+    return array if alpha is None else np.dstack([array, alpha])
+
+
+def _as_image(array: NDArray[np.uint8], extras: Extras) -> Image.Image:
+    """[H,W,3] sRGB as a Pillow image, in the stored profile and with the rest of what was kept."""
+    image = Image.fromarray(array)
+    if extras.icc is not None:
+        image = apply_profile(image, extras.icc)
+    if extras.alpha is not None:
+        image.putalpha(extras.alpha)
+    if extras.exif is not None:
+        image.info["exif"] = b"Exif\0\0" + extras.exif
+    return image
 
 
 def _flat(values: Tensor, dtype: type[np.generic]) -> NDArray[Any]:

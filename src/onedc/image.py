@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from onedc.errors import ImageError, OneDCError
+from onedc.extras import DESCRIPTION, Extras
 from onedc.files import refuse_existing, write_whole
 
 RGBArray: TypeAlias = NDArray[np.uint8]
@@ -23,6 +27,11 @@ RGBArray: TypeAlias = NDArray[np.uint8]
 
 Color: TypeAlias = "str | tuple[int, int, int]"
 """A background: a CSS colour name, "#rrggbb", or three values in 0..255."""
+
+Keepable: TypeAlias = Literal["alpha", "icc", "exif"]
+"""What a .1dc file can keep of a picture file beside the picture."""
+
+KEEPABLE: frozenset[Keepable] = frozenset(("alpha", "icc", "exif"))
 
 MAX_SIDE_PX = 16383
 MAX_PIXELS = 1 << 26
@@ -44,9 +53,19 @@ _WRITE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
 WRITABLE_SUFFIXES = frozenset(_WRITE_OPTIONS)
+_WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF"})
+
+_DESCRIPTION_OPTIONS = {"TIFF": "description", "JPEG": "comment"}
 
 _STILL_WITH_FRAMES = frozenset({"MPO", "PSD"})
 """Formats whose further frames are previews or layers of the same picture."""
+
+
+class Loaded(NamedTuple):
+    """A picture, and what is to be kept beside it."""
+
+    rgb: RGBArray
+    extras: Extras
 
 
 def read_image(
@@ -71,6 +90,23 @@ def read_image(
     Raises:
         ImageError: not a readable picture, too large, animated, or transparent without a background.
     """
+    return read_picture(source, background=background, max_pixels=max_pixels).rgb
+
+
+def read_picture(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    background: Color | None = None,
+    keep: Collection[Keepable] = (),
+    max_pixels: int = MAX_PIXELS,
+) -> Loaded:
+    """As `read_image`, with what `keep` names: an alpha plane, the RGB profile or EXIF, where there is one.
+
+    With "alpha" in `keep` no background is laid under.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     name = _name(source)
     try:
         with _open(source) as image:
@@ -79,7 +115,7 @@ def read_image(
             if image.format == "1DC":
                 raise ImageError(f"{name}: is a .1dc file already; decode it first")
             image.load()
-            return to_rgb(image, background=background, name=name)
+            return to_picture(image, background=background, keep=keep, name=name)
     except OneDCError:
         raise
     except FileNotFoundError as error:
@@ -94,8 +130,14 @@ def read_image(
         raise ImageError(f"{name}: damaged or unsupported: {_one_line(error)}") from error
 
 
-def to_rgb(image: Image.Image, *, background: Color | None = None, name: str = "image") -> RGBArray:
-    """Convert an open Pillow picture as `read_image` does, but without its limit of pixels.
+def to_picture(
+    image: Image.Image,
+    *,
+    background: Color | None = None,
+    keep: Collection[Keepable] = (),
+    name: str = "image",
+) -> Loaded:
+    """Convert an open Pillow picture as `read_picture` does, but without its limit of pixels.
 
     Raises:
         ImageError: transparent without a background, an unusable colour profile or sample type, or a side
@@ -105,15 +147,19 @@ def to_rgb(image: Image.Image, *, background: Color | None = None, name: str = "
     profile = image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
     colour, alpha = _split_alpha(_to_8_bit(upright, name))
-    rgb = np.asarray(_to_srgb(colour, profile, name), dtype=np.uint8)
+    rgb = np.ascontiguousarray(np.asarray(_to_srgb(colour, profile, name), dtype=np.uint8))
+    icc = profile if "icc" in keep and profile and profile[16:20] == b"RGB " else None
+    extras = Extras(icc=icc, exif=_exif(upright) if "exif" in keep else None)
     if alpha is None or alpha.min() == 255:
-        return np.ascontiguousarray(rgb)
+        return Loaded(rgb, extras)
+    if "alpha" in keep:
+        return Loaded(_with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha)))
     if background is None:
         raise ImageError(
-            f"{name}: has transparent places, which .1dc does not store; choose a colour to lay under them, "
-            "for example --background white (in Python background='white')"
+            f"{name}: has transparent places; choose a colour to lay under them, for example --background "
+            "white (in Python background='white'), or store them with --keep-alpha (keep=['alpha'])"
         )
-    return _flatten(rgb, alpha, parse_color(background))
+    return Loaded(_flatten(rgb, alpha, parse_color(background)), extras)
 
 
 def parse_color(color: Color) -> tuple[int, int, int]:
@@ -139,16 +185,40 @@ def write_image(path: str | os.PathLike[str], array: RGBArray, *, force: bool = 
     write_whole(path, image_bytes(array, Path(path).suffix, name=os.fspath(path)), force=force)
 
 
-def image_bytes(array: RGBArray, suffix: str = ".png", *, name: str = "image") -> bytes:
-    """The bytes of a picture file of [H,W,3] uint8 in the format of `suffix`; ImageError if unknown."""
+def image_bytes(picture: RGBArray | Image.Image, suffix: str = ".png", *, name: str = "image") -> bytes:
+    """The bytes of a picture file in the format of `suffix`.
+
+    Args:
+        picture: [H,W,3] uint8, or a Pillow image, whose profile, EXIF and description are written too where
+            the format has a place for them.
+
+    Raises:
+        ImageError: an unknown suffix, or transparent places in a format without them.
+    """
     try:
         file_format, options = _WRITE_OPTIONS[suffix.lower()]
     except KeyError:
         known = ", ".join(_WRITE_OPTIONS)
         raise ImageError(f"{name}: cannot write {suffix!r} pictures; use one of {known}") from None
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    if image.mode == "RGBA" and file_format not in _WITH_ALPHA:
+        raise ImageError(f"{name}: {suffix} pictures cannot be transparent; use .png, .webp or .tif")
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, file_format, **options)
+    image.save(buffer, file_format, **options, **_beside(image, file_format))
     return buffer.getvalue()
+
+
+def _beside(image: Image.Image, file_format: str) -> dict[str, object]:
+    """Options that write what stands beside the pixels."""
+    found: dict[str, object] = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
+    text = image.info.get(DESCRIPTION)
+    if text and file_format == "PNG":
+        chunks = PngInfo()
+        chunks.add_text(DESCRIPTION, text)
+        found["pnginfo"] = chunks
+    elif text and file_format in _DESCRIPTION_OPTIONS:
+        found[_DESCRIPTION_OPTIONS[file_format]] = text
+    return found
 
 
 def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
@@ -223,6 +293,21 @@ def _flatten(rgb: RGBArray, alpha: RGBArray, background: tuple[int, int, int]) -
     opaque = alpha[..., None].astype(np.uint32)
     under = np.array(background, dtype=np.uint32)
     return ((rgb * opaque + under * (255 - opaque) + 127) // 255).astype(np.uint8)
+
+
+def _with_hidden_places_filled(rgb: RGBArray, alpha: RGBArray) -> RGBArray:
+    """[H,W,3] with the mean visible colour where alpha [H,W] is 0 and nothing can be seen: cheap to code."""
+    seen = alpha > 0
+    if not seen.any():
+        return np.zeros_like(rgb)
+    return np.where(seen[..., None], rgb, rgb[seen].mean(axis=0).round().astype(np.uint8))
+
+
+def _exif(upright: Image.Image) -> bytes | None:
+    """EXIF of a picture whose orientation has been applied, from the byte order mark on."""
+    exif = upright.getexif()
+    exif.pop(ExifTags.Base.Orientation, None)
+    return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
 
 
 def _name(source: object) -> str:

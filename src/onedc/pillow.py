@@ -5,6 +5,7 @@ Opening reads the header alone; torch and the weights are loaded with the first 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from onedc.container import MAGIC, SIDE_MAX_PX, read_header, unpack
-from onedc.errors import ConfigError, FormatError
+from onedc.container import MAGIC, SECTION_ALPHA, SIDE_MAX_PX, unpack
+from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
+from onedc.extras import DESCRIPTION
+from onedc.file_info import File, note, read_file
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
@@ -29,8 +32,28 @@ def use(codec: Codec | None) -> None:
     _chosen = codec
 
 
+def open(source: File, *, codec: Codec | None = None) -> OneDCImageFile:
+    """A .1dc file as a Pillow image: its size is known at once, its pixels are decoded when asked for.
+
+    Args:
+        source: a path, the bytes of a file, or a binary file object.
+        codec: what decodes it; None: what `use` has chosen, or the bundled model on the CPU.
+
+    Raises:
+        FormatError: not a .1dc file, or a damaged header. Other damage is met with the first pixels.
+    """
+    data = read_file(source)
+    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
+    if not _accept(data):
+        with _named(name):
+            unpack(data, fingerprint=None)
+    image = OneDCImageFile(io.BytesIO(data), name)
+    image.codec = codec
+    return image
+
+
 class OneDCImageFile(ImageFile.ImageFile):
-    """A .1dc file whose size is known and whose pixels, RGB, are decoded when they are asked for.
+    """A .1dc file whose size is known and whose pixels, RGB or RGBA, are decoded when they are asked for.
 
     Opening raises FormatError for a damaged header, `load` for any other damage and for a file of another
     model. Pillow's own limit, `Image.MAX_IMAGE_PIXELS`, holds here too.
@@ -38,21 +61,27 @@ class OneDCImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "One-step diffusion codec"
+    codec: Codec | None = None
+    """What decodes this file; None: what `use` has chosen."""
     _data = b""
 
     def _open(self) -> None:
         assert self.fp is not None
         self._data = self.fp.read()
         with _named(self.filename):
-            header = read_header(self._data)
-        self._mode, self._size = "RGB", (header.width, header.height)
+            header, _, sections = unpack(self._data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
+        self._mode = "RGBA" if SECTION_ALPHA in sections else "RGB"
+        self._size = header.width, header.height
+        self.info[DESCRIPTION] = note(header.model_id, header.quality)
 
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None and self._data:
             limit = Image.MAX_IMAGE_PIXELS or SIDE_MAX_PX**2
             with _named(self.filename):
-                self.im = _codec().decode(self._data, max_pixels=limit).im
+                decoded = (self.codec or _codec()).decode(self._data, max_pixels=limit)
+            self.im = decoded.im
+            self.info.update(decoded.info)
             self._data = b""
             if self._exclusive_fp and self.fp:
                 self.fp.close()
@@ -61,7 +90,7 @@ class OneDCImageFile(ImageFile.ImageFile):
 
     def verify(self) -> None:
         """Check the checksum, which takes the weights but no decoding."""
-        codec = _codec()
+        codec = self.codec or _codec()
         with _named(self.filename):
             unpack(self._data, fingerprint=codec.fingerprint, model_id=codec.model_id)
         super().verify()
@@ -72,19 +101,20 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`image.save`, with `quality` (0 to 100) or `target_bytes`, and `background` for transparent places."""
+    """`image.save`, with `quality` or `target_bytes`, `background` and `keep` as in `Codec.encode`."""
     from onedc.codec import DEFAULT_QUALITY
-    from onedc.image import to_rgb
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"
     if "quality" in options and "target_bytes" in options:
         raise ConfigError(f"{name}: give quality or target_bytes, not both")
-    pixels = to_rgb(image, background=options.get("background"), name=name)
-    if "target_bytes" in options:
-        fp.write(_codec().encode_to_size(pixels, options["target_bytes"]))
-    else:
-        fp.write(_codec().encode(pixels, quality=options.get("quality", DEFAULT_QUALITY)))
+    beside = {"background": options.get("background"), "keep": options.get("keep", ())}
+    with _named(filename, ImageError):
+        if "target_bytes" in options:
+            data = _codec().encode_to_size(image, options["target_bytes"], **beside)
+        else:
+            data = _codec().encode(image, quality=options.get("quality", DEFAULT_QUALITY), **beside)
+    fp.write(data)
 
 
 def _codec() -> Codec:
@@ -94,13 +124,13 @@ def _codec() -> Codec:
 
 
 @contextmanager
-def _named(filename: str | bytes) -> Iterator[None]:
-    """Begin the message of a FormatError with the file's name, where it has one."""
+def _named(filename: str | bytes, kind: type[OneDCError] = FormatError) -> Iterator[None]:
+    """Begin the message of an error of this kind with the file's name, where it has one."""
     try:
         yield
-    except FormatError as error:
+    except kind as error:
         name = os.fsdecode(filename)
-        raise FormatError(f"{name}: {error}" if name else str(error)) from error
+        raise kind(f"{name}: {error}" if name else str(error)) from error
 
 
 Image.register_open(FORMAT, OneDCImageFile, _accept)

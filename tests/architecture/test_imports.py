@@ -81,6 +81,7 @@ def test_public_names() -> None:
         "encode",
         "info",
         "load",
+        "open",
     ]
     for name in onedc.__all__:
         assert getattr(onedc, name) is not None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +17,13 @@ from tests.conformance.fixture_model import FIXTURE, MODEL_ID
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 
-from onedc.codec import Codec, load, quality_byte
+from onedc import codec as codec_module
+from onedc.codec import Codec, bundled_codec, load, quality_byte
 from onedc.container import Header, pack, read_header, unpack
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.file_info import info
+from onedc.pillow import open as onedc_open
 
 PICTURE = picture(90, 70)
 
@@ -118,7 +125,8 @@ def _decodes(codec: Codec, data: bytes) -> bool:
 
 
 @pytest.mark.parametrize(
-    "change", ["cut", "longer", "flipped", "other model", "other weights", "text", "alpha"]
+    "change",
+    ["cut", "longer", "flipped", "other model", "other weights", "text", "alpha", "ICC profile", "EXIF"],
 )
 def test_damaged_and_foreign_files_are_refused(codec: Codec, data: bytes, change: str) -> None:
     header, payload, _ = unpack(data, fingerprint=None)
@@ -131,6 +139,8 @@ def test_damaged_and_foreign_files_are_refused(codec: Codec, data: bytes, change
         "other weights": pack(header, payload, bytes(32)),
         "text": "not bytes",
         "alpha": pack(header, payload, codec.fingerprint, {3: b"x"}),
+        "ICC profile": pack(header, payload, codec.fingerprint, {0x81: b"\x4b\x04\x00"}),
+        "EXIF": pack(header, payload, codec.fingerprint, {0x82: b"x"}),
     }[change]
     with pytest.raises(FormatError):
         codec.decode(changed)
@@ -198,6 +208,53 @@ def test_bad_options_of_load_are_refused(options: dict[str, Any]) -> None:
 def test_unknown_output_is_refused(codec: Codec, data: bytes) -> None:
     with pytest.raises(ConfigError, match="output"):
         codec.decode(data, output="jpeg")  # type: ignore[call-overload]
+
+
+def test_pictures_and_files_come_from_paths_bytes_and_file_objects(
+    codec: Codec, data: bytes, tmp_path: Path
+) -> None:
+    path, coded = tmp_path / "a.png", tmp_path / "a.1dc"
+    Image.fromarray(PICTURE).save(path)
+    coded.write_bytes(data)
+    for picture_file in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
+        assert codec.encode(picture_file, quality=50) == data
+    expected = codec.decode(data, output="numpy")
+    for file in (coded, str(coded), io.BytesIO(data), bytearray(data), memoryview(data)):
+        assert np.array_equal(codec.decode(file, output="numpy"), expected)
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/a.png": path.read_bytes(), "/a.1dc": data})
+    with memory.open("/a.png") as picture_file, memory.open("/a.1dc") as file:
+        assert codec.encode(picture_file, quality=50) == data
+        assert np.array_equal(codec.decode(file, output="numpy"), expected)
+        file.seek(0)
+        assert info(file).size_bytes == len(data)
+        file.seek(0)
+        with onedc_open(file, codec=codec) as image:
+            assert image.size == (90, 70) and np.array_equal(np.asarray(image), expected)
+    with open(__file__, encoding="utf-8") as text, pytest.raises(FormatError, match="open it as binary"):
+        codec.decode(text)  # type: ignore[arg-type]
+    with pytest.raises(FormatError, match=r"absent\.1dc: cannot be read"):
+        codec.decode("absent.1dc")
+
+
+def test_threads_share_a_codec(codec: Codec) -> None:
+    pictures = [picture(70 + 9 * n, 64 + 5 * n) for n in range(6)]
+    files = [codec.encode(x, quality=15 * n) for n, x in enumerate(pictures)]
+    decoded = [codec.decode(data, output="numpy") for data in files]
+
+    def both_ways(n: int) -> tuple[bytes, NDArray[np.uint8]]:
+        return codec.encode(pictures[n], quality=15 * n), codec.decode(files[n], output="numpy")
+
+    with ThreadPoolExecutor(4) as pool:
+        for n, (data, pixels) in zip([*range(6)] * 4, pool.map(both_ways, [*range(6)] * 4), strict=True):
+            assert data == files[n] and np.array_equal(pixels, decoded[n])
+
+
+def test_threads_load_the_bundled_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec_module, "_load_bundled", cache(lambda: load(FIXTURE)))
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(map(id, pool.map(lambda _: bundled_codec(), range(8))))) == 1
 
 
 def test_bf16_decodes_nearly_the_same_picture(codec: Codec, data: bytes) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from onedc.errors import ImageError, OutputError
-from onedc.image import image_bytes, parse_color, read_image, to_rgb, write_image
+from onedc.image import image_bytes, parse_color, read_image, to_picture, write_image
 
 
 def gradient(height: int = 5, width: int = 7) -> np.ndarray:
@@ -97,8 +97,8 @@ def test_alpha_is_refused_or_flattened(mode: str) -> None:
     else:
         image = image.convert("RGBA" if mode == "RGBa" else "LA" if mode == "La" else mode).convert(mode)
     with pytest.raises(ImageError, match="--background"):
-        to_rgb(image, name="x.png")
-    assert to_rgb(image, background=(0, 0, 255))[0].tolist() == [[255, 255, 255], [0, 0, 255]]
+        to_picture(image, name="x.png")
+    assert to_picture(image, background=(0, 0, 255)).rgb[0].tolist() == [[255, 255, 255], [0, 0, 255]]
 
 
 def test_palette_transparency_is_alpha() -> None:
@@ -117,7 +117,7 @@ def test_opaque_alpha_passes() -> None:
 
 def test_half_transparent_blends() -> None:
     image = Image.new("RGBA", (1, 1), (200, 100, 0, 128))
-    assert to_rgb(image, background="white")[0, 0].tolist() == [227, 177, 127]
+    assert to_picture(image, background="white").rgb[0, 0].tolist() == [227, 177, 127]
 
 
 def test_embedded_srgb_changes_nothing_visible() -> None:
@@ -131,7 +131,7 @@ def test_colour_profile_is_converted() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     image = Image.new("LAB", (1, 1), (136, 128, 128))
     image.info["icc_profile"] = profile
-    assert np.abs(to_rgb(image)[0, 0].astype(int) - 128).max() <= 2
+    assert np.abs(to_picture(image).rgb[0, 0].astype(int) - 128).max() <= 2
 
 
 def test_broken_profile_is_refused() -> None:
@@ -156,7 +156,7 @@ def test_animation_is_refused() -> None:
 )
 def test_refused(image: Image.Image, message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        to_rgb(image)
+        to_picture(image)
 
 
 def test_too_many_pixels_is_refused_before_decoding() -> None:

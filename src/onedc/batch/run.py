@@ -222,6 +222,7 @@ def _settings(spec: Spec, kind: str) -> dict[str, Any]:
             "direction": "encode",
             "quality_byte": quality_byte(spec.quality),
             "background": background,
+            "keep": sorted(spec.keep),
         }
     return settings
 

@@ -18,7 +18,7 @@ from onedc.codec import DEFAULT_QUALITY, Codec, Precision, load
 from onedc.container import positions_of, read_header
 from onedc.errors import OneDCError
 from onedc.file_info import info
-from onedc.image import READABLE_SUFFIXES, Color, image_bytes, read_image
+from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 
 T = TypeVar("T")
 
@@ -30,6 +30,7 @@ class Spec:
     decode: bool = False  # .1dc files to PNG instead of pictures to .1dc files
     quality: float = DEFAULT_QUALITY  # 0..100
     background: Color | None = None  # under transparent places
+    keep: tuple[Keepable, ...] = ()  # beside the picture
     weights: str | None = None
     device: str = "cpu"
     precision: Precision = "auto"
@@ -75,10 +76,10 @@ class Encoding:
     def prepare(self, data: bytes, name: str) -> Any:
         source = io.BytesIO(data)
         source.name = name  # begins the message of an error
-        return read_image(source, background=self.spec.background)
+        return read_picture(source, background=self.spec.background, keep=self.spec.keep)
 
     def positions(self, prepared: Any) -> Hashable:
-        return positions_of(prepared.shape[1], prepared.shape[0])
+        return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
 
     def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
         return [(data, data) for data in self.codec.encode_batch(batch, quality=self.spec.quality)]
@@ -99,7 +100,7 @@ class Decoding:
         return positions_of(header.width, header.height)
 
     def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-        pictures = self.codec.decode_batch(batch, output="numpy")
+        pictures = self.codec.decode_batch(batch)
         return [(image_bytes(picture), data) for picture, data in zip(pictures, batch, strict=True)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import quality, whole
+from onedc.cli.encode import add_beside_arguments, kept, quality, whole
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, print_error, progress_bar
 
 _DESCRIPTION = """\
@@ -45,7 +45,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "-q", "--quality", type=quality, metavar="Q", help="0 (smallest) to 100 (default: near 0.1 bpp)"
     )
-    parser.add_argument("--background", metavar="COLOR", help="lay this colour under transparent places")
+    add_beside_arguments(parser)
     parser.add_argument("--column", metavar="NAME", help="column of pictures in Parquet and Arrow files")
     parser.add_argument(
         "--shard-size", type=whole, default=1000, metavar="N", help="files in a shard made of a folder"
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
     from onedc.batch.run import Batch
     from onedc.codec import DEFAULT_QUALITY
 
-    if args.decode and (args.quality is not None or args.background is not None):
-        raise UsageError("--quality and --background are for encoding, not for --decode")
+    if args.decode and (args.quality is not None or args.background is not None or kept(args)):
+        raise UsageError("--quality, --background and --keep-... are for encoding, not for --decode")
     cluster = None
     if args.ray is not None:
         cluster = Cluster(
@@ -126,6 +126,7 @@ def _spec(args: argparse.Namespace, default_quality: float) -> Any:
         decode=args.decode,
         quality=default_quality if args.quality is None else args.quality,
         background=None if args.background is None else parse_color(args.background),
+        keep=kept(args),
         weights=args.weights,
         device=args.device,
         precision=args.precision,

@@ -32,7 +32,8 @@ Decode .1dc files to pictures.
   onedc decode out/ -o pictures/          every .1dc file in a folder
   onedc decode - < photo.1dc > photo.png
 
-Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated.
+Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated, as
+the description in PNG, TIFF and JPEG files says.
 A damaged file, or one of another model, is refused. --partial shows the semantic layer of a damaged or cut
 file, where that much is left.
 """
@@ -83,13 +84,13 @@ def run(args: argparse.Namespace) -> int:
         data = read_input(job.source)
         started_s = time.perf_counter()
         try:
-            pixels = codec.decode(data, output="numpy", partial=args.partial, preview=args.preview, **limit)
+            picture = codec.decode(data, partial=args.partial, preview=args.preview, **limit)
         except FormatError as error:
             raise FormatError(f"{job.source}: {error}") from error
         elapsed_s = time.perf_counter() - started_s
         suffix = ".png" if job.target == PIPE else suffix_of(job.target)
-        write_output(job, image_bytes(pixels, suffix), force=args.force)
-        height, width = pixels.shape[:2]
+        write_output(job, image_bytes(picture, suffix, name=job.target), force=args.force)
+        width, height = picture.size
         return _report(job, width, height, elapsed_s, unverified=args.partial)
 
     return run_jobs(jobs, decode_one, as_json=args.json)

@@ -25,7 +25,7 @@ from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
-    from onedc.image import RGBArray
+    from onedc.image import Keepable, Loaded
 
 _DESCRIPTION = """\
 Encode pictures to .1dc files.
@@ -40,7 +40,7 @@ Encode pictures to .1dc files.
 -q sets how many bits are spent, not a pixel error. At -q 0 only the semantic layer is stored, about 14 bits
 for each 64x64 pixels: the scene stays, its details are invented. With a target, the highest quality is taken
 whose whole file fits, and a picture that fits at none is refused. EXIF orientation and the colour profile
-are applied.
+are applied; transparency, profile and EXIF are stored only when asked for.
 """
 
 
@@ -75,13 +75,38 @@ def add_command(commands: Any) -> None:
         metavar="X",
         help="the highest quality whose file has at most X bits per pixel",
     )
-    parser.add_argument(
+    add_beside_arguments(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
+    """What becomes of transparency and of what stands beside the pixels."""
+    clear = parser.add_mutually_exclusive_group()
+    clear.add_argument(
         "--background",
         metavar="COLOR",
         help="lay this colour (white, #rrggbb) under transparent places; without it they are refused",
     )
-    add_model_arguments(parser)
-    parser.set_defaults(run=run)
+    clear.add_argument(
+        "--keep-alpha",
+        action="store_true",
+        help="store transparency, without loss: up to some KB more, which count as bits of the picture",
+    )
+    parser.add_argument(
+        "--keep-icc",
+        action="store_true",
+        help="store the RGB colour profile in a compact form; the decoded picture is in it again",
+    )
+    parser.add_argument(
+        "--keep-exif", action="store_true", help="store EXIF (camera, time, place, ...), without its preview"
+    )
+
+
+def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
+    """What the command line asks to keep beside the picture."""
+    asked: dict[Keepable, bool] = {"alpha": args.keep_alpha, "icc": args.keep_icc, "exif": args.keep_exif}
+    return tuple(name for name, wanted in asked.items() if wanted)
 
 
 def quality(text: str) -> float:
@@ -115,7 +140,7 @@ def positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
-    from onedc.image import READABLE_SUFFIXES, parse_color, read_image
+    from onedc.image import READABLE_SUFFIXES, parse_color, read_picture
 
     jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES)
     if args.background is not None:
@@ -129,10 +154,10 @@ def run(args: argparse.Namespace) -> int:
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)
         source = read_input(PIPE) if job.source == PIPE else job.source
-        pixels = read_image(source, background=args.background)
+        picture = read_picture(source, background=args.background, keep=kept(args))
         started_s = time.perf_counter()
         try:
-            data = _encode(codec, pixels, args)
+            data = _encode(codec, picture, args)
         except ConfigError as error:
             raise ConfigError(f"{job.source}: {error}") from error
         elapsed_s = time.perf_counter() - started_s
@@ -142,16 +167,16 @@ def run(args: argparse.Namespace) -> int:
     return run_jobs(jobs, encode_one, as_json=args.json)
 
 
-def _encode(codec: Codec, pixels: RGBArray, args: argparse.Namespace) -> bytes:
+def _encode(codec: Codec, picture: Loaded, args: argparse.Namespace) -> bytes:
     """The bytes of one file, at the quality or within the target that the command line names."""
     from onedc.rate import bytes_at
 
-    height, width = pixels.shape[:2]
+    height, width = picture.rgb.shape[:2]
     if args.target_bpp is not None:
-        return codec.encode_to_size(pixels, bytes_at(args.target_bpp, width, height))
+        return codec.encode_to_size(picture, bytes_at(args.target_bpp, width, height))
     if args.target_bytes is not None:
-        return codec.encode_to_size(pixels, args.target_bytes)
-    return codec.encode(pixels) if args.quality is None else codec.encode(pixels, quality=args.quality)
+        return codec.encode_to_size(picture, args.target_bytes)
+    return codec.encode(picture) if args.quality is None else codec.encode(picture, quality=args.quality)
 
 
 def _report(job: Job, data: bytes, elapsed_s: float) -> Report:

@@ -209,7 +209,7 @@ def test_a_failing_batch_costs_only_the_item_that_fails(
     whole = Codec.encode_batch
 
     def failing(self: Codec, images: Any, **options: Any) -> list[bytes]:
-        if any(image.shape == (90, 70, 3) for image in images):
+        if any(image.rgb.shape == (90, 70, 3) for image in images):
             raise RuntimeError("out of memory\nat length")
         return whole(self, images, **options)
 
