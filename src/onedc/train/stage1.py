@@ -288,10 +288,13 @@ class Stage1(Stage):
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """LPIPS and mean absolute error in [-1,1], each [B], on each picture's own window."""
         x, side, size = batch.x, decoded.shape[-1], self.config.window_px // 8
-        if 0 < size < side:
-            corners = (batch.noise.uniform("window", 2) * (side - size + 1)).long()
-            x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
         inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
+        if 0 < size < side:
+            room = side - size
+            corners = ((batch.noise.uniform("window", 2) * (room + 3)).long() - 1).clamp(0, room)
+            # A window at the edge of the crop sees that edge as the codec will see the edge of a picture.
+            inset = torch.where(corners == 0, 0, torch.where(corners == room, 2 * INSET_PX, inset))
+            x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
         return pixel_terms(self.model.vae, self.lpips, x, decoded, inset)
 
     def score(self, batch: Batch) -> Figures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
@@ -152,6 +153,30 @@ def test_the_part_that_is_compared_moves_against_the_grid(
         stage.pixel_terms(batch, torch.zeros(2, 32, 8, 8))
     insets = torch.cat(seen)
     assert set(insets.flatten().tolist()) == set(range(3, 14))
+
+
+def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
+    stage: Stage1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def record(
+        vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        seen.append((decoded[:, 0, 0, 0], inset))
+        return x.new_zeros(len(x)), x.new_zeros(len(x))
+
+    monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
+    monkeypatch.setattr(stage, "config", replace(stage.config, window_px=64))
+    batch = batch_of(2, side=128)
+    rows = torch.arange(16.0).view(1, 1, 16, 1).expand(2, 32, 16, 16)
+    for position in range(60):
+        batch.noise = Noise(1, range(2 * position, 2 * position + 2), CPU)
+        stage.pixel_terms(batch, rows)
+    top, inset = torch.cat([t for t, _ in seen]), torch.cat([i for _, i in seen])[:, 0]
+    assert set(inset[top == 0].tolist()) == {0}
+    assert set(inset[top == 8].tolist()) == {16}
+    assert int(inset[(top > 0) & (top < 8)].min()) >= 3 and int(inset[(top > 0) & (top < 8)].max()) <= 13
 
 
 def test_the_loss_is_the_weighted_sum_of_its_figures(stage: Stage1) -> None:
