@@ -83,6 +83,7 @@ class RunConfig:
     steps: int = 1000  # optimiser steps
     seed: int = 33550336
     precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast), "auto": bf16 where it is fast
+    adapter_rank: int = 0  # of adapters in the generator's UNet, whose own layers then stay (0: they move)
     recompute: bool = False  # keep few activations and compute the rest again: less memory, more time
     accumulation: int = 1  # parts in which each process handles its share of a batch
     ema: float = 0.0  # decay per step of the running mean of the weights (0: none)
@@ -98,6 +99,8 @@ class RunConfig:
             raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16', 'auto'")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"run.ema: {self.ema} is not in 0 .. 1")
+        if self.adapter_rank < 0:
+            raise ConfigError(f"run.adapter_rank: {self.adapter_rank} must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

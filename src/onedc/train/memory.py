@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -42,8 +43,8 @@ def _twice(forward: Any, *inputs: Any) -> Any:
     return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
-def halve(module: nn.Module) -> None:
-    """Keep its matrices and kernels in bf16, for use under autocast; vectors (norms, biases) stay fp32."""
-    for parameter in module.parameters():
+def halve(parameters: Iterable[nn.Parameter]) -> None:
+    """Keep matrices and kernels in bf16, for use under autocast; vectors (norms, biases) stay fp32."""
+    for parameter in parameters:
         if parameter.ndim > 1:
             parameter.data = parameter.data.to(torch.bfloat16)

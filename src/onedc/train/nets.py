@@ -16,6 +16,7 @@ from onedc.errors import ConfigError, WeightsError
 from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
 from onedc.model.onedc import OneDC
 from onedc.model.weights import trainable_tensors
+from onedc.train.adapters import merged
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.maskgit import MaskGITTokenizer
@@ -88,6 +89,8 @@ def start_tensors(place: Path) -> dict[str, Tensor]:
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
     """The tensors of one stored network of a checkpoint folder, its running mean where there is one.
 
+    Adapters are merged into their layers.
+
     Raises:
         WeightsError: missing or damaged.
     """
@@ -98,7 +101,7 @@ def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
     found = {name.removeprefix(lead): t for name, t in stored.items() if name.startswith(lead)}
     if not found:
         raise WeightsError(f"{path}: a checkpoint without the network {prefix!r}")
-    return found
+    return merged(found)
 
 
 def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> ScoreNetwork:

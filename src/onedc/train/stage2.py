@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
-from onedc.model.onedc import OneDC
+from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
@@ -100,21 +100,22 @@ class Stage2(Stage):
         self.fake_score = ScoreNetwork(config.score, model.config)
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
-            halve(self.real_score)
-            halve(self.fake_score)
+            halve(self.real_score.parameters())
+            halve(self.fake_score.parameters())
         self.head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion(config.diffusion)
         self.balance = (
             GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
         )
+        parts = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
+        moving = [p for part in parts for p in part.parameters() if p.requires_grad]
         model.requires_grad_(False)
-        moving = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
-        for module in moving:
-            module.requires_grad_(True)
+        for p in moving:
+            p.requires_grad_(True)
         if config.storage == "bf16":
-            for module in (model.g_a, model.h_a, model.h_s, model.prior, model.semantic, model.g_s):
-                if module not in moving:
-                    halve(module)
+            whole = ("vae.", *PRECISE_NETS)
+            named = model.named_parameters()
+            halve(p for name, p in named if not p.requires_grad and not name.startswith(whole))
 
     def stored(self) -> dict[str, nn.Module]:
         found = {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}

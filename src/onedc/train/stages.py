@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from onedc.errors import ConfigError
+from onedc.model.onedc import OneDC
+from onedc.train.adapters import adapt
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.memory import recompute
@@ -32,7 +34,7 @@ def _bare_stage(config: TrainConfig) -> Stage:
     match config.objective:
         case Stage1Config() as objective:
             teacher = load_teacher(nets) if objective.distill.weight else None
-            return Stage1(load_model(config.model, nets), load_lpips(nets), objective, optim, teacher)
+            return Stage1(_codec(config), load_lpips(nets), objective, optim, teacher)
         case AutoencoderConfig() as objective:
             model, lpips = load_model(config.model, nets), load_lpips(nets)
             return Autoencoder(model, lpips, objective, optim, config.critic_optim)
@@ -45,8 +47,16 @@ def _bare_stage(config: TrainConfig) -> Stage:
         case Stage2Config() as objective:
             if objective.storage == "bf16" and config.run.precision != "bf16":
                 raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
-            model, lpips = load_model(config.model, nets), load_lpips(nets)
+            model, lpips = _codec(config), load_lpips(nets)
             real = load_score(objective.score, config.model, nets)
             text = load_text(objective.score, config.model, nets)
             return Stage2(model, lpips, real, objective, optim, config.critic_optim, text)
     raise ConfigError(f"objective: no stage for {type(config.objective).__name__}")
+
+
+def _codec(config: TrainConfig) -> OneDC:
+    """The model of a stage that moves the generator, with adapters where the run asks for them."""
+    model = load_model(config.model, config.nets)
+    if config.run.adapter_rank:
+        adapt(model.generator.unet, config.run.adapter_rank)
+    return model

@@ -68,7 +68,7 @@ def test_the_autoencoder_recomputes_too() -> None:
 
 def test_halved_networks_keep_their_vectors() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
-    halve(net)
+    halve(net.parameters())
     assert [p.dtype for p in net.parameters()] == [torch.bfloat16] + 3 * [torch.float32]
 
 
