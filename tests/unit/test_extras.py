@@ -1,4 +1,4 @@
-"""What is kept beside the picture comes back: alpha exactly, a profile's colours, EXIF; hostile sections fail."""
+"""What is kept beside the picture comes back, alpha exactly; hostile sections are refused."""
 
 from __future__ import annotations
 
