@@ -72,7 +72,8 @@ def sd15_stage1() -> TrainConfig:
         ),
         optim=OptimConfig(lr=5e-5, warmup_steps=500),
         run=RunConfig(
-            steps=400_000, precision="bf16", log_every=50, validate_every=10_000, checkpoint_every=10_000
+            steps=400_000, precision="bf16", adapter_rank=64,
+            log_every=50, validate_every=10_000, checkpoint_every=10_000,
         ),
     )  # fmt: skip
 
