@@ -302,3 +302,18 @@ def test_light_commands_are_fast(photos: Path, argv: list[str], limit_s: float) 
             after.children_user + after.children_system - before.children_user - before.children_system
         )
     assert statistics.median(times_s) < limit_s
+
+
+@pytest.mark.parametrize(("argv", "status"), [(("--version",), 0), (("info", "none.1dc"), 1), (("info",), 2)])
+def test_the_process_ends_at_once_but_not_early(argv: tuple[str, ...], status: int) -> None:
+    """Exit handlers that came later still run, what they print still arrives, and the status is kept."""
+    code = (
+        "import atexit, sys; from onedc.cli import main as command\n"
+        "run = command.main\n"
+        "command.main = lambda: atexit.register(print, 'last words') and run()\n"
+        f"sys.argv = {['onedc', *argv]!r}; command.process()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert result.returncode == status
+    assert result.stdout.endswith(b"last words\n")
+    assert (b"onedc: error: " in result.stderr) == (status > 0)
