@@ -26,6 +26,7 @@ from onedc.cli import (
     encode,
     evaluate,
     export,
+    fit_z,
     info,
     rd,
     serve,
@@ -74,6 +75,7 @@ def build_parser() -> Parser:
         data,
         train,
         export,
+        fit_z,
         convert,
     ):
         module.add_command(commands)

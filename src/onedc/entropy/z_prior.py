@@ -136,11 +136,10 @@ class LearnedZPrior:
         Returns:
             all levels [height, width, 7].
         """
-        padded = np.full((height + _MARGIN, width + 2 * _MARGIN, FSQ_DIMS), NONE, np.int64)
-        down, across = (_MARGIN + np.array(offsets) for offsets in zip(*NEIGHBOURS, strict=True))
+        padded = _padded(np.full((height, width, FSQ_DIMS), NONE))
         which, dims = np.arange(len(NEIGHBOURS))[:, None], np.arange(FSQ_DIMS)
         for rows, cols in _waves(height, width):
-            near = padded[rows[:, None] + down, cols[:, None] + across]
+            near = _neighbours(padded, rows, cols)
             hidden = self._bias + self._near[which, dims, near].sum(axis=(1, 2))
             for dim in range(FSQ_DIMS):
                 products = np.maximum(hidden, 0) @ self._out[dim].T + self._out_bias[dim]
@@ -163,6 +162,15 @@ def levels_of(z_idx: npt.NDArray[np.integer]) -> Integers:
     return levels
 
 
+def near_levels(levels: Integers) -> Integers:
+    """What the learned prior sees of its neighbours: levels [h, w, 7] -> [h * w, 7 neighbours, 7 dimensions].
+
+    Levels are 0 to 3, 4 beyond the picture.
+    """
+    rows, cols = np.indices(levels.shape[:2]).reshape(2, -1)
+    return _neighbours(_padded(levels), rows, cols)
+
+
 def frequencies(logits: Integers) -> Integers:
     """Frequencies [n, k] that add up to 65536, none below 16, near 2**logits for logits [n, k] in 1/256.
 
@@ -176,6 +184,17 @@ def frequencies(logits: Integers) -> Integers:
     edges = share * reached // reached[:, -1:]
     freq: Integers = np.diff(edges, axis=1, prepend=0) + LEAST_FREQUENCY
     return freq
+
+
+def _padded(levels: Integers) -> Integers:
+    return np.pad(levels, ((_MARGIN, 0), (_MARGIN, _MARGIN), (0, 0)), constant_values=NONE)
+
+
+def _neighbours(padded: Integers, rows: Integers, cols: Integers) -> Integers:
+    """Levels [n, 7, 7] of the neighbours of n positions."""
+    down, across = (_MARGIN + np.array(offsets) for offsets in zip(*NEIGHBOURS, strict=True))
+    near: Integers = padded[rows[:, None] + down, cols[:, None] + across]
+    return near
 
 
 def _shifted(products: Integers) -> Integers:
