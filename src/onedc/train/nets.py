@@ -26,13 +26,13 @@ from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
-    """Load float32 copies of `tensors` into a module of the same names.
+    """Copy `tensors`, of any floating type, into a module of the same names.
 
     Raises:
         WeightsError: names or shapes do not fit.
     """
     try:
-        module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{origin}: does not fit {type(module).__name__} ({reason})") from error

@@ -97,16 +97,22 @@ class Stage2(Stage):
         self.codec = Stage1(model, lpips, pixel, optim)
         self.model_config = model.config
         self.real_score = real_score.requires_grad_(False).eval()
+        self._freeze_codec()
+        if config.storage == "bf16":
+            halve(self.real_score.parameters())
         self.fake_score = ScoreNetwork(config.score, model.config)
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
-            halve(self.real_score.parameters())
             halve(self.fake_score.parameters())
         self.head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion(config.diffusion)
         self.balance = (
             GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
         )
+
+    def _freeze_codec(self) -> None:
+        """Nothing of it moves but the generator, and g_s if it may; what stays is halved if it may be."""
+        model, config = self.codec.model, self.config
         parts = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
         moving = [p for part in parts for p in part.parameters() if p.requires_grad]
         model.requires_grad_(False)
