@@ -75,7 +75,7 @@ class ScoreNetwork(nn.Module):
 
 
 class GANHead(nn.Module):
-    """Middle features [B,M,h,w], 8x8 or more -> logits [B,1,h/8,w/8]."""
+    """Middle features [B,M,h,w] -> logits [B,1,h/8,w/8], one at least: what is smaller is padded with zeros."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -88,4 +88,5 @@ class GANHead(nn.Module):
 
     def forward(self, middle: Tensor) -> Tensor:
         h = F.silu(self.norm1(self.conv1(middle)))
+        h = F.pad(h, (0, max(4 - h.shape[-1], 0), 0, max(4 - h.shape[-2], 0)))
         return self.out(F.silu(self.norm2(self.conv2(h))))

@@ -104,6 +104,7 @@ def test_guidance_weight_1_is_the_conditional_prediction() -> None:
 def test_the_head_judges_each_8x8_of_middle_features() -> None:
     assert GANHead(32)(torch.randn(2, 32, 8, 8)).shape == (2, 1, 1, 1)
     assert GANHead(32)(torch.randn(1, 32, 16, 24)).shape == (1, 1, 2, 3)
+    assert GANHead(32)(torch.randn(1, 32, 4, 8)).shape == (1, 1, 1, 1)  # a crop of 256x512 px through sd15
 
 
 @pytest.fixture
