@@ -17,7 +17,7 @@ minutes=${3:-0}
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/small}
 seed=${SEED:-1}
-tokens=${TOKENS:-0} codec=${CODEC:-20000} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-4000}
+tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-2300}
 begun=$(date +%s)
 
 # stage NAME RECIPE STEPS [SETTING ...]: train it to its end; leave the script where the time is over before.
@@ -44,15 +44,15 @@ stage() {
     fi
 }
 
-# Semantic tokens for stage I, if wanted: TOKENS=1000.
+# Semantic tokens for stage I.
 told=()
-stage tokens small-tokenizer "$tokens" data.latent_cache=
+stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100
 if [ "$tokens" -gt 0 ]; then
     told=("nets.teacher=$out/tokens" objective.distill.weight=0.01)
 fi
 
-# Stage I: rate and distortion, from a linear code.
-stage codec small-stage1 "$codec" "${told[@]}"
+# Stage I: rate and distortion, from a linear code, on small crops first.
+stage codec small-stage1 "$codec" data.crop_px=128 "${told[@]}"
 last=codec
 
 # Stage II, if wanted: TEACHER=10000 MATCH=10000.
@@ -64,12 +64,12 @@ if [ "$teacher" -gt 0 ]; then
     fi
 fi
 
-# The late fall of the learning rate, with the terms of stage I.
+# Crops of 256 px and the fall of the learning rate, with the terms of stage I.
 if [ "$last" = codec ]; then
-    stage decay small-decay "$decay" "nets.start=$out/$last"
+    stage decay small-decay "$decay" "nets.start=$out/$last" "optim.decay_steps=$decay" "${told[@]}"
     if [ "$decay" -gt 0 ]; then
         last=decay
     fi
 fi
 
-onedc export "$out/$last" -o "$out/small.safetensors" --model-id 0 --force
+onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --model-id 0 --force

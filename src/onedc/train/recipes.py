@@ -81,8 +81,8 @@ def sd15_stage1() -> TrainConfig:
 def small_decay() -> TrainConfig:
     """Stage I on its last legs: from nets.start on, the learning rate falls to a fiftieth."""
     config = small_stage1()
-    optim = replace(config.optim, warmup_steps=50, decay_steps=4000, final_share=0.02)
-    objective = replace(config.objective, linear_start=False)
+    optim = replace(config.optim, lr=2.5e-4, warmup_steps=100, decay_steps=4000, final_share=0.02)
+    objective = replace(config.objective, linear_start=False, window_px=112)
     return replace(
         config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
     )
