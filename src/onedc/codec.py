@@ -47,7 +47,7 @@ from onedc.model.seam import Seam
 from onedc.model.weights import Weights, load_weights, save_weights
 from onedc.rate import highest_within
 
-DEFAULT_QUALITY = 33.0
+DEFAULT_QUALITY = 37.0
 """Near 0.1 bits per pixel with the bundled model."""
 BUNDLED = Path(__file__).parent / "weights" / "small.safetensors"
 
