@@ -108,7 +108,7 @@ def seam_floats(
         h_s, prior: only their structure counts.
         knots: trained points of the continuous quality.
     """
-    floats = {}
+    floats: dict[str, Tensor] = {}
     for root, module in (("h_s", h_s), ("prior", prior)):
         for name, leaf in _leaves(root, module):
             twin = FIXED[type(leaf)]
