@@ -75,7 +75,7 @@ class ScoreNetwork(nn.Module):
 
 
 class GANHead(nn.Module):
-    """Middle features [B,M,h,w] -> logits [B,1,h/8,w/8], one at least: smaller maps are padded with zeros."""
+    """Middle features [B,M,h,w] -> logits [B,1,h/8,w/8], at least one: small maps are padded with zeros."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
