@@ -4,7 +4,8 @@
 
 The picture is mirrored until it has the side asked for (texture), or first enlarged (a sky), then coded and
 decoded. Score: mean step between neighbouring pixels across multiples of --every pixels, where tiles and
-windows of `small` meet, over the mean step everywhere else. The score of the picture itself stands beside it.
+windows of `small` meet, over the mean step everywhere else. Beside it, the same over the step across other
+multiples of 64, where the latent grids meet too: that leaves the tiles alone. And the picture's own score.
 """
 
 from __future__ import annotations
@@ -31,15 +32,18 @@ def enlarged(picture: RGBArray, zoom: int, side: int) -> RGBArray:
     return np.pad(large, [*padding, (0, 0)], mode="symmetric")[:side, :side]
 
 
-def score(picture: RGBArray, every: int) -> float:
-    """Mean step across multiples of `every` pixels over the mean step elsewhere, both directions."""
-    at, elsewhere = [], []
+def scores(picture: RGBArray, every: int) -> tuple[float, float]:
+    """Mean step across multiples of `every` pixels, both directions, over the mean step elsewhere, and over
+    that across other multiples of 64."""
+    at, elsewhere, grid = [], [], []
     for pixels in (picture, picture.swapaxes(0, 1)):
         steps = np.array([np.abs(b.astype(int) - a).mean() for a, b in pairwise(pixels)])
-        border = (np.arange(len(steps)) + 1) % every == 0
+        place = np.arange(len(steps)) + 1
+        border = place % every == 0
         at.append(steps[border].mean())
         elsewhere.append(steps[~border].mean())
-    return float(np.mean(at) / np.mean(elsewhere))
+        grid.append(steps[~border & (place % 64 == 0)].mean())
+    return float(np.mean(at) / np.mean(elsewhere)), float(np.mean(at) / np.mean(grid))
 
 
 def main() -> None:
@@ -59,9 +63,10 @@ def main() -> None:
     encoded_s = time.process_time()
     decoded = codec.decode(data, output="numpy")
     decoded_s = time.process_time()
+    (ours, over_grid), (own, _) = scores(decoded, args.every), scores(picture, args.every)
     print(
         f"{args.picture} {args.side}x{args.side}: {8 * len(data) / args.side**2:.4f} bpp, "
-        f"score {score(decoded, args.every):.4f}, the picture's own {score(picture, args.every):.4f}; "
+        f"score {ours:.4f}, over other multiples of 64 {over_grid:.4f}, the picture's own {own:.4f}; "
         f"encode {encoded_s - start_s:.0f} s, decode {decoded_s - encoded_s:.0f} s of processor time, "
         f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB"
     )
