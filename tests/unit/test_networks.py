@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from onedc.codec import BUNDLED
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import (
@@ -25,6 +27,7 @@ from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.prior import PARTS, collapse, expand
 from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
+from onedc.model.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,8 @@ def test_parameter_counts_of_the_paper_on_the_meta_device() -> None:
 
 
 def test_small_fits_its_budget() -> None:
-    with torch.device("meta"):
-        model = OneDC(SMALL)
-    assert 2 * sum(p.numel() for p in model.parameters()) < 40e6  # bytes at 16 bits
+    assert BUNDLED.stat().st_size < 40e6
+    assert load_weights(BUNDLED).config == replace(SMALL, model_id=0)
 
 
 def test_fsq_follows_the_reference_formula() -> None:
