@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from onedc.codec import Codec
-    from onedc.model.weights import load_weights, save_with_z_prior
+    from onedc.model.weights import load_weights, read_content, save_with_z_prior
     from onedc.train.recipes import HELD_OUT
     from onedc.train.sources import open_source
     from onedc.train.zprior import FitConfig, fit_z_prior
@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)
-    codec = Codec(load_weights(args.weights))
+    codec, content = Codec(load_weights(args.weights)), read_content(args.weights)
     fitted = fit_z_prior(codec, open_source(args.data), config, lambda line: print(line, file=sys.stderr))
     integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
-    save_with_z_prior(args.weights, args.output, integers, force=args.force)
+    save_with_z_prior(content, args.output, integers, force=args.force)
     print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {fitted.summary()}")
     return 0

@@ -106,7 +106,7 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
     Raises:
         WeightsError: missing, damaged, of another kind, or with tensors that do not fit its configuration.
     """
-    metadata, tensors = _read(Path(path))
+    metadata, tensors = read_content(path)
     try:
         config = ModelConfig.from_json(metadata["config"])
         model_id, recorded = int(metadata["model_id"]), bytes.fromhex(metadata["seam_sha256"])
@@ -119,19 +119,22 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
 
 
 def save_with_z_prior(
-    source: str | Path, path: str | Path, integers: Mapping[str, Tensor], *, force: bool
+    content: tuple[Mapping[str, str], Mapping[str, Tensor]],
+    path: str | Path,
+    integers: Mapping[str, Tensor],
+    *,
+    force: bool,
 ) -> None:
-    """Write a copy of a weights file with another prior of z; nothing else changes but the digest.
+    """Write a weights file with another prior of z; nothing else changes but the digest.
 
     Args:
-        source: the weights file to copy; it may be `path` itself.
+        content: of the weights file to copy, from `read_content`.
         integers: the prior, by name.
 
     Raises:
-        WeightsError: `source` is missing, damaged or of another kind.
         OutputError: the file cannot be written.
     """
-    metadata, tensors = _read(Path(source))
+    metadata, tensors = dict(content[0]), content[1]
     tensors = {name: value for name, value in tensors.items() if not name.startswith(Z_PRIOR)}
     tensors |= {Z_PRIOR + name: value for name, value in integers.items()}
     metadata["seam_sha256"] = seam_sha256(_digested(tensors)).hex()
@@ -147,7 +150,7 @@ def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]
     weights = load_weights(path)
     with torch.device("meta"):
         model = OneDC(weights.config)
-    integers = _behind(SEAM, _read(Path(path))[1])
+    integers = _behind(SEAM, read_content(path)[1])
     floats = seam_floats(model.h_s, model.prior, integers, weights.config.quality_knots)
     return weights.config, {**weights.nets.state_dict(), **floats}
 
@@ -204,8 +207,12 @@ def _digested(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _behind(SEAM, tensors) | {n: value for n, value in tensors.items() if n.startswith(Z_PRIOR)}
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and all tensors of a safetensors file of ours."""
+def read_content(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and all tensors of a weights file, as they are stored.
+
+    Raises:
+        WeightsError: missing, damaged or of another kind.
+    """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
