@@ -97,15 +97,7 @@ def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> lis
         ConfigError: an unknown name.
         WeightsError: a weights file that is there but damaged.
     """
-    makers: dict[str, Callable[[], ImageMetric]] = {
-        "psnr": lambda: ImageMetric("psnr", "psnr", psnr),
-        "ms_ssim": _ms_ssim_metric,
-        "lpips_squeeze": lambda: _lpips_squeeze_metric(weights),
-        "lpips_alex": lambda: _lpips_package_metric("alex", "alexnet-owt-*.pth"),
-        "lpips_vgg": lambda: _lpips_package_metric("vgg", "vgg16-*.pth"),
-        "dists": _dists_metric,
-    }
-    return [makers[name]() for name in check_names(names) if not METRICS[name].per_set]
+    return [MAKERS[name](weights) for name in check_names(names) if not METRICS[name].per_set]
 
 
 def psnr(original: RGBArray, decoded: RGBArray) -> Value:
@@ -225,3 +217,14 @@ def _dists_metric() -> ImageMetric:
     return _package_metric(
         "dists", "DISTS_pytorch", "vgg16-*.pth", lambda package: package.DISTS(), unit_range=True
     )
+
+
+MAKERS: dict[str, Callable[[Path | None], ImageMetric]] = {
+    "psnr": lambda weights: ImageMetric("psnr", "psnr", psnr),
+    "ms_ssim": lambda weights: _ms_ssim_metric(),
+    "lpips_squeeze": _lpips_squeeze_metric,
+    "lpips_alex": lambda weights: _lpips_package_metric("alex", "alexnet-owt-*.pth"),
+    "lpips_vgg": lambda weights: _lpips_package_metric("vgg", "vgg16-*.pth"),
+    "dists": lambda weights: _dists_metric(),
+}
+"""How each metric of one image is made ready, given the folder of weights."""

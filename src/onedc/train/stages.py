@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
 from onedc.train.adapters import adapt
@@ -23,35 +26,43 @@ def build_stage(config: TrainConfig) -> Stage:
         ConfigError: an objective that no stage has.
         WeightsError: a file is missing, damaged or of another network.
     """
-    stage = _bare_stage(config)
+    kind = type(config.objective)
+    if kind not in STAGES:
+        raise ConfigError(f"objective: no stage for {kind.__name__}")
+    stage = STAGES[kind](config.objective, config)
     if config.run.recompute:
         recompute(stage)
     return stage
 
 
-def _bare_stage(config: TrainConfig) -> Stage:
-    nets, optim = config.nets, config.optim
-    match config.objective:
-        case Stage1Config() as objective:
-            teacher = load_teacher(nets) if objective.distill.weight else None
-            return Stage1(_codec(config), load_lpips(nets), objective, optim, teacher)
-        case AutoencoderConfig() as objective:
-            model, lpips = load_model(config.model, nets), load_lpips(nets)
-            return Autoencoder(model, lpips, objective, optim, config.critic_optim)
-        case TokenizerConfig() as objective:
-            tokenizer = FeatureTokenizer(load_features(nets), objective)
-            return Tokenizer(tokenizer, config.model, objective, optim)
-        case TeacherConfig() as objective:
-            model, text = load_model(config.model, nets), load_text(objective.score, config.model, nets)
-            return Teacher(model, objective, optim, text)
-        case Stage2Config() as objective:
-            if objective.storage == "bf16" and config.run.precision != "bf16":
-                raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
-            model, lpips = _codec(config), load_lpips(nets)
-            real = load_score(objective.score, config.model, nets)
-            text = load_text(objective.score, config.model, nets)
-            return Stage2(model, lpips, real, objective, optim, config.critic_optim, text)
-    raise ConfigError(f"objective: no stage for {type(config.objective).__name__}")
+def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
+    teacher = load_teacher(config.nets) if objective.distill.weight else None
+    return Stage1(_codec(config), load_lpips(config.nets), objective, config.optim, teacher)
+
+
+def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:
+    model, lpips = load_model(config.model, config.nets), load_lpips(config.nets)
+    return Autoencoder(model, lpips, objective, config.optim, config.critic_optim)
+
+
+def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
+    tokenizer = FeatureTokenizer(load_features(config.nets), objective)
+    return Tokenizer(tokenizer, config.model, objective, config.optim)
+
+
+def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
+    model = load_model(config.model, config.nets)
+    text = load_text(objective.score, config.model, config.nets)
+    return Teacher(model, objective, config.optim, text)
+
+
+def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
+    if objective.storage == "bf16" and config.run.precision != "bf16":
+        raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
+    model, lpips = _codec(config), load_lpips(config.nets)
+    real = load_score(objective.score, config.model, config.nets)
+    text = load_text(objective.score, config.model, config.nets)
+    return Stage2(model, lpips, real, objective, config.optim, config.critic_optim, text)
 
 
 def _codec(config: TrainConfig) -> OneDC:
@@ -60,3 +71,13 @@ def _codec(config: TrainConfig) -> OneDC:
     if config.run.adapter_rank:
         adapt(model.generator.unet, config.run.adapter_rank)
     return model
+
+
+STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {
+    Stage1Config: _stage1,
+    AutoencoderConfig: _autoencoder,
+    TokenizerConfig: _tokenizer,
+    TeacherConfig: _teacher,
+    Stage2Config: _stage2,
+}
+"""Who builds the stage of an objective."""
