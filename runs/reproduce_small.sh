@@ -73,3 +73,4 @@ if [ "$last" = codec ]; then
 fi
 
 onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --model-id 0 --force
+onedc fit-z "$out/small.safetensors" --data "$data" --latents "$out/latents" -o "$out/small.safetensors" --force
