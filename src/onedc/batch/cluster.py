@@ -61,12 +61,18 @@ class Cluster:
     def _start(self, ray: Any) -> None:
         """Connect, unless this process is connected."""
         if not ray.is_initialized():
-            ray.init(
-                address=self.address,
-                include_dashboard=None if self.address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            try:
+                ray.init(
+                    address=self.address,
+                    include_dashboard=None if self.address else False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+            except Exception as error:  # Ray raises the plainest one where its node does not come up in time
+                where = self.address or "this machine"
+                raise OneDCError(
+                    f"Ray cannot be reached at {where}: {' '.join(str(error).split())}"
+                ) from error
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     def _dataset(self, ray: Any, items: list[Item]) -> Any:

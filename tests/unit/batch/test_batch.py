@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
+from onedc.batch import cluster
 from onedc.batch.items import Item
 from onedc.batch.run import Batch, Summary
 from onedc.batch.work import Outcome, Spec, Worker, grouped
@@ -318,6 +320,22 @@ def test_grouping_loses_nothing_and_waits_for_few() -> None:
         latest = max(latest, *(i for i, _ in group))
         emitted = {i for other in groups[: groups.index(group) + 1] for i, _ in other}
         assert latest + 1 - len(emitted) <= 17
+
+
+def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The node timed out\nduring startup.")
+
+    ray = SimpleNamespace(
+        is_initialized=lambda: False, init=init, exceptions=SimpleNamespace(RayError=MemoryError)
+    )
+    monkeypatch.setattr(cluster, "_ray", lambda: ray)
+    with pytest.raises(
+        OneDCError, match=r"^Ray cannot be reached at here:1: The node timed out during startup"
+    ):
+        next(cluster.Cluster(address="here:1").outcomes(SPEC, []))
+    with pytest.raises(ConfigError, match="0 actors"):
+        cluster.Cluster(actors=0)
 
 
 def test_errors_of_the_work_reach_the_caller(photos: Path, tmp_path: Path) -> None:
