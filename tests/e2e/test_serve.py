@@ -106,6 +106,7 @@ def test_four_users_at_once_get_four_right_answers(address: str, codec: Codec) -
     for data, (file, png) in zip(pictures, answers, strict=True):
         assert file == codec.encode(read_image(data), quality=70)
         assert np.array_equal(read_image(png), codec.decode(file, output="numpy"))
+        assert b"plausible, not evidence" in png
 
 
 def test_routes_take_a_target_and_give_a_preview(address: str, codec: Codec) -> None:
@@ -135,6 +136,7 @@ def test_bad_requests_are_refused_in_one_line(address: str, codec: Codec) -> Non
         ("/decode", whole[:9], 400, "cut short"),
         ("/decode", b"", 400, "not a .1dc file"),
         ("/decode?format=exe", whole, 400, "format: "),
+        ("/decode?format=jpg", codec.encode(transparent, keep={"alpha"}), 400, "cannot be transparent"),
     ]
     for route, data, expected, message in refusals:
         status, body = post(address + route, data)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from onedc.codec import DEFAULT_QUALITY
 from onedc.container import MAGIC
@@ -50,10 +51,10 @@ QUALITY, BYTES = "quality", "bytes"
 class Shown:
     """What the page has to show for one file."""
 
-    left: RGBArray  # the original; of a .1dc file its semantic layer
+    left: RGBArray | Image.Image  # the original; of a .1dc file its semantic layer
     left_name: str
-    decoded: RGBArray
-    preview: RGBArray  # the semantic layer
+    decoded: Image.Image
+    preview: Image.Image  # the semantic layer
     data: bytes
     facts: tuple[tuple[str, str, str], ...]  # name, value, remark
 
@@ -180,14 +181,14 @@ def _encode(
         ("encoding", f"{encoded.seconds:.2f} s", ""),
         _decoding(decoded),
     )
-    return Shown(encoded.original, "Original", decoded.pixels, preview.pixels, encoded.data, facts)
+    return Shown(encoded.original, "Original", decoded.picture, preview.picture, encoded.data, facts)
 
 
 def _decode(service: Service, data: bytes) -> Shown:
     decoded = service.decode(data)
     preview = service.decode(data, preview=True)
     facts = (*_facts(data), _decoding(decoded))
-    return Shown(preview.pixels, "Semantic layer", decoded.pixels, preview.pixels, data, facts)
+    return Shown(preview.picture, "Semantic layer", decoded.picture, preview.picture, data, facts)
 
 
 def _facts(data: bytes) -> tuple[tuple[str, str, str], ...]:

@@ -65,7 +65,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """A .1dc file in the body to a picture; png and webp are lossless."""
         data = await _body(request, service)
         decoded = await run_in_threadpool(service.decode, data, preview=preview)
-        picture = await run_in_threadpool(image_bytes, decoded.pixels, f".{picture_format}")
+        picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
         return Response(picture, media_type=_MEDIA_TYPES[picture_format])
 
     _add(app, encode, takes="application/octet-stream", gives=(ONEDC_TYPE,))

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from PIL import Image
+
 from onedc.codec import DEFAULT_QUALITY, Codec
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray, read_image
@@ -51,7 +53,7 @@ class Encoded:
 class Decoded:
     """A decoded picture."""
 
-    pixels: RGBArray  # [H,W,3], sRGB
+    picture: Image.Image  # with what the file keeps beside it, and the note on generated details
     seconds: float  # of the codec alone
 
 
@@ -99,8 +101,8 @@ class Service:
         """
         with self._turn(data):
             started_s = time.perf_counter()
-            pixels = self._codec.decode(data, output="numpy", max_pixels=self.limits.pixels, preview=preview)
-            return Decoded(pixels, time.perf_counter() - started_s)
+            picture = self._codec.decode(data, max_pixels=self.limits.pixels, preview=preview)
+            return Decoded(picture, time.perf_counter() - started_s)
 
     @contextmanager
     def _turn(self, upload: bytes) -> Iterator[None]:

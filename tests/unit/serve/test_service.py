@@ -112,7 +112,7 @@ def test_foreign_bytes_are_refused() -> None:
     with pytest.raises(FormatError, match=r"not a \.1dc file"):
         service.decode(b"text")
     encoded = service.encode(PICTURE, quality=100)
-    assert service.decode(encoded.data).pixels.shape == (8, 9, 3)
+    assert service.decode(encoded.data).picture.size == (9, 8)
     with pytest.raises(FormatError):
         service.decode(encoded.data[:-1])
     with pytest.raises(ConfigError, match="cannot fit in 3 bytes"):
