@@ -49,7 +49,7 @@ class Cluster:
                 fn_constructor_args=(spec,),
                 batch_size=1,
                 batch_format="pyarrow",
-                concurrency=self.actors,
+                compute=ray.data.ActorPoolStrategy(size=self.actors),
                 num_cpus=self.cpus,
                 num_gpus=self.gpus or None,
             )
