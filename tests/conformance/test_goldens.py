@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from tests.conformance.recording import recorded
 from tests.conformance.regenerate import CASES, CASES_DIR
 
 from onedc.codec import Codec, load
+from onedc.entropy.coder import SymbolDecoder
+from onedc.entropy.native import NativeCoder
+from onedc.entropy.pure import PureCoder
+from onedc.entropy.range_coder import RangeCoder
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +29,10 @@ def test_every_case_has_its_folder_and_no_folder_is_left() -> None:
     assert sorted(path.name for path in CASES_DIR.iterdir()) == sorted(case.name for case in CASES)
 
 
+@pytest.mark.parametrize("coder", [NativeCoder(), PureCoder()], ids=lambda coder: coder.name)
 @pytest.mark.parametrize("name", [case.name for case in CASES])
-def test_golden_case(codec: Codec, name: str) -> None:
+def test_golden_case(codec: Codec, name: str, coder: RangeCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onedc.codec.SymbolDecoder", partial(SymbolDecoder, coder=coder))
     folder: Path = CASES_DIR / name
     facts = json.loads((folder / "case.json").read_text())
     with recorded(codec) as recording:
