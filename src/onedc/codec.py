@@ -33,7 +33,7 @@ from onedc.container import (
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
-from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
 from onedc.extras import DESCRIPTION, Extras, apply_profile, from_sections, to_sections
 from onedc.file_info import File, note, read_file
 from onedc.image import KEEPABLE, Color, Keepable, Loaded, read_picture, to_picture
@@ -211,7 +211,8 @@ class Codec:
         contents = [self._unpack(read_file(file), max_pixels, partial) for file in files]
         if not contents:
             return []
-        positions = _common_positions(contents)
+        sizes = {(content.header.width, content.header.height) for content in contents}
+        positions = _common_positions(sizes, "files of one picture size", FormatError)
         extras = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
         streams = [SymbolDecoder(content.payload) for content in contents]
         z_hat = self._read_z(streams, positions)
@@ -438,13 +439,9 @@ def _tensors(
         raise ConfigError(f"keep {list(keep)!r}: can hold {', '.join(sorted(KEEPABLE))}")
     loaded = [_loaded(image, background, keep) for image in images]
     pictures = [to_tensor(picture) for picture, _ in loaded]
-    sizes = sorted({(picture.shape[-1], picture.shape[-2]) for picture in pictures})
-    if len({positions_of(*size) for size in sizes}) != 1:
-        raise ImageError(
-            "a batch needs pictures of one size, after padding to multiples of "
-            f"{DOWNSAMPLING_PX}; got {sizes} (width, height)"
-        )
-    for width, height in sizes:
+    sizes = {(picture.shape[-1], picture.shape[-2]) for picture in pictures}
+    _common_positions(sizes, "pictures of one size", ImageError)
+    for width, height in sorted(sizes):
         if max(height, width) > SIDE_MAX_PX:
             raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
     return pictures, [sections for _, sections in loaded]
@@ -469,13 +466,17 @@ def _loaded(
     return found.rgb, to_sections(found.extras)
 
 
-def _common_positions(contents: list[Contents]) -> tuple[int, int]:
-    sizes = sorted({(content.header.width, content.header.height) for content in contents})
+def _common_positions(sizes: set[tuple[int, int]], needed: str, error: type[OneDCError]) -> tuple[int, int]:
+    """The positions of z, down and across, that pictures of these sizes (width, height) have in common.
+
+    Raises:
+        error: they have none, or not the same.
+    """
     positions = {positions_of(*size) for size in sizes}
     if len(positions) != 1:
-        raise FormatError(
-            "a batch needs files of one picture size, after padding to multiples of "
-            f"{DOWNSAMPLING_PX}; got {sizes} (width, height)"
+        raise error(
+            f"a batch needs {needed}, after padding to multiples of "
+            f"{DOWNSAMPLING_PX}; got {sorted(sizes)} (width, height)"
         )
     return positions.pop()
 

@@ -15,6 +15,8 @@ from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
 from onedc.errors import FormatError
 
 MAGIC = 0x1DC0
+MAGIC_BYTES = MAGIC.to_bytes(2, "big")
+"""What every file begins with."""
 VERSION = 1
 SIDE_MAX_PX = 65535
 """Largest width or height that the format can state."""
@@ -225,7 +227,7 @@ def describe_model(model_id: int) -> str:
 
 def _parse(data: bytes) -> Contents:
     """Everything that can be checked without a fingerprint, a model or a limit."""
-    if data[:2] != MAGIC.to_bytes(2, "big"):
+    if data[:2] != MAGIC_BYTES:
         raise FormatError("not a .1dc file: it does not begin with the bytes 1D C0")
     values: dict[str, int] = {}
     at = 0

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from onedc.container import MAGIC, SECTION_ALPHA, SIDE_MAX_PX, unpack
+from onedc.container import MAGIC_BYTES, SECTION_ALPHA, SIDE_MAX_PX, unpack
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
 from onedc.extras import DESCRIPTION
 from onedc.file_info import File, note, read_file
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from onedc.codec import Codec
 
 FORMAT = "1DC"
-_MAGIC_BYTES = MAGIC.to_bytes(2, "big")
 _chosen: Codec | None = None
 
 
@@ -97,7 +96,7 @@ class OneDCImageFile(ImageFile.ImageFile):
 
 
 def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(_MAGIC_BYTES)
+    return prefix.startswith(MAGIC_BYTES)
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError
-from onedc.errors import ConfigError, MissingExtraError
+from onedc.cli.train import check_extra
+from onedc.errors import ConfigError
 from onedc.files import refuse_existing
 
 _DESCRIPTION = """\
@@ -51,12 +51,11 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit; returns the exit status."""
-    if importlib.util.find_spec("accelerate") is None:
-        raise MissingExtraError("training needs more packages: pip install 'onedc[train]'")
+    check_extra()
     import torch
 
     from onedc.codec import Codec
-    from onedc.model.weights import load_weights, read_content, save_with_z_prior
+    from onedc.model.weights import read_content, save_with_z_prior, weights_of
     from onedc.train.recipes import HELD_OUT
     from onedc.train.sources import open_source
     from onedc.train.zprior import FitConfig, fit_z_prior
@@ -67,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)
-    codec, content = Codec(load_weights(args.weights)), read_content(args.weights)
+    content = read_content(args.weights)
+    codec = Codec(weights_of(content, args.weights))
     fitted = fit_z_prior(codec, open_source(args.data), config, lambda line: print(line, file=sys.stderr))
     integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
     save_with_z_prior(content, args.output, integers, force=args.force)

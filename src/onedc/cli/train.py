@@ -53,10 +53,15 @@ def add_command(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train; returns the exit status."""
+def check_extra() -> None:
+    """Raise MissingExtraError unless the packages for training are there."""
     if importlib.util.find_spec("accelerate") is None:
         raise MissingExtraError("training needs more packages: pip install 'onedc[train]'")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns the exit status."""
+    check_extra()
     from onedc.train.config import apply_settings
     from onedc.train.recipes import RECIPES, find_recipe, with_places
 

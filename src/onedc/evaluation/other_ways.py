@@ -14,31 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onedc.codec import Codec
+from onedc.model.adapters import adapt
 from onedc.model.vae_kl import Upsample, WindowAttention
 
-RANK, SCALE = 64, 0.125  # of the published adapters
-
-
-class Unmerged(nn.Module):
-    """A layer with a low-rank adapter beside it that adds nothing yet, as one freshly made."""
-
-    def __init__(self, base: nn.Conv2d | nn.Linear) -> None:
-        super().__init__()
-        self.base = base
-        self.down: nn.Module
-        self.up: nn.Module
-        if isinstance(base, nn.Linear):
-            self.down = nn.Linear(base.in_features, RANK, bias=False)
-            self.up = nn.Linear(RANK, base.out_features, bias=False)
-        else:
-            size, stride, padding = base.kernel_size, base.stride, base.padding
-            self.down = nn.Conv2d(base.in_channels, RANK, size, stride, padding, bias=False)  # type: ignore[arg-type]
-            self.up = nn.Conv2d(RANK, base.out_channels, 1, bias=False)
-        nn.init.zeros_(self.up.weight)
-        self.to(base.weight).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + SCALE * self.up(self.down(x))
+RANK = 64  # of the published adapters
 
 
 def as_reference(codec: Codec) -> None:
@@ -51,7 +30,8 @@ def as_reference(codec: Codec) -> None:
     nets: Any = codec.nets
     nets.to(memory_format=torch.contiguous_format)
     if codec.config.vae == "sd":
-        unmerge(nets.generator.unet)
+        adapt(nets.generator.unet, RANK)
+        nets.requires_grad_(False)
         for module in nets.vae.modules():
             if isinstance(module, WindowAttention):
                 module.forward = MethodType(one_by_one, module)  # type: ignore[method-assign]
@@ -60,14 +40,6 @@ def as_reference(codec: Codec) -> None:
     if codec.device.type == "cuda":
         for name in ("analyse", "synthesise"):
             setattr(nets, name, torch.autocast("cuda", torch.bfloat16)(getattr(nets, name)))
-
-
-def unmerge(unet: Any) -> None:
-    """Put an adapter beside every convolution and linear layer of the UNet's three parts."""
-    for part in (unet.down_blocks, unet.mid_block, unet.up_blocks):
-        for name, layer in list(part.named_modules()):
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                part.set_submodule(name, Unmerged(layer))
 
 
 def one_by_one(attention: WindowAttention, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -32,7 +33,9 @@ Z_PRIOR = "z_prior."
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
 UNPACKED = ("vae.", *PRECISE_NETS)
-"""Never stored in 8 bits: the autoencoder, which is kept as it came, and what has to be precise."""
+"""Never stored in fewer bits: the autoencoder, which is kept as it came, and what has to be precise."""
+Content: TypeAlias = tuple[dict[str, str], dict[str, Tensor]]
+"""Metadata and all tensors of a weights file, as they are stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,19 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
     Raises:
         WeightsError: missing, damaged, of another kind, or with tensors that do not fit its configuration.
     """
-    metadata, tensors = read_content(path)
+    return weights_of(read_content(path), path, dtype=dtype)
+
+
+def weights_of(content: Content, path: str | Path, *, dtype: torch.dtype = torch.float32) -> Weights:
+    """The model that the content of a weights file makes; the float networks become `dtype`.
+
+    Args:
+        path: of the file, for messages.
+
+    Raises:
+        WeightsError: damaged, or with tensors that do not fit its configuration.
+    """
+    metadata, tensors = content
     try:
         config = ModelConfig.from_json(metadata["config"])
         model_id, recorded = int(metadata["model_id"]), bytes.fromhex(metadata["seam_sha256"])
@@ -119,7 +134,7 @@ def load_weights(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Wei
 
 
 def save_with_z_prior(
-    content: tuple[Mapping[str, str], Mapping[str, Tensor]],
+    content: Content,
     path: str | Path,
     integers: Mapping[str, Tensor],
     *,
@@ -147,10 +162,11 @@ def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]
     Raises:
         WeightsError: missing, damaged or of another kind.
     """
-    weights = load_weights(path)
+    content = read_content(path)
+    weights = weights_of(content, path)
     with torch.device("meta"):
         model = OneDC(weights.config)
-    integers = _behind(SEAM, read_content(path)[1])
+    integers = _behind(SEAM, content[1])
     floats = seam_floats(model.h_s, model.prior, integers, weights.config.quality_knots)
     return weights.config, {**weights.nets.state_dict(), **floats}
 
@@ -207,7 +223,7 @@ def _digested(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _behind(SEAM, tensors) | {n: value for n, value in tensors.items() if n.startswith(Z_PRIOR)}
 
 
-def read_content(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_content(path: str | Path) -> Content:
     """Metadata and all tensors of a weights file, as they are stored.
 
     Raises:

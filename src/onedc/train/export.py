@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
+from onedc.codec import export
 from onedc.config import ModelConfig
-from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
 from onedc.model.onedc import OneDC
-from onedc.model.weights import save_weights
 from onedc.train.card import model_card
 from onedc.train.checkpoint import read_state
 from onedc.train.nets import checkpoint_model, fill
@@ -40,6 +39,5 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
         model = OneDC(config)
     fill(model.to_empty(device="cpu"), checkpoint_model(checkpoint), str(checkpoint))
     card = model_card(checkpoint.parent.parent, state["step"])
-    scales = [float(scale) for scale in load_tables().scale]
-    save_weights(output, model, scale_table=scales, model_id=model_id, dtype=STORAGE[storage])
+    export(output, model, model_id=model_id, dtype=STORAGE[storage])
     write_whole(str(output) + CARD_SUFFIX, card.encode(), force=force)

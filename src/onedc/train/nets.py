@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.model.adapters import merged
 from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
 from onedc.model.onedc import OneDC
 from onedc.model.weights import trainable_tensors
-from onedc.train.adapters import merged
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.maskgit import MaskGITTokenizer

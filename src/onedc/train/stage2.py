@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
-from onedc.model.onedc import PRECISE_NETS, OneDC
+from onedc.model.onedc import OneDC
+from onedc.model.weights import UNPACKED
 from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
@@ -119,9 +120,8 @@ class Stage2(Stage):
         for p in moving:
             p.requires_grad_(True)
         if config.storage == "bf16":
-            whole = ("vae.", *PRECISE_NETS)
             named = model.named_parameters()
-            halve(p for name, p in named if not p.requires_grad and not name.startswith(whole))
+            halve(p for name, p in named if not p.requires_grad and not name.startswith(UNPACKED))
 
     def stored(self) -> dict[str, nn.Module]:
         found = {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from onedc.errors import ConfigError
+from onedc.model.adapters import adapt
 from onedc.model.onedc import OneDC
-from onedc.train.adapters import adapt
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.memory import recompute

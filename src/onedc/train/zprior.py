@@ -139,10 +139,11 @@ def fit_z_prior(
     if not fitted:
         raise ConfigError("none of the photos can be read")
     twin = fit_levels(fitted, config)
-    prior = LearnedZPrior(twin.integers())
+    integers = twin.integers()
+    prior = LearnedZPrior(integers)
     positions = _positions(fitted)
     return Fitted(
-        integers=twin.integers(),
+        integers=integers,
         photos=len(fitted),
         codes=len(np.unique(positions, axis=0)),
         bits=position_bits(prior, fitted),

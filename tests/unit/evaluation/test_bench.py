@@ -16,8 +16,9 @@ from onedc.config import SD15, TINY
 from onedc.errors import ConfigError
 from onedc.evaluation.bench import Options, bench, random_weights, sample_picture
 from onedc.evaluation.bench_report import to_json, to_markdown
-from onedc.evaluation.other_ways import as_reference, on_repeated, one_by_one, unmerge
+from onedc.evaluation.other_ways import RANK, as_reference, on_repeated, one_by_one
 from onedc.evaluation.stages import Clock, count_flops, measure
+from onedc.model.adapters import adapt
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import Upsample, WindowAttention
 
@@ -65,7 +66,7 @@ def test_the_paper_s_unet_costs_what_was_counted_of_it() -> None:
         generator = OneDC(SD15).generator.eval().requires_grad_(False)
         inputs = torch.empty(1, 320, 64, 64), torch.empty(1, 768, 8, 8), torch.zeros(1, dtype=torch.int64)
         counted = []
-        for change in (lambda unet: None, unmerge):
+        for change in (lambda unet: None, lambda unet: adapt(unet, RANK)):
             change(generator.unet)
             with FlopCounterMode(display=False) as counter:
                 generator.predict(*inputs)
@@ -83,7 +84,7 @@ def test_the_reference_s_way_gives_the_same_values() -> None:
     unet = Codec(random_weights(TINY, torch.float32)).nets.generator.unet
     inputs = torch.randn(1, 32, 16, 16), torch.randn(1, 32), torch.randn(1, 64, 2, 2)
     before, _ = unet.trunk(*inputs)
-    unmerge(unet)
+    adapt(unet, RANK)
     torch.testing.assert_close(unet.trunk(*inputs)[0], before)
 
 

@@ -22,7 +22,10 @@ DOWN, UP = ".adapter_down.weight", ".adapter_up.weight"
 
 
 def adapt(unet: nn.Module, rank: int) -> None:
-    """Give every layer but the WHOLE an adapter that starts at zero; of the rest only conv_in may move."""
+    """Give every layer but the WHOLE an adapter that starts at zero; of the rest only conv_in may move.
+
+    Adapters are of their layers' type, on their device.
+    """
     unet.requires_grad_(False)
     for name, layer in list(unet.named_modules()):
         if not name.startswith(WHOLE) and isinstance(layer, nn.Linear | nn.Conv2d):
@@ -43,7 +46,7 @@ def _add(layer: nn.Linear | nn.Conv2d, rank: int) -> None:
         up = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
     nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
     nn.init.zeros_(up.weight)  # type: ignore[arg-type]
-    layer.adapter_down, layer.adapter_up = down, up
+    layer.adapter_down, layer.adapter_up = down.to(layer.weight), up.to(layer.weight)
     layer.forward = partial(_adapted, layer, layer.forward, ALPHA / rank)  # type: ignore[method-assign]
 
 
