@@ -64,6 +64,7 @@ class ModelConfig:
     y_channels: int  # channels of y at 1/16, a multiple of 4
     # h_a, h_s, prior: the integer seam is h_s and prior
     hyper_analysis_widths: tuple[int, int]  # widths of the two fusion stages of h_a, 1/64
+    hyper_analysis_norm: bool = False  # h_a scales what it reads, and what z is made of, by picture
     hyper_channels: int  # channels of z_semantic (1/64) and of the hyper features (1/16)
     prior_blocks: int  # depth-convolution blocks of the shared spatial prior
     # tokens, g_s
@@ -180,6 +181,7 @@ SMALL = ModelConfig(
     analysis_skip=True,
     y_channels=64,
     hyper_analysis_widths=(128, 128),
+    hyper_analysis_norm=True,
     hyper_channels=96,
     prior_blocks=1,
     token_channels=128,
@@ -211,6 +213,7 @@ TINY = ModelConfig(
     analysis_skip=True,
     y_channels=16,
     hyper_analysis_widths=(64, 64),
+    hyper_analysis_norm=True,
     hyper_channels=32,
     prior_blocks=1,
     token_channels=64,

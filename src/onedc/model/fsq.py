@@ -6,6 +6,7 @@ Source: Mentzer et al. 2023; constants in the reference page, section 3.2.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from onedc.config import FSQ_DIMS, FSQ_LEVELS
 
 _HALF = (FSQ_LEVELS - 1) * 1.001 / 2
 _SHIFT = math.atanh(0.5 / _HALF)
+CENTRE = -_SHIFT
+SPREAD = math.atanh(1 / _HALF) / NormalDist().inv_cdf(0.75)
+"""With CENTRE, mean and standard deviation of a normal z whose four levels are equally frequent."""
 
 
 class FSQ(nn.Module):

@@ -19,18 +19,23 @@ class HyperAnalysis(nn.Module):
         super().__init__()
         y, (first, second) = config.y_channels, config.hyper_analysis_widths
         limit, window = config.attention_positions, config.attention_window
+        fused = y + config.analysis_unet.widths[-1]
         self.y_trans_coding = nn.Sequential(
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
         )  # fmt: skip
         self.fusion = nn.Sequential(
-            DepthConvBlock(y + config.analysis_unet.widths[-1], first), AttentionBlock(first, limit, window),
+            DepthConvBlock(fused, first), AttentionBlock(first, limit, window),
             DepthConvBlock(first, second), AttentionBlock(second, limit, window),
             DepthConvBlock(second), nn.Conv2d(second, FSQ_DIMS, 1),
         )  # fmt: skip
+        scaled = config.hyper_analysis_norm
+        self.norm_in = nn.GroupNorm(1, fused) if scaled else nn.Identity()
+        self.norm_out = nn.GroupNorm(1, second) if scaled else nn.Identity()
 
     def forward(self, y: Tensor, sem: Tensor) -> Tensor:
-        return self.fusion(torch.cat([self.y_trans_coding(y), sem], dim=1))
+        fused = self.fusion[:-1](self.norm_in(torch.cat([self.y_trans_coding(y), sem], dim=1)))
+        return self.fusion[-1](self.norm_out(fused))
 
 
 class HyperSynthesis(nn.Module):

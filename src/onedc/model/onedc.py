@@ -52,8 +52,13 @@ class OneDC(nn.Module):
 
     def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """x [B,3,H,W] and its vae_latents -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
+        y, z = self.analyse_unquantised(x, vae_latents)
+        return y, self.fsq(z)
+
+    def analyse_unquantised(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
+        """What `analyse` gives, but z [B,7,H/64,W/64] as h_a made it."""
         y, sem = self._in_tiles(self.g_a, [x, vae_latents], *x.shape[-2:])
-        return y, self.fsq(self.h_a(y, sem))
+        return y, self.h_a(y, sem)
 
     def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
         """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32."""

@@ -31,9 +31,11 @@ def small_stage1() -> TrainConfig:
         recipe="small-stage1",
         model=SMALL,
         objective=Stage1Config(
-            weights=Stage1Weights(pixel=3.0, latent=0.7, rate_low=8.0, rate_high=0.3),
+            weights=Stage1Weights(lpips=1.3, pixel=3.0, latent=0.7, rate_low=8.0, rate_high=0.6, spread=0.1),
+            drop_y=0.2,
             window_px=96,
             linear_start=True,
+            spread_start=True,
             scored_qualities=(0, 32, 96, 224),
         ),
         data=DataConfig(batch=8, crop_px=256, view_px=768, held_out=HELD_OUT),
@@ -82,7 +84,7 @@ def small_decay() -> TrainConfig:
     """Stage I on its last legs: from nets.start on, the learning rate falls to a fiftieth."""
     config = small_stage1()
     optim = replace(config.optim, lr=2.5e-4, warmup_steps=100, decay_steps=4000, final_share=0.02)
-    objective = replace(config.objective, linear_start=False, window_px=112)
+    objective = replace(config.objective, linear_start=False, spread_start=False, window_px=112)
     return replace(
         config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
     )

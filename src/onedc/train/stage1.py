@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
 from onedc.model.features import LPIPSSqueeze
+from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
@@ -25,7 +27,7 @@ from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, trainable
-from onedc.train.start import linear_path, linear_start
+from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
 SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
@@ -42,6 +44,7 @@ class Stage1Weights:
     latent: float = 1.0  # mean absolute error of vae_latents
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
+    spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class Stage1Config:
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     start_images: int = 64  # crops that this code is fitted to
+    spread_start: bool = False  # begin with a z that uses all its values
     linear_share: float = 0.1  # share of the learning rate at which its layers move, if begun so
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
 
@@ -144,8 +148,17 @@ def reconstruct(
     hard: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
-    y_hat, z_semantic, bpp = analysed(model, x, vae_latents, quality, noise, hard=hard)
-    return model.synthesise(y_hat, z_semantic, quality), bpp
+    sent = analysed(model, x, vae_latents, quality, noise, hard=hard)
+    return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp
+
+
+class Analysed(NamedTuple):
+    """What the encoder makes of a batch."""
+
+    y_hat: Tensor  # [B,N,H/16,W/16]
+    z_semantic: Tensor  # [B,C,H/64,W/64]
+    bpp: Tensor  # of y [B]
+    z: Tensor  # [B,7,H/64,W/64], before quantisation
 
 
 def analysed(
@@ -156,13 +169,34 @@ def analysed(
     noise: Noise | None = None,
     *,
     hard: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What the encoder would send: y_hat [B,N,H/16,W/16], z_semantic [B,C,H/64,W/64], bpp of y [B]."""
-    y, z_hat = model.analyse(x, vae_latents)
-    hyper, z_semantic = model.h_s(z_hat)
+) -> Analysed:
+    """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z."""
+    y, z = model.analyse_unquantised(x, vae_latents)
+    hyper, z_semantic = model.h_s(model.fsq(z))
     visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard)
     y_hat = model.prior.scan(hyper, quality, visitor)
-    return y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2])
+    return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
+
+
+def spread_lack(z: Tensor) -> Tensor:
+    """What z [B,7,h,w] lacks in the batch to use all its values alike: 0 if nothing.
+
+    How far each dimension's mean and standard deviation are from those that make its four levels equally
+    frequent, and mean squared correlation between dimensions. Without it h_a saturates the quantiser within
+    some hundred steps and z stops learning: a constant z is the quickest way out of the noise that an
+    untrained one brings into the prior and the decoder.
+    """
+    values = z.float().transpose(0, 1).flatten(1)
+    mean, std = values.mean(dim=1), values.std(dim=1, correction=0) + 1e-3
+    correlation = torch.corrcoef(values)
+    off_centre = torch.log1p(((mean - CENTRE) / SPREAD).square())
+    off_spread = torch.log(std / SPREAD).square()
+    return off_centre.mean() + off_spread.mean() + torch.triu(correlation, 1).square().mean()
+
+
+def used_share(z_idx: Tensor) -> Tensor:
+    """Distinct values of z_idx [B,h,w] over its positions: 1 where each position has a value of its own."""
+    return z_idx.new_tensor(len(z_idx.unique()) / z_idx.numel(), dtype=torch.float32)
 
 
 def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
@@ -220,9 +254,15 @@ class Stage1(Stage):
             self.head = make_head(config.distill, model.config, len(teacher.codebook))
 
     def begin(self, samples: Iterable[Batch]) -> None:
+        if not (self.config.linear_start or self.config.spread_start):
+            return
+        few = list(itertools.islice(samples, self.config.start_images))
+        x = torch.cat([batch.x for batch in few])
+        latents = torch.cat([self.vae_latents(batch) for batch in few])
         if self.config.linear_start:
-            few = itertools.islice(samples, self.config.start_images)
-            linear_start(self.model, torch.cat([self.vae_latents(batch) for batch in few]))
+            linear_start(self.model, latents)
+        if self.config.spread_start:
+            spread_start(self.model, x, latents)
 
     def stored(self) -> dict[str, nn.Module]:
         return {"model": self.model} | ({"head": self.head} if self.head else {})
@@ -263,7 +303,7 @@ class Stage1(Stage):
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         weights, quality = self.config.weights, self.qualities(batch.noise)
         target = self.vae_latents(batch)
-        y_hat, z_semantic, bpp = analysed(self.model, batch.x, target, quality, batch.noise)
+        y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
         lpips, pixel = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
@@ -271,6 +311,9 @@ class Stage1(Stage):
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": pixel, "latent_l1": latent}
         figures = {name: value.mean() for name, value in figures.items()}
+        if weights.spread:
+            figures["spread_lack"] = spread_lack(z)
+            total = total + weights.spread * figures["spread_lack"]
         term, told = self._distillation(batch, z_semantic)
         return total + self.config.distill.weight * term, figures | told
 
@@ -307,8 +350,9 @@ class Stage1(Stage):
             own = self._quality_figures(batch.x, x_hat, quality, bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
         figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
+        _, z_hat = self.model.analyse(batch.x, target)
+        figures["z_used"] = used_share(self.model.fsq.to_indices(z_hat))
         if self.teacher is not None:
-            _, z_hat = self.model.analyse(batch.x, target)
             figures |= self._distillation(batch, self.model.h_s(z_hat)[1])[1]
         return figures
 

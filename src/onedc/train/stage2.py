@@ -152,7 +152,7 @@ class Stage2(Stage):
         model = self.codec.model
         quality = self.codec.qualities(batch.noise)
         with torch.no_grad():
-            y_hat, z_semantic, _ = analysed(model, batch.x, target, quality, hard=True)
+            y_hat, z_semantic, *_ = analysed(model, batch.x, target, quality, hard=True)
             tokens = model.semantic(z_semantic)
         x_hat = model.g_s(y_hat, tokens, quality)
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import AttentionBlock, ConvFFN, DepthConv, QualityGain, ResnetBlock
+from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TimeResnet, Transformer2d
 
@@ -54,6 +55,21 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
     _linear_decoder(model, basis, mean)
     _plain_prior(model.prior)
     _spread(model.prior.gain, config)
+
+
+@torch.no_grad()
+def spread_start(model: OneDC, x: Tensor, vae_latents: Tensor) -> None:
+    """Set the last layer of h_a, in place, so that z of these crops [B,3,H,W] uses all its values alike.
+
+    An h_a behind trained networks else begins far outside of the quantiser's range.
+    """
+    last: Any = model.h_a.fusion[-1]
+    z = model.analyse_unquantised(x, vae_latents)[1].transpose(0, 1).flatten(1).double()
+    values, vectors = torch.linalg.eigh(z.cov())
+    whitening = SPREAD * (vectors / (values + 1e-6 * values.max()).sqrt()).T
+    weight, bias = last.weight.double(), last.bias.double()
+    last.weight.copy_(torch.einsum("ij,jchw->ichw", whitening, weight))
+    last.bias.copy_(whitening @ (bias - z.mean(dim=1)) + CENTRE)
 
 
 def linear_path(config: ModelConfig) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from statistics import NormalDist
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from onedc.model.features import LPIPSSqueeze
+from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
 from onedc.model.prior import PARTS, collapse, expand
 from onedc.train.config import TrainConfig
@@ -25,8 +27,11 @@ from onedc.train.stage1 import (
     lower_bound,
     pixel_terms,
     rate_weight,
+    spread_lack,
+    used_share,
     windows,
 )
+from onedc.train.start import linear_start, principal_components, spread_start
 
 CPU = torch.device("cpu")
 
@@ -201,3 +206,55 @@ def test_the_loss_is_the_weighted_sum_of_its_figures(stage: Stage1) -> None:
         one.append(total.detach())
     whole, _ = stage.loss("codec", batch_of(3), 2000)
     torch.testing.assert_close(whole.detach(), torch.stack(one).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_z_lacks_nothing_where_all_values_are_used_alike() -> None:
+    z = SPREAD * torch.randn(4, 7, 40, 40, generator=torch.Generator().manual_seed(0)) + CENTRE
+    assert spread_lack(z).item() == pytest.approx(0, abs=2e-3)
+    assert spread_lack(10 * (z - CENTRE) + CENTRE).item() == pytest.approx(math.log(10) ** 2, rel=0.05)
+    assert spread_lack(z + SPREAD).item() == pytest.approx(math.log(2), rel=0.05)
+    one_for_all = z[:, :1].expand_as(z)
+    assert spread_lack(one_for_all).item() == pytest.approx(21 / 49, rel=0.05)  # 21 pairs of 49
+
+
+def test_a_saturated_z_is_pulled_back(stage: Stage1) -> None:
+    """The quantiser itself passes no gradient there: the weight of `spread` is what moves h_a."""
+    last = stage.model.h_a.fusion[-1]
+    with torch.no_grad():
+        last.weight.mul_(1e4)
+    for weight, moves in ((0.0, False), (0.1, True)):
+        weights = replace(stage.config.weights, spread=weight)
+        stage.config = replace(stage.config, weights=weights)
+        last.weight.grad = None
+        stage.loss("codec", batch_of(3, side=128), 0)[0].backward()
+        assert last.weight.grad is not None
+        assert (last.weight.grad.norm().item() > 1e-6) is moves
+
+
+def test_h_a_can_begin_with_a_z_that_uses_all_its_values(stage: Stage1) -> None:
+    model, x = stage.model, batch_of(6, side=128).x
+    with torch.no_grad():
+        model.h_a.fusion[-1].weight.mul_(1e3)
+    latents = model.vae.encode(x)  # type: ignore[operator]
+    spread_start(model, x, latents)
+    z = model.analyse_unquantised(x, latents)[1]
+    assert spread_lack(z).item() < 1e-2
+
+
+def test_used_share_counts_distinct_values() -> None:
+    assert used_share(torch.tensor([[[5, 5], [7, 9]]])).item() == 0.75
+
+
+def test_a_linear_start_is_the_code_of_principal_components(stage: Stage1) -> None:
+    model, x = stage.model, batch_of(6, side=128).x
+    latents = model.vae.encode(x)  # type: ignore[operator]
+    linear_start(model, latents)
+    basis, mean = principal_components(latents, model.config.y_channels)
+    kernel = F.conv2d(latents, basis, stride=2)
+    with torch.no_grad():
+        y, _ = model.analyse(x, latents)
+        torch.testing.assert_close(y, kernel - (basis * mean).sum(dim=(1, 2, 3))[:, None, None])
+        back = F.conv_transpose2d(y, basis, stride=2) + mean.repeat(1, 8, 8)
+        z_semantic = torch.zeros(6, model.config.hyper_channels, 2, 2)
+        decoded = model.synthesise(y, z_semantic, torch.full((6,), 255))
+    torch.testing.assert_close(decoded, back, rtol=1e-4, atol=1e-4)
