@@ -14,6 +14,7 @@ from onedc.errors import ConfigError
 from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.distill import DistillConfig
+from onedc.train.probe import ProbeConfig
 from onedc.train.score import ScoreConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
 from onedc.train.stage2 import Stage2Config
@@ -123,6 +124,18 @@ def small_tokenizer() -> TrainConfig:
     )
 
 
+def small_probe() -> TrainConfig:
+    """How many of the tokens of nets.teacher can be told from z of nets.start, a run of stage I."""
+    return TrainConfig(
+        recipe="small-probe",
+        model=SMALL,
+        objective=ProbeConfig(),
+        data=DataConfig(batch=16, crop_px=256, view_px=768, held_out=HELD_OUT),
+        optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
+        run=RunConfig(steps=600, precision="auto", ema=0.99, log_every=25, validate_every=600),
+    )
+
+
 def small_teacher() -> TrainConfig:
     """A diffusion model of TAEF2's latents: the real score of small-stage2."""
     return TrainConfig(
@@ -207,6 +220,12 @@ def tiny_teacher() -> TrainConfig:
     return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=_TINY_SCORE))
 
 
+def tiny_probe() -> TrainConfig:
+    """For tests only."""
+    objective = ProbeConfig(distill=DistillConfig(weight=1.0, width=32))
+    return replace(tiny_stage1(), recipe="tiny-probe", objective=objective)
+
+
 def tiny_stage2() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
@@ -219,6 +238,7 @@ def tiny_stage2() -> TrainConfig:
 RECIPES: dict[str, Recipe] = {
     "small-autoencoder": small_autoencoder,
     "small-tokenizer": small_tokenizer,
+    "small-probe": small_probe,
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
     "small-stage2": small_stage2,
@@ -230,6 +250,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-zonly": sd15_zonly,
     "tiny-autoencoder": tiny_autoencoder,
     "tiny-tokenizer": tiny_tokenizer,
+    "tiny-probe": tiny_probe,
     "tiny-teacher": tiny_teacher,
     "tiny-stage1": tiny_stage1,
     "tiny-stage2": tiny_stage2,

@@ -12,6 +12,7 @@ from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.memory import recompute
 from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher, load_text
+from onedc.train.probe import Probe, ProbeConfig
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
@@ -56,6 +57,10 @@ def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
     return Teacher(model, objective, config.optim, text)
 
 
+def _probe(objective: ProbeConfig, config: TrainConfig) -> Stage:
+    return Probe(load_model(config.model, config.nets), load_teacher(config.nets), objective, config.optim)
+
+
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     if objective.storage == "bf16" and config.run.precision != "bf16":
         raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
@@ -79,5 +84,6 @@ STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {
     TokenizerConfig: _tokenizer,
     TeacherConfig: _teacher,
     Stage2Config: _stage2,
+    ProbeConfig: _probe,
 }
 """Who builds the stage of an objective."""

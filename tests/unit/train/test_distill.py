@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from onedc.model.features import MobileNetV2Features
 from onedc.train.config import TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, distillation
 from onedc.train.loop import Trainer
+from onedc.train.nets import start_tensors
+from onedc.train.probe import ProbeConfig, levels_apart
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
@@ -96,3 +99,33 @@ def test_the_teacher_stage_runs(tiny: Callable[..., TrainConfig], tmp_path: Path
     config = tiny("run.steps=2", "run.validate_every=2", "data.batch=2", recipe="tiny-teacher")
     Trainer(config, tmp_path, resume=False).run()
     assert '"val_noise_mse_500"' in (tmp_path / "log.jsonl").read_text()
+
+
+def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path
+) -> None:
+    quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
+    Trainer(config, tmp_path / "tokens", resume=False).run()
+    Trainer(tiny(*quick), tmp_path / "codec", resume=False).run()
+    config = tiny(
+        "run.steps=2", "run.validate_every=2", "data.batch=2",
+        f"nets.start={tmp_path / 'codec'}", f"nets.teacher={tmp_path / 'tokens'}", recipe="tiny-probe",
+    )  # fmt: skip
+    trainer = Trainer(config, tmp_path / "probe", resume=False)
+    before = {name: t.clone() for name, t in trainer.stage.head.state_dict().items()}
+    trainer.run()
+    assert any(not torch.equal(t, before[name]) for name, t in trainer.stage.head.state_dict().items())
+    kept = start_tensors(tmp_path / "codec")
+    assert all(torch.equal(t, kept[name]) for name, t in trainer.stage.model.state_dict().items())
+    last = [json.loads(line) for line in (tmp_path / "probe" / "log.jsonl").read_text().splitlines()][-1]
+    assert 0 <= last["val_distill_right"] <= 1
+    assert 0 < last["val_z_used"] <= 1
+
+
+def test_a_probe_reads_each_level_apart() -> None:
+    z_hat = torch.tensor([-1.0, -0.5, 0.0, 0.5, 0.5, -1.0, 0.0]).reshape(1, 7, 1, 1)
+    where = levels_apart(z_hat).flatten().nonzero().flatten().tolist()
+    assert where == [0, 5, 10, 15, 19, 20, 26]
+    with pytest.raises(ConfigError, match="convolutional"):
+        ProbeConfig(distill=DistillConfig(weight=1.0, head="swin"))

@@ -1,0 +1,81 @@
+"""A probe of what z knows: a head learns to tell the teacher's tokens from the z of a finished codec.
+
+The codec stays as it is, so `distill_right` in validation says how much of the tokens lies in z, whether
+it was trained with distillation or without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedc.config import FSQ_DIMS, FSQ_LEVELS
+from onedc.errors import ConfigError
+from onedc.model.onedc import OneDC
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.distill import DistillConfig, DistillHead, distillation
+from onedc.train.maskgit import MaskGITTokenizer
+from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage1 import used_share, vae_latents_of
+from onedc.train.tokenizer import FeatureTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """The head that reads z."""
+
+    distill: DistillConfig = field(default_factory=lambda: DistillConfig(weight=1.0))
+
+    def __post_init__(self) -> None:
+        if self.distill.head != "convolutional":
+            raise ConfigError("objective.distill.head: a probe reads z, which only 'convolutional' can")
+
+
+class Probe(Stage):
+    """Only the head moves."""
+
+    best_by = "loss"
+
+    def __init__(
+        self,
+        model: OneDC,
+        teacher: FeatureTokenizer | MaskGITTokenizer,
+        config: ProbeConfig,
+        optim: OptimConfig,
+    ) -> None:
+        super().__init__()
+        self.model, self.teacher = model.requires_grad_(False), teacher.requires_grad_(False)
+        self.config, self.optim, self.model_config = config, optim, model.config
+        self.head = DistillHead(config.distill, FSQ_DIMS * FSQ_LEVELS, len(teacher.codebook))
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"head": self.head}
+
+    def players(self) -> list[Player]:
+        return [Player("probe", trainable(self.head, "head"), self.optim)]
+
+    def vae(self) -> nn.Module:
+        return self.model.vae
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        with torch.no_grad():
+            _, z_hat = self.model.analyse(batch.x, vae_latents_of(self.model, batch))
+            _, indices = self.teacher(batch.x)
+        entropy, error, right = distillation(self.head(levels_apart(z_hat)), self.teacher.codebook, indices)
+        used = used_share(self.model.fsq.to_indices(z_hat))
+        figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right, "z_used": used}
+        return entropy + self.config.distill.code * error, figures
+
+    def score(self, batch: Batch) -> Figures:
+        total, figures = self.loss("probe", batch, 0)
+        return figures | {"loss": total}
+
+
+def levels_apart(z_hat: Tensor) -> Tensor:
+    """z_hat [B,7,h,w] -> a channel of zeros and ones for each level of each dimension [B,28,h,w]."""
+    levels = (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
+    return F.one_hot(levels, FSQ_LEVELS).permute(0, 1, 4, 2, 3).flatten(1, 2).float()
