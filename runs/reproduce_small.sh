@@ -48,7 +48,7 @@ stage() {
 told=()
 stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100
 if [ "$tokens" -gt 0 ]; then
-    told=("nets.teacher=$out/tokens" objective.distill.weight=0.01)
+    told=("nets.teacher=$out/tokens" objective.distill.weight=0.03)
 fi
 
 # Stage I: rate and distortion, from a linear code, on small crops first.
