@@ -285,10 +285,10 @@ def _peak_of(options: Options, size: Size, file: bytes | None) -> tuple[float, b
         codec.decode(file, output="numpy", max_pixels=math.prod(size))
     if codec.device.type == "cuda":
         return torch.cuda.max_memory_allocated(codec.device) / 1e6, file
-    return _resident_peak_mb(), file
+    return resident_peak_mb(), file
 
 
-def _resident_peak_mb() -> float:
+def resident_peak_mb() -> float:
     """Most memory that this process has held, in MB. Raises ConfigError where the system does not say."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss would include the parent's

@@ -1,0 +1,39 @@
+"""The bundled model on pictures that are no photos: sizes come back, and flat colours stay as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onedc.codec import bundled_codec
+from onedc.evaluation.degenerate import LONG_PX, degenerate_pictures
+
+PICTURES = degenerate_pictures(100, 70)
+QUALITIES = (10.0, 50.0)
+
+
+def test_pictures_are_what_they_are_called() -> None:
+    assert {pixels.dtype for pixels in PICTURES.values()} == {np.dtype(np.uint8)}
+    sizes = {name: pixels.shape[1::-1] for name, pixels in PICTURES.items()}
+    assert (sizes.pop("1x1"), sizes.pop("1x4000"), sizes.pop("4000x1")) == (
+        (1, 1),
+        (1, LONG_PX),
+        (LONG_PX, 1),
+    )
+    assert set(sizes.values()) == {(100, 70)}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_degenerate_pictures_survive(name: str) -> None:
+    codec, pixels = bundled_codec(), PICTURES[name]
+    small, large = (codec.encode(pixels, quality=quality) for quality in QUALITIES)
+    assert len(small) < len(large)
+    assert codec.decode(large, output="numpy").shape == pixels.shape
+
+
+@pytest.mark.parametrize("name", ["black", "white", "gradient"])
+def test_smooth_pictures_keep_their_colours(name: str) -> None:
+    codec, pixels = bundled_codec(), PICTURES[name]
+    decoded = codec.decode(codec.encode(pixels, quality=50), output="numpy")
+    error = np.abs(decoded.astype(float).mean((0, 1)) - pixels.mean((0, 1)))
+    assert error.max() < 16
