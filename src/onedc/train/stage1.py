@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
+from onedc.model.bits import gaussian_bits, rounded
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
@@ -30,8 +31,6 @@ from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
-SCALE_MIN = 0.11  # smallest standard deviation of the entropy tables
-LIKELIHOOD_MIN = 1e-9
 INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
@@ -72,35 +71,6 @@ class Stage1Config:
             raise ConfigError(f"objective.scored_qualities: {self.scored_qualities} are not quality bytes")
 
 
-class _LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient may still push x up from below the bound."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp(min=bound)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        (x,) = ctx.saved_tensors
-        return grad * ((x >= ctx.bound) | (grad < 0)), None
-
-
-def lower_bound(x: Tensor, bound: float) -> Tensor:
-    """max(x, bound), elementwise; see `_LowerBound` for its gradient."""
-    return _LowerBound.apply(x, bound)
-
-
-def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
-    """Bits of each value: -log2 of the Gaussian mass of scale `scale` on residual +- 1/2."""
-    scale = lower_bound(scale, SCALE_MIN)
-    distance = residual.abs()
-    upper = torch.special.ndtr((0.5 - distance) / scale)
-    lower = torch.special.ndtr((-0.5 - distance) / scale)
-    return -torch.log2(lower_bound(upper - lower, LIKELIHOOD_MIN))
-
-
 class TrainingVisitor:
     """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
 
@@ -127,8 +97,7 @@ class TrainingVisitor:
         residual = collapse(self.y, part) - mean
         bits = gaussian_bits(self._perturbed(part, residual), scale)
         self.bits = self.bits + (bits * self.stored).sum(dim=(1, 2, 3))
-        rounded = residual + (residual.round() - residual).detach()
-        return mean + rounded * self.stored
+        return mean + rounded(residual) * self.stored
 
 
 def rate_weight(quality: Tensor, weights: Stage1Weights) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import NormalDist
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onedc.model.bits import gaussian_bits
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
@@ -23,8 +23,6 @@ from onedc.train.stage1 import (
     Stage1,
     Stage1Weights,
     TrainingVisitor,
-    gaussian_bits,
-    lower_bound,
     pixel_terms,
     rate_weight,
     spread_lack,
@@ -46,24 +44,6 @@ def stage(tiny: Callable[..., TrainConfig]) -> Stage1:
 def batch_of(count: int, side: int = 64) -> Batch:
     x = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return Batch(x, None, Noise(3, range(count), CPU), ["x"] * count, [""] * count, 0)
-
-
-@pytest.mark.parametrize(("residual", "scale"), [(0.0, 0.11), (0.3, 0.5), (-2.0, 1.0), (7.0, 3.0)])
-def test_bits_are_the_gaussian_mass_of_the_bin(residual: float, scale: float) -> None:
-    normal = NormalDist(0, scale)
-    expected = -math.log2(normal.cdf(residual + 0.5) - normal.cdf(residual - 0.5))
-    found = gaussian_bits(torch.tensor([residual]), torch.tensor([scale]))
-    assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-def test_bits_are_bounded_and_keep_a_gradient() -> None:
-    scale = torch.tensor([0.01], requires_grad=True)  # below the smallest table
-    bits = gaussian_bits(torch.tensor([3.0]), scale)
-    assert bits.item() == pytest.approx(-math.log2(1e-9), rel=1e-4)
-    x = torch.tensor([0.5, 2.0], requires_grad=True)
-    (lower_bound(x, 1.0) * torch.tensor([-1.0, 1.0])).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [-1.0, 1.0]  # below the bound only a push upwards passes
 
 
 def test_the_visitor_codes_every_latent_once() -> None:
