@@ -202,6 +202,11 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["decode", "."], "no file to read"),
         (["decode", "a.1dc", "-o", "a.xyz"], "suffix"),
         (["decode", "a.png", "-o", "a.png"], "replace itself"),
+        (["encode", "a.png", "-o", "b.png"], "is a .1dc file"),
+        (["encode", "a.png", "b.png", "-o", "c.1dc"], "folder"),
+        (["encode", "a.png", "--background", "nocolour"], "nocolour"),
+        (["encode", "a.png", "--threads", "0"], "whole number"),
+        (["demo", "a.png", "-q", "300"], "0..100"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str) -> None:
@@ -215,7 +220,6 @@ def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list
     ("argv", "message"),
     [
         (["encode", "absent.png"], "absent.png: no such file"),
-        (["encode", "absent.png", "--background", "nocolour"], "nocolour"),
         (["encode", "absent.png", "--device", "nonsense"], "nonsense"),
         (["decode", "absent.1dc"], "absent.1dc: no such file"),
         (["info", "absent.1dc"], "absent.1dc"),

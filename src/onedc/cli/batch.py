@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import add_beside_arguments, kept, quality, whole
-from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, print_error, progress_bar
+from onedc.cli.encode import add_beside_arguments, kept, quality
+from onedc.cli.jobs import (
+    HelpFormatter,
+    UsageError,
+    add_model_arguments,
+    print_error,
+    progress_bar,
+    whole,
+)
 
 _DESCRIPTION = """\
 Encode or decode a whole data set.
@@ -120,12 +127,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _spec(args: argparse.Namespace, default_quality: float) -> Any:
     from onedc.batch.work import Spec
-    from onedc.image import parse_color
 
     return Spec(
         decode=args.decode,
         quality=default_quality if args.quality is None else args.quality,
-        background=None if args.background is None else parse_color(args.background),
+        background=args.background,
         keep=kept(args),
         weights=args.weights,
         device=args.device,

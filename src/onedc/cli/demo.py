@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from onedc.cli.encode import quality
 from onedc.cli.jobs import HelpFormatter, add_model_arguments
 from onedc.errors import OutputError
 from onedc.files import refuse_existing, write_whole
@@ -39,7 +40,7 @@ def add_command(commands: Any) -> None:
         "-o", "--output", metavar="FOLDER", default="demo", help="where the three files go (default: demo)"
     )
     parser.add_argument(
-        "-q", "--quality", type=float, metavar="Q", help="0 to 100 (default: about 0.1 bits per pixel)"
+        "-q", "--quality", type=quality, metavar="Q", help="0 to 100 (default: about 0.1 bits per pixel)"
     )
     parser.add_argument("--force", action="store_true", help="replace the files of an earlier run")
     add_model_arguments(parser)

@@ -19,9 +19,10 @@ from onedc.cli.jobs import (
     plan,
     read_input,
     run_jobs,
+    whole,
     write_output,
 )
-from onedc.errors import ConfigError
+from onedc.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
@@ -85,6 +86,7 @@ def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
     clear = parser.add_mutually_exclusive_group()
     clear.add_argument(
         "--background",
+        type=color,
         metavar="COLOR",
         help="lay this colour (white, #rrggbb) under transparent places; without it they are refused",
     )
@@ -120,13 +122,6 @@ def quality(text: str) -> float:
     return value
 
 
-def whole(text: str) -> int:
-    """Parse a number of bytes for argparse."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
 def positive(text: str) -> float:
     """Parse a number of bits per pixel for argparse."""
     try:
@@ -138,13 +133,22 @@ def positive(text: str) -> float:
     return value
 
 
+def color(text: str) -> str:
+    """Check a colour for argparse."""
+    from onedc.image import parse_color
+
+    try:
+        parse_color(text)
+    except ImageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("background ")) from error
+    return text
+
+
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
-    from onedc.image import READABLE_SUFFIXES, parse_color, read_picture
+    from onedc.image import READABLE_SUFFIXES, read_picture
 
     jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES)
-    if args.background is not None:
-        parse_color(args.background)
     make_folders(jobs)
 
     from onedc.codec import load

@@ -56,7 +56,8 @@ def plan(inputs: Sequence[str], output: str | None, *, suffix: str, accepted: Co
         suffix: of the outputs, where `output` does not say it.
 
     Raises:
-        UsageError: nothing to do, two inputs for one output, or "-" where it cannot be.
+        UsageError: nothing to do, two inputs for one output, an output with the suffix of something else, or
+            "-" where it cannot be.
     """
     sources = [source for entry in inputs for source in expand(entry, accepted)]
     single = len(inputs) == 1 and sources == list(inputs)
@@ -64,6 +65,8 @@ def plan(inputs: Sequence[str], output: str | None, *, suffix: str, accepted: Co
         raise UsageError("- (standard input) must be the only input")
     if output == PIPE and not single:
         raise UsageError("-o - (standard output) takes one input file")
+    if output is not None and not _is_folder(output):
+        _check_suffix(output, single=single, suffix=suffix, accepted=accepted)
     if single and output is not None and not _is_folder(output):
         jobs = [Job(sources[0], output)]
     elif single and sources[0] == PIPE:
@@ -159,9 +162,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "It never changes what the bits of a file mean",
     )
     group.add_argument(
-        "--threads", type=int, metavar="N", help="processor threads (default: PyTorch's choice)"
+        "--threads", type=whole, metavar="N", help="processor threads (default: PyTorch's choice)"
     )
     group.add_argument("--weights", metavar="FILE", help="a model other than the bundled one (.safetensors)")
+
+
+def whole(text: str) -> int:
+    """Parse a whole number above 0 for argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def suffix_of(path: str) -> str:
@@ -191,6 +201,16 @@ def expand(entry: str, accepted: Collection[str]) -> list[str]:
 
 def _is_folder(output: str) -> bool:
     return os.path.isdir(output) or output.endswith(("/", os.sep))
+
+
+def _check_suffix(output: str, *, single: bool, suffix: str, accepted: Collection[str]) -> None:
+    """No file's name for the folder of many outputs, and no input's suffix for an output."""
+    if not single and suffix_of(output) in {suffix, *accepted}:
+        raise UsageError(f"-o {output}: more than one input needs a folder; end its name in / if it is one")
+    if single and suffix_of(output) in accepted:
+        raise UsageError(
+            f"-o {output}: files with this suffix are what is read; the output is a {suffix} file"
+        )
 
 
 def _target(source: str, folder: str | None, suffix: str) -> str:

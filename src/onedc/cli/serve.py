@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import positive, whole
-from onedc.cli.jobs import HelpFormatter, add_model_arguments
+from onedc.cli.encode import positive
+from onedc.cli.jobs import HelpFormatter, add_model_arguments, whole
 
 _DESCRIPTION = """\
 Serve a page that encodes and decodes, and the same as HTTP routes for programs.
