@@ -44,7 +44,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pool is not None:
             x = x + self.pool(x)
-        return torch.relu(self.conv(x) + x)
+        branch = self.conv(x)
+        branch += x
+        return torch.relu_(branch)
 
 
 class SoftClamp(nn.Module):
