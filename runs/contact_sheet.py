@@ -1,0 +1,211 @@
+"""Draw twelve crops of Kodak at four rates, beside AVIF, or VVC where AVIF cannot go so low.
+
+    python runs/contact_sheet.py path/to/kodak [--weights FILE] [-o docs/images/contact-sheet.webp]
+
+Whole pictures are coded, each to its largest file not above the rate, then cut at full resolution. The other
+codecs' pictures stay in runs/evaluation/out, so that a run with new weights codes and decodes ours only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from onedc.cli.evaluate import default_cache
+from onedc.cli.jobs import print_error
+from onedc.codec import Codec, load
+from onedc.errors import ConfigError, OneDCError
+from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
+from onedc.evaluation.plan import Options
+from onedc.evaluation.records import Record
+from onedc.evaluation.run import evaluate
+from onedc.evaluation.workbench import kept_file
+from onedc.files import write_whole
+from onedc.image import RGBArray, read_image
+from onedc.rate import bytes_at
+
+RATES_BPP = (0.03, 0.06, 0.12, 0.25)
+CROP_PX = 256, 224
+GAP_PX, LABEL_PX, FONT_PX = 8, 28, 19
+OUT = Path(__file__).parent / "evaluation" / "out" / "contact_sheet"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture and where its crop begins."""
+
+    stem: str
+    left: int
+    top: int
+    shows: str
+
+
+SUBJECTS = (
+    Subject("kodim04", 180, 290, "face, skin"),
+    Subject("kodim15", 400, 130, "face, paint"),
+    Subject("kodim18", 150, 120, "small face, foliage"),
+    Subject("kodim14", 440, 288, "lettering, white water"),
+    Subject("kodim08", 512, 200, "lettering, edges"),
+    Subject("kodim03", 80, 80, "small lettering"),
+    Subject("kodim06", 230, 200, "rigging, water"),
+    Subject("kodim13", 250, 150, "foliage, stream"),
+    Subject("kodim16", 440, 40, "clouds, palms"),
+    Subject("kodim19", 180, 300, "fence, wall"),
+    Subject("kodim23", 380, 90, "plumage"),
+    Subject("kodim01", 350, 200, "stone, shutters"),
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A picture as one codec keeps it."""
+
+    pixels: RGBArray
+    codec: str
+    size_bytes: int
+    reached: bool = True  # not above the rate
+
+    @property
+    def label(self) -> str:
+        """Codec and real bits per pixel of the whole picture."""
+        height, width = self.pixels.shape[:2]
+        bpp = f"{self.codec} {8 * self.size_bytes / (width * height):.4f} bpp"
+        return bpp if self.reached else f"{bpp} (smallest)"
+
+
+def others(images: Sequence[Path]) -> dict[tuple[str, str], Version]:
+    """By picture and group ("0.03 bpp"): AVIF, or where its smallest file is above the rate, VVC.
+
+    Raises:
+        ConfigError: a codec is missing or failed.
+    """
+    options = Options(
+        output=OUT,
+        codecs=("avif", "vvc"),
+        targets_bpp=RATES_BPP,
+        metrics=("psnr",),
+        cache=default_cache(),
+        keep_decoded=True,
+    )
+    results, _ = evaluate(images, options, progress=lambda name: tell(f"avif, vvc: {name}"))
+    for failure in results.failures:
+        raise ConfigError(f"{failure.image}: {failure.codec}: {failure.reason}")
+    for codec, reason in results.unavailable.items():
+        raise ConfigError(f"{codec}: {reason}")
+    chosen: dict[tuple[str, str], Record] = {}
+    for record in results.records:  # avif stands before vvc
+        place = record.image, record.group
+        if place not in chosen or not chosen[place].reached:
+            chosen[place] = record
+    return {place: _version(record) for place, record in chosen.items()}
+
+
+def _version(record: Record) -> Version:
+    path = kept_file(OUT / "decoded", record.codec, record.setting, record.image, ".png")
+    return Version(read_image(path), record.codec.upper(), record.bytes, record.reached)
+
+
+def ours(codec: Codec, original: RGBArray, rate_bpp: float) -> Version:
+    """The picture at the highest quality whose file is not above the rate."""
+    height, width = original.shape[:2]
+    data = codec.encode_to_size(original, bytes_at(rate_bpp, width, height))
+    return Version(codec.decode(data, output="numpy"), "onedc", len(data))
+
+
+class Sheet:
+    """Filled cell by cell: two rows for each subject, the original in front of a column for each rate."""
+
+    def __init__(self, subjects: int) -> None:
+        width = GAP_PX + (1 + len(RATES_BPP)) * (CROP_PX[0] + GAP_PX)
+        height = LABEL_PX + subjects * self.subject_px
+        self.canvas = Image.new("RGB", (width, height), PAPER)
+        self.draw = ImageDraw.Draw(self.canvas)
+        self.font = ImageFont.load_default(FONT_PX)
+        for column, text in enumerate(["original", *(f"at most {rate:g} bpp" for rate in RATES_BPP)]):
+            self._write(text, GAP_PX + column * (CROP_PX[0] + GAP_PX), 0, INK)
+
+    @property
+    def subject_px(self) -> int:
+        """Height of both rows of a subject."""
+        return 2 * (CROP_PX[1] + LABEL_PX) + 2 * GAP_PX
+
+    def put(self, row: int, column: int, tile: Image.Image, label: str, ink: tuple[int, int, int]) -> None:
+        """A tile with its label below; row counts both rows of each subject."""
+        left = GAP_PX + column * (CROP_PX[0] + GAP_PX)
+        top = LABEL_PX + row // 2 * self.subject_px + row % 2 * (CROP_PX[1] + LABEL_PX)
+        self.canvas.paste(tile, (left, top))
+        self._write(label, left, top + CROP_PX[1], ink)
+
+    def _write(self, text: str, left: int, top: int, ink: tuple[int, int, int]) -> None:
+        self.draw.text((left + 2, top + LABEL_PX // 2), text, fill=ink, font=self.font, anchor="lm")
+
+
+def crop(pixels: RGBArray, subject: Subject) -> Image.Image:
+    """The subject's part of a whole picture, at full resolution."""
+    right, bottom = subject.left + CROP_PX[0], subject.top + CROP_PX[1]
+    return Image.fromarray(pixels[subject.top : bottom, subject.left : right])
+
+
+def overview(pixels: RGBArray, subject: Subject) -> Image.Image:
+    """The whole picture in a tile, with a frame round the crop."""
+    height, width = pixels.shape[:2]
+    scale = min(CROP_PX[0] / width, CROP_PX[1] / height)
+    small = Image.fromarray(pixels).resize((round(width * scale), round(height * scale)))
+    corners = (subject.left, subject.top, subject.left + CROP_PX[0] - 1, subject.top + CROP_PX[1] - 1)
+    ImageDraw.Draw(small).rectangle([scale * at for at in corners], outline=MARK, width=2)
+    tile = Image.new("RGB", CROP_PX, PAPER)
+    tile.paste(small, ((CROP_PX[0] - small.width) // 2, (CROP_PX[1] - small.height) // 2))
+    return tile
+
+
+def draw(codec: Codec, images: Sequence[Path]) -> Image.Image:
+    """The whole sheet; `images` are those of SUBJECTS in order."""
+    beside = others(images)
+    sheet = Sheet(len(SUBJECTS))
+    for index, (subject, path) in enumerate(zip(SUBJECTS, images, strict=True)):
+        original = read_image(path)
+        sheet.put(2 * index, 0, crop(original, subject), subject.shows, INK)
+        sheet.put(2 * index + 1, 0, overview(original, subject), subject.stem, FAINT)
+        for column, rate in enumerate(RATES_BPP, start=1):
+            own, other = ours(codec, original, rate), beside[path.name, f"{rate:g} bpp"]
+            sheet.put(2 * index, column, crop(own.pixels, subject), own.label, INK)
+            ink = FAINT if other.reached else MARK
+            sheet.put(2 * index + 1, column, crop(other.pixels, subject), other.label, ink)
+        tell(f"onedc: {path.name}")
+    return sheet.canvas
+
+
+def tell(line: str) -> None:
+    """A line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Draw and write the sheet; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kodak", type=Path, help="folder with kodim01.png to kodim24.png")
+    parser.add_argument("--weights", type=Path, help="default: the bundled ones")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/contact-sheet.webp"))
+    args = parser.parse_args()
+    try:
+        picture = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", quality=88, method=6)
+        write_whole(args.output, buffer.getvalue(), force=True)
+    except OneDCError as error:
+        print_error(error)
+        return 1
+    print(f"wrote {args.output}: {picture.width}x{picture.height} px, {len(buffer.getvalue()):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
