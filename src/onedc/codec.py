@@ -39,13 +39,15 @@ from onedc.file_info import File, note, read_file
 from onedc.image import KEEPABLE, Color, Keepable, Loaded, read_picture, to_picture
 from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.family import is_family, read_family
+from onedc.model.features import LPIPS_SQUEEZE_FILE, LPIPSSqueeze, load_lpips_squeeze
 from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import pad, to_bytes, to_tensor
 from onedc.model.prior import collapse
+from onedc.model.refine import STEPS, Progress, Refiner, Sent, check_effort, check_size
 from onedc.model.seam import Seam
-from onedc.model.weights import Weights, load_weights, save_weights
-from onedc.rate import highest_within
+from onedc.model.weights import Weights, float_prior, load_weights, save_weights
+from onedc.rate import highest_within, refined_within
 
 DEFAULT_QUALITY = 37.0
 """Near 0.1 bits per pixel with the bundled model."""
@@ -67,10 +69,16 @@ class Codec:
         weights: the model.
         device: where the networks run; the integer seam runs there too if the device has float64.
         dtype: precision of the float networks. It never changes the meaning of a file.
+        lpips: what an effort above 0 judges decoded pictures by, beside mean errors.
     """
 
     def __init__(
-        self, weights: Weights, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        weights: Weights,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        lpips: LPIPSSqueeze | None = None,
     ) -> None:
         self.config, self.model_id = weights.config, weights.model_id
         self.fingerprint = fingerprint(weights)
@@ -79,6 +87,8 @@ class Codec:
         self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
         self.seam: Seam = weights.seam.to(self.device if has_float64(self.device) else "cpu")
         self.z_prior: ZPrior = _z_prior(weights)
+        self._seam_integers = weights.seam_integers
+        self._lpips = None if lpips is None else lpips.to(self.device)
 
     def compile(self) -> None:
         """Have torch.compile make kernels of the float networks: at the first picture of each size, which
@@ -96,9 +106,13 @@ class Codec:
         quality: float = DEFAULT_QUALITY,
         background: Color | None = None,
         keep: Collection[Keepable] = (),
+        effort: int = 0,
+        progress: Progress | None = None,
     ) -> bytes:
         """One picture to the bytes of a .1dc file; see `encode_batch`."""
-        return self.encode_batch([image], quality=quality, background=background, keep=keep)[0]
+        return self.encode_batch(
+            [image], quality=quality, background=background, keep=keep, effort=effort, progress=progress
+        )[0]
 
     @torch.inference_mode()
     def encode_batch(
@@ -108,6 +122,8 @@ class Codec:
         quality: float = DEFAULT_QUALITY,
         background: Color | None = None,
         keep: Collection[Keepable] = (),
+        effort: int = 0,
+        progress: Progress | None = None,
     ) -> list[bytes]:
         """Pictures of one padded size to the bytes of .1dc files, the same bytes as one by one.
 
@@ -118,18 +134,28 @@ class Codec:
             background: colour to lay under transparent places. None: a picture with any is refused.
             keep: what to store of Pillow images and picture files beside the picture, where they have it:
                 "alpha", "icc" (the RGB profile), "exif".
+            effort: 0 to 9: how long to look for a better choice of y for each picture, in `refine.STEPS`; 0
+                is one pass. The same bytes every time on the same processor; any decoder reads them.
+            progress: told of the steps of each picture.
 
         Raises:
             ImageError: pictures of different padded sizes, of an unknown form or with transparent places,
-                files that cannot be read.
-            ConfigError: a quality outside 0..100, or something unknown to keep.
+                too large for an effort above 0, files that cannot be read.
+            ConfigError: a quality outside 0..100, something unknown to keep, an effort outside 0..9, or one
+                above 0 with a model of a single rate.
         """
         byte = 0 if self.config.z_only else quality_byte(quality)
-        pictures, sections = _tensors(images, background, keep)
+        self.check_effort(effort)
+        pictures, sections = _tensors(images, background, keep, effort)
         y, z_hat = self._analyse(pictures)
-        hyper, _ = self.seam.hyper(z_hat)
+        hyper, z_semantic = self.seam.hyper(z_hat)
+        y_gained = self._gained(y, byte)
+        if effort and byte:
+            rows = zip(pictures, y, hyper, z_semantic, strict=True)
+            sent = [self._sent(picture, *(row[None] for row in rest)) for picture, *rest in rows]
+            y_gained = torch.cat([self._refine(one, byte, effort, progress) for one in sent])
         headers = [self._header(picture, byte) for picture in pictures]
-        return self._write_files(y, z_hat, hyper, headers, sections)
+        return self._write_files(y_gained, z_hat, hyper, headers, sections)
 
     @torch.inference_mode()
     def encode_to_size(
@@ -139,24 +165,38 @@ class Codec:
         *,
         background: Color | None = None,
         keep: Collection[Keepable] = (),
+        effort: int = 0,
+        progress: Progress | None = None,
     ) -> bytes:
         """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
 
         The file is the one that `encode` makes at this quality. The picture is analysed once; the entropy
-        coding is repeated, at most nine times. What is kept beside the picture counts.
+        coding is repeated, at most nine times. What is kept beside the picture counts. With an effort above
+        0, up to four qualities near that one are refined, and the highest whose file fits is taken.
 
         Raises:
-            ImageError: a picture of an unknown form or with transparent places.
-            ConfigError: even at quality 0 the file is larger.
+            ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
+            ConfigError: even at quality 0 the file is larger, or an effort as `encode_batch` refuses.
         """
-        (picture,), sections = _tensors([image], background, keep)
+        self.check_effort(effort)
+        (picture,), sections = _tensors([image], background, keep, effort)
         y, z_hat = self._analyse([picture])
-        hyper, _ = self.seam.hyper(z_hat)
+        hyper, z_semantic = self.seam.hyper(z_hat)
 
-        def file_at(byte: int) -> bytes:
-            return self._write_files(y, z_hat, hyper, [self._header(picture, byte)], sections)[0]
+        def written(y_gained: Tensor, byte: int) -> bytes:
+            return self._write_files(y_gained, z_hat, hyper, [self._header(picture, byte)], sections)[0]
 
-        return highest_within(file_at, self.quality_bytes, target_bytes)
+        def plain(byte: int) -> bytes:
+            return written(self._gained(y, byte), byte)
+
+        if not effort:
+            return highest_within(plain, self.quality_bytes, target_bytes)
+        sent = self._sent(picture, y, hyper, z_semantic)
+
+        def refined(byte: int) -> bytes:
+            return written(self._refine(sent, byte, effort, progress), byte) if byte else plain(byte)
+
+        return refined_within(plain, refined, self.quality_bytes, target_bytes)
 
     @property
     def quality_bytes(self) -> Sequence[int]:
@@ -231,12 +271,45 @@ class Codec:
                 picture.info[DESCRIPTION] = note(self.model_id, quality)
         return pictures
 
+    def check_effort(self, effort: int) -> None:
+        """Raise ConfigError for an effort that is none, or none for this model."""
+        if check_effort(effort) and not self.config.quality_knots:
+            raise ConfigError(
+                f"effort {effort}: this model has no range of qualities to weigh bits by; use 0"
+            )
+
+    def _sent(self, picture: Tensor, y: Tensor, hyper: Tensor, z_semantic: Tensor) -> Sent:
+        """One picture [1,3,H,W] with what `_analyse` and the seam made of it, as `_refine` takes it."""
+        x = self._padded(picture)
+        return Sent(
+            x=picture.to(self.device),
+            vae_latents=self.nets.vae.encode(x),
+            y=y,
+            hyper=hyper.to(self.device),
+            z_semantic=z_semantic.to(self.device),
+        )
+
+    @torch.inference_mode(False)
+    def _refine(self, sent: Sent, byte: int, effort: int, progress: Progress | None) -> Tensor:
+        """y times the gain, float64, as an effort above 0 finds it."""
+        prior = float_prior(self.config, self._seam_integers).to(self.device)
+        found = Refiner(self.nets, prior, self._lpips).refine(sent, byte, STEPS[effort], progress)
+        return found.to(self.seam.thresholds)
+
+    def _gained(self, y: Tensor, byte: int) -> Tensor:
+        """y [B,N,H/16,W/16] times the gain of a quality byte, float64."""
+        return self.seam.gained(y, torch.full((len(y),), byte))
+
+    def _padded(self, picture: Tensor) -> Tensor:
+        """A picture as the networks take it."""
+        return pad(picture).to(self.device, self.dtype, memory_format=torch.channels_last)
+
     def _analyse(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Pictures [1,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64], one by one: the bytes of
         a picture are not to depend on its neighbours in the batch."""
         pairs = []
         for picture in pictures:
-            x = pad(picture).to(self.device, self.dtype, memory_format=torch.channels_last)
+            x = self._padded(picture)
             pairs.append(self.nets.analyse(x, self.nets.vae.encode(x)))
         y, z_hat = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
         if not bool(y.isfinite().all()):
@@ -249,18 +322,18 @@ class Codec:
 
     def _write_files(
         self,
-        y: Tensor,
+        y_gained: Tensor,
         z_hat: Tensor,
         hyper: Tensor,
         headers: Sequence[Header],
         sections: Sequence[dict[int, bytes]],
     ) -> list[bytes]:
-        """Analysed pictures to the bytes of .1dc files; their headers state one quality."""
-        streams = [SymbolEncoder() for _ in y]
+        """Analysed pictures to the bytes of .1dc files; their headers state one quality, the gain's."""
+        streams = [SymbolEncoder() for _ in y_gained]
         self._write_z(streams, z_hat)
         if headers[0].quality:
-            qualities = torch.full((len(y),), headers[0].quality)
-            self.seam.scan(hyper, qualities, y_writer(streams, self.seam.gained(y, qualities)))
+            qualities = torch.full((len(y_gained),), headers[0].quality)
+            self.seam.scan(hyper, qualities, y_writer(streams, y_gained))
         return [
             pack(header, stream.finish(), self.fingerprint, beside)
             for header, stream, beside in zip(headers, streams, sections, strict=True)
@@ -294,12 +367,14 @@ class Codec:
         )
 
 
+@torch.inference_mode(False)
 def load(
     weights: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
     precision: Precision = "auto",
     threads: int | None = None,
+    metric_weights: str | Path | None = None,
 ) -> Codec:
     """Load a model.
 
@@ -308,9 +383,11 @@ def load(
         device: a torch device.
         precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
         threads: CPU threads of this process from now on; None leaves torch's own choice.
+        metric_weights: a folder with LPIPS_SQUEEZE_FILE, by which an effort above 0 judges decoded pictures;
+            None: by mean errors of pixels and latents alone.
 
     Raises:
-        WeightsError: a weights file that is missing, damaged or of another kind.
+        WeightsError: a weights file that is missing, damaged or of another kind; so for metric_weights.
         ConfigError: an unknown or unavailable device, an unknown precision, or fewer than one thread.
     """
     target = find_device(device)
@@ -326,8 +403,9 @@ def load(
         from onedc.family import FamilyCodec  # which is a Codec
 
         return FamilyCodec(read_family(weights), device=target, dtype=dtype)
+    lpips = None if metric_weights is None else load_lpips_squeeze(Path(metric_weights) / LPIPS_SQUEEZE_FILE)
     model = load_weights(BUNDLED if weights is None else weights, dtype=dtype)
-    return Codec(model, device=target, dtype=dtype)
+    return Codec(model, device=target, dtype=dtype, lpips=lpips)
 
 
 def export(path: str | Path, model: OneDC, *, model_id: int, dtype: torch.dtype = torch.float16) -> None:
@@ -346,9 +424,10 @@ def encode(
     quality: float = DEFAULT_QUALITY,
     background: Color | None = None,
     keep: Collection[Keepable] = (),
+    effort: int = 0,
 ) -> bytes:
     """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
-    return bundled_codec().encode(image, quality=quality, background=background, keep=keep)
+    return bundled_codec().encode(image, quality=quality, background=background, keep=keep, effort=effort)
 
 
 def decode(data: File, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
@@ -427,12 +506,12 @@ def _check_ends(
 
 
 def _tensors(
-    images: Sequence[Picture], background: Color | None, keep: Collection[Keepable]
+    images: Sequence[Picture], background: Color | None, keep: Collection[Keepable], effort: int
 ) -> tuple[list[Tensor], list[dict[int, bytes]]]:
     """Pictures as [1,3,H,W] tensors of one padded size, and the sections of what is kept beside each.
 
     Raises:
-        ImageError: none at all, different padded sizes, or one that is no picture or too large.
+        ImageError: none at all, different padded sizes, one that is no picture, or too large for the effort.
         ConfigError: something unknown to keep.
     """
     if not KEEPABLE.issuperset(keep):
@@ -444,6 +523,8 @@ def _tensors(
     for width, height in sorted(sizes):
         if max(height, width) > SIDE_MAX_PX:
             raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
+    for picture in pictures if effort else ():
+        check_size(picture)
     return pictures, [sections for _, sections in loaded]
 
 

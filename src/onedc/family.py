@@ -17,6 +17,7 @@ from onedc.container import DEFAULT_MAX_PIXELS, read_header
 from onedc.file_info import File, read_file
 from onedc.image import Color, Keepable
 from onedc.model.family import FamilyFile, load_member
+from onedc.model.refine import Progress
 from onedc.rate import highest_within
 
 
@@ -48,11 +49,15 @@ class FamilyCodec(Codec):
         quality: float = DEFAULT_QUALITY,
         background: Color | None = None,
         keep: Collection[Keepable] = (),
+        effort: int = 0,
+        progress: Progress | None = None,
     ) -> list[bytes]:
         """As `Codec.encode_batch`; the quality chooses the rate."""
         with self._lock:
             self._select(self.file.member_of(quality_byte(quality)))
-            return super().encode_batch(images, quality=quality, background=background, keep=keep)
+            return super().encode_batch(
+                images, quality=quality, background=background, keep=keep, effort=effort, progress=progress
+            )
 
     def encode_to_size(
         self,
@@ -61,9 +66,16 @@ class FamilyCodec(Codec):
         *,
         background: Color | None = None,
         keep: Collection[Keepable] = (),
+        effort: int = 0,
+        progress: Progress | None = None,
     ) -> bytes:
         """As `Codec.encode_to_size`, rate by rate."""
-        options: dict[str, Any] = {"background": background, "keep": keep}
+        options: dict[str, Any] = {
+            "background": background,
+            "keep": keep,
+            "effort": effort,
+            "progress": progress,
+        }
         return highest_within(
             lambda byte: self.encode(image, quality=byte * 100 / QUALITY_MAX, **options),
             self.quality_bytes,

@@ -100,14 +100,14 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`image.save`, with `quality` or `target_bytes`, `background` and `keep` as in `Codec.encode`."""
+    """`image.save`: `quality` or `target_bytes`, `background`, `keep` and `effort` as in `Codec.encode`."""
     from onedc.codec import DEFAULT_QUALITY
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"
     if "quality" in options and "target_bytes" in options:
         raise ConfigError(f"{name}: give quality or target_bytes, not both")
-    beside = {"background": options.get("background"), "keep": options.get("keep", ())}
+    beside = {name: options[name] for name in ("background", "keep", "effort") if name in options}
     with _named(filename, ImageError):
         if "target_bytes" in options:
             data = _codec().encode_to_size(image, options["target_bytes"], **beside)

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from onedc.errors import ConfigError
+
+TRIES = 4
+"""Qualities that are refined for one budget, at most."""
+AIM = 0.99
+"""Share of the budget that a guessed size aims at."""
 
 
 def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:
@@ -26,6 +32,49 @@ def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], 
     Raises:
         ConfigError: no file fits, or the target is not a whole number.
     """
+    return _highest(make_file, qualities, target_bytes)[1]
+
+
+def refined_within(
+    make_file: Callable[[int], bytes],
+    refine: Callable[[int], bytes],
+    qualities: Sequence[int],
+    target_bytes: int,
+) -> bytes:
+    """The file of the highest quality refined here that is not larger than `target_bytes`.
+
+    Refining is dear and moves sizes: the quality that `highest_within` finds is refined, then those that
+    fit if refining moves their sizes alike. Where none of TRIES fits, the file is that of `highest_within`.
+
+    Args:
+        make_file, qualities, target_bytes: as for `highest_within`.
+        refine: quality -> whole file.
+
+    Raises:
+        ConfigError: as `highest_within`.
+    """
+    make_file = cache(make_file)
+    place, best = _highest(make_file, qualities, target_bytes)
+    fits, exceeds = -1, len(qualities)  # places round the one that is looked for
+    for _ in range(TRIES):
+        file = refine(qualities[place])
+        if len(file) <= target_bytes:
+            fits, best = place, file
+        else:
+            exceeds = place
+        if exceeds - fits == 1:
+            break
+        own = len(make_file(qualities[place]))
+        within = int(AIM * target_bytes * own / len(file))
+        likely = _highest(make_file, qualities, max(within, len(make_file(qualities[0]))))[0]
+        place = min(max(likely, fits + 1), exceeds - 1)
+    return best
+
+
+def _highest(
+    make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int
+) -> tuple[int, bytes]:
+    """The place of the highest quality whose file fits, and the file."""
     if not isinstance(target_bytes, int):
         raise ConfigError(f"target_bytes {target_bytes!r} is not a whole number")
     files: dict[int, bytes] = {}
@@ -38,7 +87,7 @@ def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], 
     if not fitting:
         least = len(files[qualities[0]])
         raise ConfigError(f"the picture cannot fit in {target_bytes} bytes: its smallest file has {least}")
-    return files[qualities[fitting - 1]]
+    return fitting - 1, files[qualities[fitting - 1]]
 
 
 def bytes_at(bpp: float, width: int, height: int) -> int:

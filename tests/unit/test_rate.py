@@ -14,7 +14,7 @@ from tests.conformance.pictures import picture
 from onedc.codec import Codec, load
 from onedc.container import read_header
 from onedc.errors import ConfigError
-from onedc.rate import bytes_at, highest_within
+from onedc.rate import TRIES, bytes_at, highest_within, refined_within
 
 PICTURE = picture(90, 70)
 
@@ -83,3 +83,41 @@ def test_targets_are_whole_numbers(codec: Codec, target: Any) -> None:
 def test_bits_per_pixel_are_rounded_down() -> None:
     assert bytes_at(0.1, 768, 512) == 4915
     assert bytes_at(0.1, 3, 3) == 0
+
+
+@given(
+    sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40),
+    shares=st.lists(st.floats(0.5, 1.6), min_size=40, max_size=40),
+    target=st.integers(1, 60),
+)
+def test_refining_never_exceeds_the_target(sizes: list[int], shares: list[float], target: int) -> None:
+    sizes = sorted(sizes)
+    refined = [bytes(int(size * share) + 1) for size, share in zip(sizes, shares, strict=False)]
+    tried = []
+
+    def refine(quality: int) -> bytes:
+        tried.append(quality)
+        return refined[quality]
+
+    def search() -> bytes:
+        return refined_within(lambda quality: bytes(sizes[quality]), refine, range(len(sizes)), target)
+
+    if target < sizes[0]:
+        with pytest.raises(ConfigError, match="cannot fit"):
+            search()
+        return
+    found = search()
+    assert len(found) <= target
+    assert len(tried) == len(set(tried)) <= TRIES
+    fitting = [quality for quality in tried if len(refined[quality]) <= target]
+    if fitting:
+        assert found is refined[max(fitting)]
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0, 1.3])
+def test_refining_that_moves_all_sizes_alike_ends_near_the_target(share: float) -> None:
+    def refine(quality: int) -> bytes:
+        return bytes(int(share * 10 * quality))
+
+    found = refined_within(lambda quality: bytes(10 * quality), refine, range(1, 256), 1000)
+    assert 960 <= len(found) <= 1000

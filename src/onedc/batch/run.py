@@ -32,6 +32,8 @@ from onedc.batch.work import Outcome, Spec, Worker, failure, record
 from onedc.codec import BUNDLED, quality_byte
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.image import parse_color
+from onedc.model.features import LPIPS_SQUEEZE_FILE
+from onedc.model.refine import check_effort
 
 Source = Callable[[Spec, list[Item]], Iterator[list[Outcome]]]
 """Who does the work."""
@@ -197,6 +199,7 @@ def _each(
 
 def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: Path) -> None:
     quality_byte(spec.quality)
+    check_effort(spec.effort)
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     if source == target:
@@ -209,12 +212,7 @@ def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: 
 
 def _settings(spec: Spec, kind: str) -> dict[str, Any]:
     """What must stay the same from run to run."""
-    weights = Path(spec.weights or BUNDLED)
-    try:
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{weights}: cannot be read: {error.strerror or error}") from error
+    digest = _file_sha256(Path(spec.weights or BUNDLED))
     settings: dict[str, Any] = {"direction": "decode", "to": kind, "weights_sha256": digest}
     if not spec.decode:
         background = None if spec.background is None else list(parse_color(spec.background))
@@ -224,7 +222,18 @@ def _settings(spec: Spec, kind: str) -> dict[str, Any]:
             "background": background,
             "keep": sorted(spec.keep),
         }
+    if spec.effort:
+        lpips = spec.metric_weights and _file_sha256(Path(spec.metric_weights) / LPIPS_SQUEEZE_FILE)
+        settings |= {"effort": spec.effort, "lpips_sha256": lpips}
     return settings
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _names_sha256(shards: Iterable[Shard]) -> str:

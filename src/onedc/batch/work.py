@@ -29,6 +29,8 @@ class Spec:
 
     decode: bool = False  # .1dc files to PNG instead of pictures to .1dc files
     quality: float = DEFAULT_QUALITY  # 0..100
+    effort: int = 0  # 0..9
+    metric_weights: str | None = None  # folder of the networks by which an effort above 0 judges
     background: Color | None = None  # under transparent places
     keep: tuple[Keepable, ...] = ()  # beside the picture
     weights: str | None = None
@@ -82,7 +84,8 @@ class Encoding:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
 
     def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-        return [(data, data) for data in self.codec.encode_batch(batch, quality=self.spec.quality)]
+        files = self.codec.encode_batch(batch, quality=self.spec.quality, effort=self.spec.effort)
+        return [(data, data) for data in files]
 
 
 class Decoding:
@@ -115,7 +118,14 @@ class Worker:
     """
 
     def __init__(self, spec: Spec) -> None:
-        codec = load(spec.weights, device=spec.device, precision=spec.precision, threads=spec.threads)
+        codec = load(
+            spec.weights,
+            device=spec.device,
+            precision=spec.precision,
+            threads=spec.threads,
+            metric_weights=spec.metric_weights,
+        )
+        codec.check_effort(spec.effort)
         self.task: Task = Decoding(codec) if spec.decode else Encoding(codec, spec)
         self.batch_size = spec.batch_size or (1 if codec.device.type == "cpu" else 8)
         self.readers = spec.readers

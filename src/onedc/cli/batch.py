@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import add_beside_arguments, kept, quality
+from onedc.cli.encode import add_beside_arguments, add_effort_arguments, kept, quality
 from onedc.cli.jobs import (
     HelpFormatter,
     UsageError,
@@ -52,6 +52,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "-q", "--quality", type=quality, metavar="Q", help="0 (smallest) to 100 (default: near 0.1 bpp)"
     )
+    add_effort_arguments(parser)
     add_beside_arguments(parser)
     parser.add_argument("--column", metavar="NAME", help="column of pictures in Parquet and Arrow files")
     parser.add_argument(
@@ -102,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
     from onedc.batch.run import Batch
     from onedc.codec import DEFAULT_QUALITY
 
-    if args.decode and (args.quality is not None or args.background is not None or kept(args)):
-        raise UsageError("--quality, --background and --keep-... are for encoding, not for --decode")
+    encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
+    if args.decode and encoding:
+        raise UsageError("--quality, --effort, --background, --keep-... are for encoding, not for --decode")
     cluster = None
     if args.ray is not None:
         cluster = Cluster(
@@ -131,6 +133,8 @@ def _spec(args: argparse.Namespace, default_quality: float) -> Any:
     return Spec(
         decode=args.decode,
         quality=default_quality if args.quality is None else args.quality,
+        effort=args.effort,
+        metric_weights=args.metric_weights,
         background=args.background,
         keep=kept(args),
         weights=args.weights,

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from onedc.files import refuse_existing, write_whole
 
 PIPE = "-"
 """Stands for standard input or output."""
+PATIENCE_S = 2.0
+"""What takes longer than this tells how far it is."""
 
 
 class UsageError(OneDCError):
@@ -246,3 +249,22 @@ def progress_bar(total: int) -> Iterator[Callable[[], object]]:
     with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), transient=True) as bar:
         task = bar.add_task("files", total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def progress_line(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], object]]:
+    """A line on standard error for one long work on a terminal, once it takes over 2 s.
+
+    Yields what is to be told how much is done, of how much.
+    """
+    started_s, shown = time.monotonic(), shown and sys.stderr.isatty()
+
+    def tell(done: int, total: int) -> None:
+        if shown and time.monotonic() - started_s > PATIENCE_S:
+            print(f"\r\033[K{what}: step {done} of {total}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import positive
+from onedc.cli.encode import effort, positive
 from onedc.cli.jobs import HelpFormatter, add_model_arguments, whole
 
 _DESCRIPTION = """\
@@ -50,6 +50,13 @@ def add_command(commands: Any) -> None:
     limits.add_argument(
         "--queue", type=whole, default=16, metavar="N", help="jobs that wait or run at a time (default 16)"
     )
+    limits.add_argument(
+        "--max-effort",
+        type=effort,
+        default=3,
+        metavar="N",
+        help="highest effort that the route takes; all others wait for it (default 3)",
+    )
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -74,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             upload_bytes=int(args.max_upload_mb * 1e6),
             pixels=int(args.max_megapixels * 1e6),
             queue=args.queue,
+            effort=args.max_effort,
         )
         host = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{host}:{listener.getsockname()[1]}"

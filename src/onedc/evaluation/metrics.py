@@ -20,10 +20,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.image import RGBArray
-from onedc.model.features import load_lpips_squeeze
-
-LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
-"""Name that LPIPS-squeeze has in the folder given by --metric-weights."""
+from onedc.model.features import LPIPS_SQUEEZE_FILE, load_lpips_squeeze
 
 MS_SSIM_MIN_SIDE_PX = 176
 """Five scales with an 11-tap window: at 1/16 the side must still have 11 pixels."""

@@ -19,6 +19,9 @@ from onedc.errors import WeightsError
 
 M = TypeVar("M", bound=nn.Module)
 
+LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
+"""Name that LPIPS-squeeze has in a folder of metric weights."""
+
 
 class Fire(nn.Module):
     """SqueezeNet's block: 1x1 to `squeeze`, then 1x1 and 3x3 side by side, `expand` channels each."""

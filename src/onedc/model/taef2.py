@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TILE = 64  # side of a tile at 1/8: 512 px
@@ -105,8 +106,19 @@ class TAEF2(nn.Module):
         x = features.new_empty((batch, 3, 8 * height, 8 * width))
         for tile in tiles(height, width):
             rows, cols = scaled(tile.rows, 8), scaled(tile.cols, 8)
-            x[..., rows, cols] = tile.run(pixels, features, scale_in=1, scale_out=8)
+            x[..., rows, cols] = _in_little_memory(tile, pixels, features)
         return x.mul_(2).sub_(1)
+
+
+def _in_little_memory(tile: Tile, pixels: nn.Module, features: Tensor) -> Tensor:
+    """A tile of the decoder's pixels; where gradients are taken, its maps are made again for them."""
+
+    def run(features: Tensor) -> Tensor:
+        return tile.run(pixels, features, scale_in=1, scale_out=8)
+
+    if not features.requires_grad:
+        return run(features)
+    return checkpoint(run, features, use_reentrant=False, preserve_rng_state=False)
 
 
 class Tile:

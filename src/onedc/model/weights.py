@@ -21,8 +21,10 @@ from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
+from onedc.model.hyper import HyperSynthesis
 from onedc.model.int8 import pack, unpack
 from onedc.model.onedc import PRECISE_NETS, OneDC
+from onedc.model.prior import SpatialPrior
 from onedc.model.seam import Seam, seam_floats, seam_integers
 
 FORMAT = "onedc-weights-1"
@@ -48,6 +50,7 @@ class Weights:
         seam_sha256: digest of the integers of the seam and of the prior of z.
         nets: the float networks, in eval mode; h_s and prior are missing.
         seam: h_s and prior in fixed point.
+        seam_integers: what the seam was made of, by name.
         z_prior: integers of the learned prior of z, by name; empty: the uniform code.
     """
 
@@ -56,6 +59,7 @@ class Weights:
     seam_sha256: bytes
     nets: OneDC
     seam: Seam
+    seam_integers: Mapping[str, Tensor] = field(default_factory=dict)
     z_prior: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -162,13 +166,22 @@ def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]
     Raises:
         WeightsError: missing, damaged or of another kind.
     """
-    content = read_content(path)
-    weights = weights_of(content, path)
+    weights = load_weights(path)
+    return weights.config, weights.nets.state_dict() | _seam_floats(weights.config, weights.seam_integers)
+
+
+def float_prior(config: ModelConfig, seam_integers: Mapping[str, Tensor]) -> SpatialPrior:
+    """The prior as floats again: to take gradients through; codes nothing."""
     with torch.device("meta"):
-        model = OneDC(weights.config)
-    integers = _behind(SEAM, content[1])
-    floats = seam_floats(model.h_s, model.prior, integers, weights.config.quality_knots)
-    return weights.config, {**weights.nets.state_dict(), **floats}
+        prior = SpatialPrior(config)
+    prior.load_state_dict(_behind("prior.", _seam_floats(config, seam_integers)), assign=True)
+    return prior
+
+
+def _seam_floats(config: ModelConfig, integers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        h_s, prior = HyperSynthesis(config), SpatialPrior(config)
+    return seam_floats(h_s, prior, integers, config.quality_knots)
 
 
 def assemble(
@@ -188,7 +201,8 @@ def assemble(
         raise WeightsError("the integers do not match their digest; the file is damaged")
     with torch.device("meta"):
         nets = OneDC(config)
-    seam = Seam(nets.h_s, nets.prior, _behind(SEAM, tensors))
+    integers = _behind(SEAM, tensors)
+    seam = Seam(nets.h_s, nets.prior, integers)
     del nets.h_s, nets.prior
     _assign(nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR))}))
     nets.to_precision(dtype).eval().requires_grad_(False)
@@ -198,6 +212,7 @@ def assemble(
         seam_sha256=seam_digest,
         nets=nets,
         seam=seam.eval(),
+        seam_integers=integers,
         z_prior=_behind(Z_PRIOR, tensors),
     )
 

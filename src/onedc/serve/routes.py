@@ -44,6 +44,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
             str | None,
             Query(description="CSS colour for under transparent places, which are refused without"),
         ] = None,
+        effort: Annotated[
+            int, Query(ge=0, le=9, description="above 0: takes longer, for a better picture at the same bits")
+        ] = 0,
     ) -> Response:
         """A picture file (JPEG, PNG, WebP, ...) in the body to a .1dc file."""
         if quality is not None and target_bytes is not None:
@@ -54,6 +57,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             quality=DEFAULT_QUALITY if quality is None else quality,
             target_bytes=target_bytes,
             background=background,
+            effort=effort,
         )
         return Response(encoded.data, media_type=ONEDC_TYPE)
 

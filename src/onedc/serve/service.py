@@ -16,6 +16,7 @@ from PIL import Image
 from onedc.codec import DEFAULT_QUALITY, Codec
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray, read_image
+from onedc.model.refine import check_effort
 
 
 class TooLargeError(OneDCError):
@@ -33,10 +34,12 @@ class Limits:
     upload_bytes: int = 32 << 20  # of one uploaded file
     pixels: int = 1 << 24  # of one picture, sent or declared by a .1dc file
     queue: int = 16  # jobs that wait or run at a time
+    effort: int = 3  # highest that is taken: everybody waits for it
 
     def __post_init__(self) -> None:
+        check_effort(self.effort)
         for name, value in vars(self).items():
-            if value < 1:
+            if value < 1 and name != "effort":
                 raise ConfigError(f"{name} {value} must be at least 1")
 
 
@@ -73,22 +76,25 @@ class Service:
         quality: float = DEFAULT_QUALITY,
         target_bytes: int | None = None,
         background: str | None = None,
+        effort: int = 0,
     ) -> Encoded:
         """A picture file to a .1dc file, at a quality of 0 to 100 or within `target_bytes`.
 
         Raises:
             TooLargeError: the file has too many bytes.
             ImageError: not a picture, too many pixels, or transparent without a background.
-            ConfigError: a quality outside 0..100, or a target that no file meets.
+            ConfigError: a quality outside 0..100, a target that no file meets, or more effort than is taken.
             BusyError: the queue is full.
         """
+        if effort > self.limits.effort:
+            raise ConfigError(f"effort {effort}: this server takes 0 to {self.limits.effort}")
         with self._turn(picture):
             original = read_image(picture, background=background, max_pixels=self.limits.pixels)
             started_s = time.perf_counter()
             if target_bytes is None:
-                data = self._codec.encode(original, quality=quality)
+                data = self._codec.encode(original, quality=quality, effort=effort)
             else:
-                data = self._codec.encode_to_size(original, target_bytes)
+                data = self._codec.encode_to_size(original, target_bytes, effort=effort)
             return Encoded(original, data, time.perf_counter() - started_s)
 
     def decode(self, data: bytes, *, preview: bool = False) -> Decoded:

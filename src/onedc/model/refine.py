@@ -1,0 +1,168 @@
+"""Encoder-side effort: another y for one picture, by gradient steps against its own rate and distortion.
+
+The decoder is fixed and knows nothing of it: what comes out is written like any other y. Knows no bytes.
+Source: Campos et al. 2019, "Content adaptive optimization for neural image compression".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError, ImageError
+from onedc.model.bits import gaussian_bits, rounded
+from onedc.model.features import LPIPSSqueeze
+from onedc.model.fixed_point import UNITS
+from onedc.model.onedc import OneDC
+from onedc.model.prior import SpatialPrior, collapse, expand
+
+STEPS = (0, 3, 5, 8, 12, 20, 32, 50, 80, 120)
+"""Gradient steps of each effort."""
+MAX_PIXELS = 1 << 21
+"""Pictures above it are refused: their gradients take about 1.2 kB of memory a pixel."""
+LEARNING_RATE = 0.02  # of Adam, in quantisation steps; it falls to 0
+SPAN = 24  # quality bytes to either side, between which bits are weighed against distortion
+LATENT, PIXEL, LPIPS = 0.7, 3.0, 1.3  # weights of the distortions
+
+Progress = Callable[[int, int], object]
+"""Told after each step: steps done, of how many."""
+
+
+def check_effort(effort: int) -> int:
+    """The effort itself.
+
+    Raises:
+        ConfigError: not a whole number from 0 to 9.
+    """
+    if isinstance(effort, bool) or not isinstance(effort, int) or not 0 <= effort < len(STEPS):
+        raise ConfigError(f"effort {effort!r} is not a whole number from 0 to {len(STEPS) - 1}")
+    return effort
+
+
+def check_size(picture: Tensor) -> None:
+    """Raise ImageError for a picture [...,H,W] of more than MAX_PIXELS."""
+    height, width = picture.shape[-2:]
+    if height * width > MAX_PIXELS:
+        limit = f"{MAX_PIXELS / 1e6:.1f} megapixels"
+        raise ImageError(f"picture: {width}x{height} px; effort above 0 takes up to {limit}, so use effort 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A picture and what one pass made of it."""
+
+    x: Tensor  # [1,3,H,W] in [-1,1], not padded
+    vae_latents: Tensor  # of the padded picture, [1,C,h/8,w/8]
+    y: Tensor  # [1,N,h/16,w/16]
+    hyper: Tensor  # integers of the seam, [1,Hc,h/16,w/16]
+    z_semantic: Tensor  # [1,Hs,h/64,w/64]
+
+
+class Refiner:
+    """Refines y of single pictures.
+
+    Args:
+        nets: all networks but the prior, on their device.
+        prior: of floats, to take gradients through; close to the integers that code.
+        lpips: what else judges the decoded picture, on the same device; None: mean errors alone.
+    """
+
+    def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPSSqueeze | None) -> None:
+        self.nets, self.prior, self.lpips = nets, prior.requires_grad_(False).eval(), lpips
+        self.dtype = next(nets.g_s.parameters()).dtype
+
+    def refine(self, sent: Sent, quality_byte: int, steps: int, progress: Progress | None = None) -> Tensor:
+        """The best y that was met in so many steps, rounded, times the gain: [1,N,h/16,w/16] float32.
+
+        Bits are weighed as the model weighs them at this picture: by what distortion falls for a bit when the
+        quality byte rises. Where it does not fall, or nothing costs bits, y stays as it is.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            sent = Sent(**{name: value.clone() for name, value in vars(sent).items()})
+            return _Search(self, sent).run(quality_byte, steps, progress)
+
+
+class _Search:
+    """The search for one picture's y."""
+
+    def __init__(self, refiner: Refiner, sent: Sent) -> None:
+        self.nets, self.prior, self.lpips = refiner.nets, refiner.prior, refiner.lpips
+        self.x, self.vae_latents = sent.x, sent.vae_latents.float()
+        self.y, self.hyper = sent.y.float(), (sent.hyper / UNITS).to(sent.x)
+        self.z_semantic = self._for_nets(sent.z_semantic, refiner.dtype)
+        self.dtype = refiner.dtype
+        self.features = [] if self.lpips is None else self.lpips.features(self.x)
+
+    def run(self, quality_byte: int, steps: int, progress: Progress | None) -> Tensor:
+        quality = torch.tensor([quality_byte], device=self.x.device)
+        bit_weight = self._bit_weight(quality_byte)
+        y = self._gained(quality)
+        if bit_weight is None:
+            return y
+        y.requires_grad_(True)
+        adam = torch.optim.Adam([y], lr=LEARNING_RATE, betas=(0.9, 0.99))
+        least, best = float("inf"), y.detach()
+        for step in range(steps + 1):
+            distortion, bpp, y_hat = self._terms(y, quality)
+            loss = distortion + bit_weight * bpp
+            if loss.item() < least:
+                least, best = loss.item(), y_hat
+            if step == steps:
+                break
+            adam.zero_grad()
+            loss.backward()
+            adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+            adam.step()
+            if progress is not None:
+                progress(step + 1, steps)
+        return best
+
+    @torch.no_grad()
+    def _bit_weight(self, quality_byte: int) -> float | None:
+        """What distortion falls for a bit per pixel round a quality byte; None where it does not."""
+        ends = max(1, quality_byte - SPAN), min(QUALITY_MAX, quality_byte + SPAN)
+        qualities = [torch.tensor([byte], device=self.x.device) for byte in ends]
+        low, high = (self._terms(self._gained(quality), quality) for quality in qualities)
+        fall, cost = float(low[0] - high[0]), float(high[1] - low[1])
+        return fall / cost if fall > 0 and cost > 0 else None
+
+    def _gained(self, quality: Tensor) -> Tensor:
+        return self.prior.gained(self.y, quality).detach()
+
+    def _terms(self, y: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """y times the gain -> distortion and bits per pixel, both with gradients, and y as it is decoded."""
+        visitor = _Visitor(y)
+        y_hat = self.prior.scan(self.hyper, quality, visitor)
+        vae_latents = self.nets.synthesise(self._for_nets(y_hat, self.dtype), self.z_semantic, quality)
+        height, width = self.x.shape[-2:]
+        vae: Any = self.nets.vae
+        x_hat = vae.decode(self._for_nets(vae_latents, self.dtype))[..., :height, :width].float()
+        distortion = LATENT * (vae_latents - self.vae_latents).abs().mean()
+        distortion = distortion + PIXEL * (x_hat - self.x).abs().mean()
+        if self.lpips is not None:
+            distortion = (
+                distortion + LPIPS * self.lpips.distance(self.lpips.features(x_hat), self.features).mean()
+            )
+        return distortion, visitor.bits / (height * width), visitor.y_hat
+
+    @staticmethod
+    def _for_nets(t: Tensor, dtype: torch.dtype) -> Tensor:
+        return t.to(dtype, memory_format=torch.channels_last)
+
+
+class _Visitor:
+    """Visits `SpatialPrior.scan` with y times the gain; counts bits and collects what is decoded."""
+
+    def __init__(self, y: Tensor) -> None:
+        self.y, self.bits, self.y_hat = y, y.new_zeros(()), torch.zeros_like(y, requires_grad=False)
+
+    def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
+        residual = rounded(collapse(self.y, part) - mean)
+        self.bits = self.bits + gaussian_bits(residual, scale).sum()
+        self.y_hat = self.y_hat + expand((mean + residual).detach(), part)
+        return mean + residual

@@ -1,0 +1,157 @@
+"""Encoder-side effort: a better picture for its bits in a file like any other; on the bundled model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tests.conformance.fixture_model import FIXTURE
+from tests.conformance.pictures import picture
+
+from onedc.codec import Codec, load
+from onedc.errors import ConfigError, ImageError, WeightsError
+from onedc.model import refine
+from onedc.model.features import LPIPS_SQUEEZE_FILE
+from onedc.model.pixels import to_tensor
+
+PHOTO = Path(__file__).parents[2] / "examples" / "photo.webp"
+QUALITY = 37.0
+STEP = 10.0
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load(precision="fp32", threads=1)
+
+
+@pytest.fixture(scope="module")
+def fixture_codec() -> Codec:
+    return load(FIXTURE, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[np.uint8]:
+    with Image.open(PHOTO) as image:
+        return np.asarray(image.convert("RGB"))[200:320, 200:328]
+
+
+@torch.no_grad()
+def distortion(codec: Codec, original: NDArray[np.uint8], data: bytes) -> float:
+    """What effort counts without a network that judges, of the picture that a decoder shows."""
+    pair = [to_tensor(x) for x in (original, codec.decode(data, output="numpy"))]
+    wanted, found = (codec.nets.vae.encode(x[..., :64, :64]) for x in pair)
+    return float(3 * (pair[0] - pair[1]).abs().mean() + 0.7 * (wanted - found).abs().mean())
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_effort_buys_a_better_picture_for_its_bits(codec: Codec, photo: NDArray[np.uint8]) -> None:
+    plain, refined = (codec.encode(photo, quality=QUALITY, effort=effort) for effort in (0, 3))
+    low, high = (codec.encode(photo, quality=QUALITY + step) for step in (-STEP, STEP))
+    ends = distortion(codec, photo, low), distortion(codec, photo, high)
+    weight = (ends[0] - ends[1]) / (len(high) - len(low))  # of a byte, as the qualities have it
+    assert weight > 0
+    losses = [distortion(codec, photo, data) + weight * len(data) for data in (plain, refined)]
+    saved = (losses[0] - losses[1]) / weight / len(plain)
+    assert saved > 0.05, f"{saved:.1%} of the bytes saved"
+
+
+def test_the_same_bytes_twice_and_with_any_threads(codec: Codec, photo: NDArray[np.uint8]) -> None:
+    first = codec.encode(photo, quality=QUALITY, effort=1)
+    assert first == codec.encode(photo, quality=QUALITY, effort=1)
+    with threads(2):
+        assert first == codec.encode(photo, quality=QUALITY, effort=1)
+
+
+def test_another_decoder_reads_the_file(codec: Codec, photo: NDArray[np.uint8]) -> None:
+    data = codec.encode(photo, quality=QUALITY, effort=1)
+    other = load(precision="bf16").decode(data, output="numpy")
+    assert abs(other.astype(int) - codec.decode(data, output="numpy")).mean() < 3
+
+
+def test_no_effort_is_one_pass(fixture_codec: Codec) -> None:
+    x = picture(90, 70)
+    assert fixture_codec.encode(x, effort=0) == fixture_codec.encode(x)
+    assert fixture_codec.encode(x, quality=0, effort=4) == fixture_codec.encode(x, quality=0)
+
+
+def test_what_is_found_is_what_is_written(fixture_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    whole = refine.Refiner.refine
+
+    def kept(self: refine.Refiner, *args: Any) -> torch.Tensor:
+        found.append(whole(self, *args))
+        return found[-1]
+
+    monkeypatch.setattr(refine.Refiner, "refine", kept)
+    monkeypatch.setattr(refine._Search, "_bit_weight", lambda self, byte: 1e-3)
+    x, quality = picture(90, 70), torch.tensor([128])
+    data = fixture_codec.encode(x, quality=128 / 2.55, effort=2)
+    assert data != fixture_codec.encode(x, quality=128 / 2.55)
+    decoded = []
+    synthesise = fixture_codec._synthesise
+    monkeypatch.setattr(
+        fixture_codec, "_synthesise", lambda y_hat, *rest: decoded.append(y_hat) or synthesise(y_hat, *rest)
+    )
+    fixture_codec.decode(data)
+    difference = fixture_codec.seam.gained(decoded[0], quality) - found[0]
+    assert difference.abs().max() < 0.01  # quantisation steps
+
+
+@pytest.mark.parametrize("side", [1, 64])
+def test_pictures_without_detail_come_back(codec: Codec, side: int) -> None:
+    black = np.zeros((side, side, 3), np.uint8)
+    assert codec.decode(codec.encode(black, effort=1)).size == (side, side)
+
+
+def test_progress_is_told_of_each_step(codec: Codec, photo: NDArray[np.uint8]) -> None:
+    told = []
+    codec.encode(photo[:64, :64], effort=1, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_target_holds_with_effort(codec: Codec, photo: NDArray[np.uint8]) -> None:
+    target = len(codec.encode(photo, quality=QUALITY))
+    data = codec.encode_to_size(photo, target, effort=1)
+    assert 0.9 * target < len(data) <= target
+    assert data != codec.encode_to_size(photo, target)
+
+
+@pytest.mark.parametrize("effort", [-1, 10, 2.0, True, "3", None])
+def test_what_is_no_effort_is_refused(fixture_codec: Codec, effort: Any) -> None:
+    with pytest.raises(ConfigError, match=r"effort .* is not a whole number from 0 to 9"):
+        fixture_codec.encode(picture(8, 8), effort=effort)
+    with pytest.raises(ConfigError, match="effort"):
+        fixture_codec.encode_to_size(picture(8, 8), 1000, effort=effort)
+
+
+def test_a_model_of_a_single_rate_is_refused(fixture_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fixture_codec, "config", replace(fixture_codec.config, quality_knots=0))
+    with pytest.raises(ConfigError, match="effort 1: this model has no range of qualities"):
+        fixture_codec.encode(picture(8, 8), effort=1)
+
+
+def test_large_pictures_are_refused_before_any_work(fixture_codec: Codec) -> None:
+    with pytest.raises(ImageError, match=r"2048x1025 px; effort above 0 takes up to 2.1 megapixels"):
+        fixture_codec.encode(np.zeros((1025, 2048, 3), np.uint8), effort=1)
+
+
+def test_metric_weights_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=LPIPS_SQUEEZE_FILE):
+        load(FIXTURE, metric_weights=tmp_path)
