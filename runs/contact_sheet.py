@@ -95,7 +95,7 @@ def others(images: Sequence[Path]) -> dict[tuple[str, str], Version]:
     )
     results, _ = evaluate(images, options, progress=lambda name: tell(f"avif, vvc: {name}"))
     for failure in results.failures:
-        raise ConfigError(f"{failure.image}: {failure.codec}: {failure.reason}")
+        raise ConfigError(f"{failure.codec + ': ' if failure.codec else ''}{failure.reason}")
     for codec, reason in results.unavailable.items():
         raise ConfigError(f"{codec}: {reason}")
     chosen: dict[tuple[str, str], Record] = {}
