@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import QUALITY_MAX
@@ -31,6 +32,7 @@ from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
+COARSE_PX = 16
 INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
@@ -40,6 +42,7 @@ class Stage1Weights:
 
     lpips: float = 1.0
     pixel: float = 2.0  # mean absolute error in [-1,1]
+    coarse: float = 0.0  # that of means of 16x16 pixels: large areas of colour, which LPIPS hardly sees
     latent: float = 1.0  # mean absolute error of vae_latents
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
@@ -176,10 +179,16 @@ def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
         return model.vae.encode(batch.x)  # type: ignore[operator]
 
 
-def pixel_terms(
-    vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor
-) -> tuple[Tensor, Tensor]:
-    """LPIPS and mean absolute error [B] of decoded vae_latents against square pictures.
+class PixelTerms(NamedTuple):
+    """How far pictures in [-1,1] are from their originals, each [B]."""
+
+    lpips: Tensor
+    l1: Tensor  # mean absolute error
+    coarse: Tensor  # mean absolute error of means of COARSE_PX squares
+
+
+def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
+    """The terms of decoded vae_latents against square pictures.
 
     Args:
         inset: top left [B,2] of the part that is compared, in pixels from 0 to 16; the part is 16 px smaller
@@ -191,7 +200,12 @@ def pixel_terms(
     target = windows(x, inset, side)
     with torch.no_grad():
         wanted = lpips.features(target)
-    return lpips.distance(lpips.features(picture), wanted), (picture - target).abs().mean(dim=(1, 2, 3))
+    error = picture - target
+    return PixelTerms(
+        lpips=lpips.distance(lpips.features(picture), wanted),
+        l1=error.abs().mean(dim=(1, 2, 3)),
+        coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
+    )
 
 
 def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
@@ -274,11 +288,12 @@ class Stage1(Stage):
         target = self.vae_latents(batch)
         y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
-        lpips, pixel = self.pixel_terms(batch, decoded)
+        lpips, l1, coarse = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
-        distortion = weights.lpips * lpips + weights.pixel * pixel + weights.latent * latent
+        distortion = weights.lpips * lpips + weights.pixel * l1 + weights.coarse * coarse
+        distortion = distortion + weights.latent * latent
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
-        figures = {"bpp": bpp, "lpips": lpips, "l1": pixel, "latent_l1": latent}
+        figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         figures = {name: value.mean() for name, value in figures.items()}
         if weights.spread:
             figures["spread_lack"] = spread_lack(z)
@@ -297,8 +312,8 @@ class Stage1(Stage):
         figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right}
         return entropy + self.config.distill.code * error, figures
 
-    def pixel_terms(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """LPIPS and mean absolute error in [-1,1], each [B], on each picture's own window."""
+    def pixel_terms(self, batch: Batch, decoded: Tensor) -> PixelTerms:
+        """The terms on each picture's own window."""
         x, side, size = batch.x, decoded.shape[-1], self.config.window_px // 8
         inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
         if 0 < size < side:

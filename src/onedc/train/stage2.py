@@ -173,7 +173,7 @@ class Stage2(Stage):
         decoded, tokens = self._decoded(batch, target)
         matching = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
         gan = generator_gan_loss(self._logits(batch, decoded, tokens, "generator_gan"))
-        lpips, l1 = self.codec.pixel_terms(batch, decoded)
+        lpips, l1, _ = self.codec.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean()
         pixel = lpips.mean() + l1.mean() / 2  # the spec's error is that of pictures in [0,1]
         others = config.dmd * matching + config.pixel * pixel + config.latent * latent

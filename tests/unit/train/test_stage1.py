@@ -20,6 +20,7 @@ from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.noise import Noise
 from onedc.train.stage1 import (
+    PixelTerms,
     Stage1,
     Stage1Weights,
     TrainingVisitor,
@@ -112,12 +113,20 @@ def test_windows_are_cut_per_picture() -> None:
 def test_pixel_terms_leave_out_the_border(stage: Stage1) -> None:
     batch = batch_of(2)
     decoded = torch.randn(2, 32, 8, 8)
-    lpips, l1 = pixel_terms(stage.model.vae, stage.lpips, batch.x, decoded, torch.tensor([[3, 13], [8, 8]]))
+    lpips, l1, coarse = pixel_terms(
+        stage.model.vae, stage.lpips, batch.x, decoded, torch.tensor([[3, 13], [8, 8]])
+    )
     whole = stage.model.vae.decode(decoded)
     for n, (rows, columns) in enumerate([(slice(3, 51), slice(13, 61)), (slice(8, 56), slice(8, 56))]):
         picture, wanted = whole[n : n + 1, :, rows, columns], batch.x[n : n + 1, :, rows, columns]
         torch.testing.assert_close(l1[n], (picture - wanted).abs().mean())
         torch.testing.assert_close(lpips[n : n + 1], stage.lpips(picture, wanted))
+        means = [
+            (picture - wanted)[0, :, top : top + 16, left : left + 16].mean(dim=(1, 2))
+            for top in (0, 16, 32)
+            for left in (0, 16, 32)
+        ]
+        torch.testing.assert_close(coarse[n], torch.stack(means).abs().mean())
 
 
 def test_the_part_that_is_compared_moves_against_the_grid(
@@ -125,11 +134,9 @@ def test_the_part_that_is_compared_moves_against_the_grid(
 ) -> None:
     seen: list[Tensor] = []
 
-    def record(
-        vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append(inset)
-        return x.new_zeros(len(x)), x.new_zeros(len(x))
+        return PixelTerms(*x.new_zeros(3, len(x)))
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     batch = batch_of(2)
@@ -145,11 +152,9 @@ def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
 ) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def record(
-        vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append((decoded[:, 0, 0, 0], inset))
-        return x.new_zeros(len(x)), x.new_zeros(len(x))
+        return PixelTerms(*x.new_zeros(3, len(x)))
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     monkeypatch.setattr(stage, "config", replace(stage.config, window_px=64))
