@@ -16,6 +16,10 @@ from PIL import Image
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
+from onedc.batch.run import Batch
+from onedc.batch.work import Spec
+from onedc.cli import jobs
+from onedc.cli.main import build_parser
 from onedc.codec import Codec, load
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.model import refine
@@ -155,3 +159,40 @@ def test_large_pictures_are_refused_before_any_work(fixture_codec: Codec) -> Non
 def test_metric_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=LPIPS_SQUEEZE_FILE):
         load(FIXTURE, metric_weights=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["10", "-1", "1.5", "high", ""])
+@pytest.mark.parametrize("command", [["encode", "a.png"], ["batch", "a", "b"]])
+def test_the_command_line_refuses_it_in_one_line(
+    command: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args([*command, f"--effort={text}"])
+    assert stop.value.code == 2
+    assert f"{text!r} is not a whole number in 0..9" in capsys.readouterr().err
+
+
+def test_long_work_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs.sys.stderr, "isatty", lambda: True, raising=False)
+    with jobs.progress_line("a.png") as tell:
+        tell(1, 9)
+        monkeypatch.setattr(jobs, "PATIENCE_S", -1.0)
+        tell(2, 9)
+    told = capsys.readouterr().err
+    assert "step 1 of 9" not in told
+    assert "a.png: step 2 of 9" in told
+
+
+def test_a_batch_goes_on_with_its_effort_only(tmp_path: Path) -> None:
+    source, target = tmp_path / "photos", tmp_path / "coded"
+    source.mkdir()
+    Image.fromarray(picture(70, 64)).save(source / "a.png")
+    spec = Spec(weights=str(FIXTURE), precision="fp32", effort=1)
+    assert Batch(source, target, spec).run().done == 1
+    assert (target / "a.1dc").read_bytes() == load(FIXTURE, precision="fp32").encode(
+        picture(70, 64), effort=1
+    )
+    with pytest.raises(ConfigError, match="effort"):
+        Batch(source, target, replace(spec, effort=2))

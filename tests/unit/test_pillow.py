@@ -99,6 +99,7 @@ def test_saving_takes_what_encode_takes(codec: Codec) -> None:
     image = Image.fromarray(PICTURE)
     assert saved(image) == codec.encode(image)
     assert saved(image, target_bytes=700) == codec.encode_to_size(image, 700)
+    assert saved(image, effort=1) == codec.encode(image, effort=1)
     assert saved(image.convert("L")) == codec.encode(image.convert("L"))
     clear = Image.new("RGBA", (9, 9), (255, 0, 0, 0))
     assert saved(clear, background="white") == codec.encode(Image.new("RGB", (9, 9), "white"))
@@ -108,6 +109,8 @@ def test_saving_takes_what_encode_takes(codec: Codec) -> None:
         saved(image, quality=3, target_bytes=700)
     with pytest.raises(ConfigError, match="quality"):
         saved(image, quality="keep")
+    with pytest.raises(ConfigError, match="effort"):
+        saved(image, effort="most")
 
 
 def test_a_picture_that_cannot_be_saved_leaves_no_file(codec: Codec, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class SlowCodec:
         self.go, self.entered = threading.Event(), threading.Event()
         self.inside = self.most_inside = 0
 
-    def encode(self, image: Any, *, quality: float) -> bytes:
+    def encode(self, image: Any, *, quality: float, effort: int) -> bytes:
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
         self.entered.set()
@@ -72,6 +72,16 @@ def test_limits_hold_and_a_refusal_gives_its_place_back() -> None:
 def test_limits_are_checked() -> None:
     with pytest.raises(ConfigError, match="queue 0 must be at least 1"):
         Limits(queue=0)
+    with pytest.raises(ConfigError, match="effort 12 is not a whole number"):
+        Limits(effort=12)
+
+
+def test_effort_is_limited() -> None:
+    codec = SlowCodec()
+    codec.go.set()
+    with pytest.raises(ConfigError, match="effort 1: this server takes 0 to 0"):
+        Service(codec, Limits(effort=0)).encode(PICTURE, effort=1)  # type: ignore[arg-type]
+    assert Service(codec, Limits(effort=1)).encode(PICTURE, effort=1).data == b"file"  # type: ignore[arg-type]
 
 
 def test_sweep_deletes_what_is_old(tmp_path: Path) -> None:
