@@ -27,9 +27,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints-cpu.txt | $(BIN)/python
+	@echo "Installing into $(VENV); this takes minutes the first time."
 	$(PIP_INSTALL) -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints-cpu.txt | $(BIN)/python
+	@echo "Installing into $(VENV); this takes minutes the first time."
 	$(PIP_INSTALL) -e ".[dev]"
 	touch $@ $(VENV)/.installed

@@ -40,20 +40,25 @@ def registries() -> Iterator[None]:
     state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def run_examples(page: str) -> None:
-    """Run the Python blocks of a page one after the other."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+def run_examples(page: str, *, least: int = 6) -> None:
+    """Run the Python blocks of a page one after the other; it has `least` of them or more."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(examples) > 5
+    assert len(examples) >= least
     names: dict[str, Any] = {}
     for example in examples:
         exec(example, names)
 
 
+def test_the_readme(photo: Image.Image, tmp_path: Path) -> None:
+    run_examples("README.md", least=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.jpg", "photo.1dc", "photo.png"}
+
+
 def test_the_python_page(photo: Image.Image, tmp_path: Path) -> None:
     photo.putalpha(Image.linear_gradient("L").resize(photo.size))
     photo.save("logo.png")
-    run_examples("python.md")
+    run_examples("docs/python.md")
     assert {path.name for path in tmp_path.iterdir()} >= {"photo.png", "photo.1dc", "again.png", "again.1dc"}
 
 
@@ -61,7 +66,7 @@ def test_the_extending_page(photo: Image.Image, registries: None, capsys: pytest
     Path("photos").mkdir()
     for n, name in enumerate(("a0", "a1", "a2", "a3", "b0", "b1")):
         photo.rotate(20 * n).save(f"photos/{name}.png")
-    run_examples("extending.md")
+    run_examples("docs/extending.md")
     encoded, *records, trained = capsys.readouterr().out.splitlines()
     assert encoded.endswith("(200, 130)")
     assert len(records) == 2 and all("'mae': " in record and "None" not in record for record in records)

@@ -207,6 +207,7 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["encode", "a.png", "--background", "nocolour"], "nocolour"),
         (["encode", "a.png", "--threads", "0"], "whole number"),
         (["demo", "a.png", "-q", "300"], "0..100"),
+        (["eval", "a.png", "-o", "r"], "nothing to measure"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str) -> None:

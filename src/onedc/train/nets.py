@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from onedc.config import ModelConfig
+from onedc.codec import BUNDLED
+from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.adapters import merged
 from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
@@ -57,6 +58,8 @@ def read_file(path: str) -> dict[str, Tensor]:
 def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
     """The model of a stage: random but for its autoencoder, or all from `nets.start`.
 
+    The autoencoder comes from its files; without them TAEF2 comes from the bundled weights.
+
     Raises:
         WeightsError: a file is missing, damaged or of another network.
     """
@@ -64,6 +67,9 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
     if nets.vae_encoder and nets.vae_decoder:
         fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
         fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
+    elif has_taef2(config) and not nets.start:
+        bundled = start_tensors(BUNDLED)
+        fill(model.vae, {name[4:]: t for name, t in bundled.items() if name.startswith("vae.")}, str(BUNDLED))
     if nets.vae:
         fill(model.vae, read_file(nets.vae), nets.vae)
     if nets.generator:
@@ -73,6 +79,11 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
     if nets.start:
         fill(model, start_tensors(Path(nets.start)), nets.start)
     return model
+
+
+def has_taef2(config: ModelConfig) -> bool:
+    """Whether a model's autoencoder is TAEF2 in its own width."""
+    return config.vae == "taef2" and config.vae_width == SMALL.vae_width
 
 
 def start_tensors(place: Path) -> dict[str, Tensor]:
@@ -172,13 +183,28 @@ def load_text(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Text
     return encoder
 
 
-def load_lpips(nets: NetsConfig) -> LPIPSSqueeze:
-    """LPIPS with the weights of `nets.lpips`.
+class NoLPIPS(LPIPSSqueeze):
+    """Stands for LPIPS in a loss where it weighs nothing: 0 for any two pictures."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [x.new_zeros(len(x))]
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        return a[0]
+
+
+def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPSSqueeze:
+    """LPIPS with the weights of `nets.lpips`. Only where its `weight` in the loss is 0 may there be none.
 
     Raises:
         ConfigError: `nets.lpips` is not set.
         WeightsError: the file is missing, damaged or of another network.
     """
+    if not nets.lpips and not weight:
+        return NoLPIPS()
     if not nets.lpips:
         raise ConfigError("nets.lpips: not set; name the safetensors file of LPIPS-squeeze")
     return load_lpips_squeeze(nets.lpips)

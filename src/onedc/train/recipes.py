@@ -14,6 +14,7 @@ from onedc.errors import ConfigError
 from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.distill import DistillConfig
+from onedc.train.nets import has_taef2
 from onedc.train.probe import ProbeConfig
 from onedc.train.score import ScoreConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
@@ -54,6 +55,23 @@ def tiny_stage1() -> TrainConfig:
         data=DataConfig(batch=4, crop_px=128, validation_px=128, validation_images=2, held_out=HELD_OUT),
         optim=OptimConfig(lr=1e-3, warmup_steps=5, decay_steps=5),
         run=RunConfig(steps=20, ema=0.9, log_every=1, validate_every=10, checkpoint_every=10, pictures=1),
+    )
+
+
+def toy_stage1() -> TrainConfig:
+    """To try training: a little codec round the bundled autoencoder, of photos alone, in minutes on a CPU."""
+    return TrainConfig(
+        recipe="toy-stage1",
+        model=replace(TINY, name="toy", vae_width=SMALL.vae_width, y_channels=64, synthesis_widths=(96, 32)),
+        objective=Stage1Config(
+            weights=Stage1Weights(lpips=0.0, pixel=3.0),
+            window_px=0,
+            linear_start=True,
+            spread_start=True,
+        ),
+        data=DataConfig(batch=4, crop_px=128),
+        optim=OptimConfig(lr=5e-4, clip=1.0, warmup_steps=10, decay_steps=100),
+        run=RunConfig(steps=200, ema=0.9, validate_every=0, checkpoint_every=50),
     )
 
 
@@ -248,6 +266,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-stage2": sd15_stage2,
     "sd15-decay": sd15_decay,
     "sd15-zonly": sd15_zonly,
+    "toy-stage1": toy_stage1,
     "tiny-autoencoder": tiny_autoencoder,
     "tiny-tokenizer": tiny_tokenizer,
     "tiny-probe": tiny_probe,
@@ -282,7 +301,7 @@ def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> 
         config = replace(config, data=replace(config.data, source=data))
     if nets is not None:
         files = {name: str(nets / file) for name, file in NET_FILES.items() if (nets / file).exists()}
-        if config.model.vae != "taef2" or config.model.vae_width != SMALL.vae_width:
+        if not has_taef2(config.model):
             files = {name: file for name, file in files.items() if not name.startswith("vae")}
         config = replace(config, nets=replace(config.nets, **files))
     return config

@@ -38,7 +38,8 @@ def build_stage(config: TrainConfig) -> Stage:
 
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     teacher = load_teacher(config.nets) if objective.distill.weight else None
-    return Stage1(_codec(config), load_lpips(config.nets), objective, config.optim, teacher)
+    lpips = load_lpips(config.nets, weight=objective.weights.lpips)
+    return Stage1(_codec(config), lpips, objective, config.optim, teacher)
 
 
 def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tests.unit.train.conftest import picture
 
+import onedc
 from onedc.cli.main import main
 from onedc.train.config import TrainConfig
 from onedc.train.recipes import RECIPES
@@ -91,3 +96,13 @@ def test_train_in_slices_then_export(
     assert main(["export", str(run), "-o", str(weights)]) == 0
     assert "step-00000002" in capsys.readouterr().out
     assert main(["export", str(run), "-o", str(weights)]) == 1
+
+
+def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path) -> None:
+    run, weights = tmp_path / "run", tmp_path / "toy.safetensors"
+    settings = ["data.batch=2", "data.crop_px=64", "objective.start_images=8", "run.steps=2"]
+    assert main(["train", "toy-stage1", "--data", str(shards), "--out", str(run), "--set", *settings]) == 0
+    assert main(["export", str(run), "-o", str(weights)]) == 0
+    codec, original = onedc.load(weights), np.asarray(Image.open(io.BytesIO(picture(3))))
+    decoded = codec.decode(codec.encode(original, quality=100), output="numpy")
+    assert np.square(decoded / 255 - original / 255).mean() < 0.01  # the bundled autoencoder is in it
