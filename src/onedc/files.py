@@ -19,7 +19,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, 
     renamed. A process killed on the way leaves at most that hidden file.
 
     Raises:
-        OutputError: the file exists and `force` is false, or it cannot be written.
+        OutputError: the file exists and `force` is false, it is something else than a file, or it cannot
+            be written.
     """
     target = os.fspath(path)
     part = os.path.join(os.path.dirname(target), f".onedc-{os.urandom(8).hex()}.part")
@@ -40,7 +41,12 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, 
 
 
 def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Raise OutputError where `path` exists already, unless `force`; cheap, for use before long work."""
+    """Raise OutputError where `path` exists already, unless `force`; cheap, for use before long work.
+
+    What is no file (a folder, /dev/null, a pipe) is never replaced by one.
+    """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path}: is not a file, and is not replaced by one; name another output")
     if not force and os.path.lexists(path):
         raise OutputError(f"{path}: exists already; use --force (in Python force=True) to replace it")
 
@@ -48,6 +54,7 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:
 def _publish(part: str, target: str, force: bool) -> None:
     """Give the finished file its name; without `force` in a way that cannot replace another file."""
     if force:
+        refuse_existing(target, force=True)
         os.replace(part, target)
         return
     try:
