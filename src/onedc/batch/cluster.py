@@ -38,12 +38,13 @@ class Cluster:
 
         Raises:
             MissingExtraError: Ray is not installed.
+            ConfigError: the actors would take all processors of this machine.
             OneDCError: Ray cannot be reached, or gives up.
         """
         ray = _ray()
         spec = replace(spec, threads=spec.threads or max(1, round(self.cpus)))
+        self._start(ray)
         try:
-            self._start(ray)
             results = self._dataset(ray, items).map_batches(
                 _Actor,
                 fn_constructor_args=(spec,),
@@ -73,6 +74,12 @@ class Cluster:
                 raise OneDCError(
                     f"Ray cannot be reached at {where}: {' '.join(str(error).split())}"
                 ) from error
+        processors = ray.cluster_resources().get("CPU", 0)
+        if self.address is None and self.actors * self.cpus >= processors:
+            raise ConfigError(
+                f"{self.actors} actors of {self.cpus:g} CPUs leave Ray none of {processors:g} to read with; "
+                "ask for less by --ray-cpus"
+            )
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     def _dataset(self, ray: Any, items: list[Item]) -> Any:

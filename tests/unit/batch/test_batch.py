@@ -338,6 +338,13 @@ def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.Monkey
         cluster.Cluster(actors=0)
 
 
+def test_actors_leave_ray_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(is_initialized=lambda: True, cluster_resources=lambda: {"CPU": 2.0})
+    monkeypatch.setattr(cluster, "_ray", lambda: ray)
+    with pytest.raises(ConfigError, match=r"4 actors of 0\.5 CPUs leave Ray none of 2 .*--ray-cpus"):
+        next(cluster.Cluster(actors=4).outcomes(SPEC, []))
+
+
 def test_errors_of_the_work_reach_the_caller(photos: Path, tmp_path: Path) -> None:
     def broken(spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
         raise FormatError("broken")
