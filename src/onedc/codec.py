@@ -69,7 +69,7 @@ class Codec:
         weights: the model.
         device: where the networks run; the integer seam runs there too if the device has float64.
         dtype: precision of the float networks. It never changes the meaning of a file.
-        lpips: what an effort above 0 judges decoded pictures by, beside mean errors.
+        lpips: what an effort above 0 judges decoded pictures by; None: the autoencoder's own features.
     """
 
     def __init__(
@@ -384,7 +384,7 @@ def load(
         precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
         threads: CPU threads of this process from now on; None leaves torch's own choice.
         metric_weights: a folder with LPIPS_SQUEEZE_FILE, by which an effort above 0 judges decoded pictures;
-            None: by mean errors of pixels and latents alone.
+            None: by the features of the model's own autoencoder.
 
     Raises:
         WeightsError: a weights file that is missing, damaged or of another kind; so for metric_weights.

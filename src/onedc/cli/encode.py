@@ -92,13 +92,13 @@ def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
         type=effort,
         default=0,
         metavar="N",
-        help="0 (one pass, default) to 9: gradient steps for each picture, of up to 2 megapixels",
+        help="0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel",
     )
     parser.add_argument(
         "--metric-weights",
         metavar="DIR",
         help="folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
-        "(without it by mean errors alone)",
+        "(without it by features of the model's own autoencoder)",
     )
 
 

@@ -20,15 +20,17 @@ from onedc.model.features import LPIPSSqueeze
 from onedc.model.fixed_point import UNITS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import SpatialPrior, collapse, expand
+from onedc.model.taef2 import TAEF2
 
-STEPS = (0, 3, 5, 8, 12, 20, 32, 50, 80, 120)
+STEPS = (0, 2, 4, 6, 9, 14, 20, 30, 42, 60)
 """Gradient steps of each effort."""
-MAX_PIXELS = 1 << 21
-"""Pictures above it are refused: their gradients take about 1.2 kB of memory a pixel."""
+MAX_PIXELS = 1 << 20
+"""Pictures above it are refused: their gradients take about 3 kB of memory a pixel."""
 STEP = 0.02  # root mean square of the first moves of y, in quantisation steps; it falls to 0
 SPAN = 24  # quality bytes to either side, between which bits are weighed against distortion
 MEAN, SQUARE = 0.9, 0.99  # what stays of running means after a step: of the gradient, of its square
-LATENT, PIXEL, LPIPS = 0.7, 3.0, 1.3  # weights of the distortions
+LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
+LPIPS, FEATURES = 1.3, 1.0  # weights of the distance by one or the other network
 
 Progress = Callable[[int, int], object]
 """Told after each step: steps done, of how many."""
@@ -70,11 +72,15 @@ class Refiner:
     Args:
         nets: all networks but the prior, on their device.
         prior: of floats, to take gradients through; close to the integers that code.
-        lpips: what else judges the decoded picture, on the same device; None: mean errors alone.
+        lpips: what judges the decoded picture beside mean errors, on the same device; None: the features of
+            the autoencoder's own encoder, where it is TAEF2.
     """
 
     def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPSSqueeze | None) -> None:
-        self.nets, self.prior, self.lpips = nets, prior.requires_grad_(False).eval(), lpips
+        self.nets, self.prior = nets, prior.requires_grad_(False).eval()
+        self.judge: LPIPSSqueeze | TAEF2 | None = lpips
+        if lpips is None and isinstance(nets.vae, TAEF2):
+            self.judge = nets.vae
         self.dtype = next(nets.g_s.parameters()).dtype
 
     def refine(self, sent: Sent, quality_byte: int, steps: int, progress: Progress | None = None) -> Tensor:
@@ -92,12 +98,13 @@ class _Search:
     """The search for one picture's y."""
 
     def __init__(self, refiner: Refiner, sent: Sent) -> None:
-        self.nets, self.prior, self.lpips = refiner.nets, refiner.prior, refiner.lpips
+        self.nets, self.prior, self.judge = refiner.nets, refiner.prior, refiner.judge
         self.x, self.vae_latents = sent.x, sent.vae_latents.float()
         self.y, self.hyper = sent.y.float(), (sent.hyper / UNITS).to(sent.x)
         self.z_semantic = self._for_nets(sent.z_semantic, refiner.dtype)
         self.dtype = refiner.dtype
-        self.features = [] if self.lpips is None else self.lpips.features(self.x)
+        with torch.no_grad():
+            self.wanted = self._features(self.x)
 
     def run(self, quality_byte: int, steps: int, progress: Progress | None) -> Tensor:
         quality = torch.tensor([quality_byte], device=self.x.device)
@@ -143,11 +150,16 @@ class _Search:
         x_hat = vae.decode(self._for_nets(vae_latents, self.dtype))[..., :height, :width].float()
         distortion = LATENT * (vae_latents - self.vae_latents).abs().mean()
         distortion = distortion + PIXEL * (x_hat - self.x).abs().mean()
-        if self.lpips is not None:
-            distortion = (
-                distortion + LPIPS * self.lpips.distance(self.lpips.features(x_hat), self.features).mean()
-            )
+        if self.judge is not None:
+            weight = FEATURES if isinstance(self.judge, TAEF2) else LPIPS
+            distortion = distortion + weight * self.judge.distance(self._features(x_hat), self.wanted).mean()
         return distortion, visitor.bits / (height * width), visitor.y_hat
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """What the judge sees of pictures [1,3,H,W]."""
+        if self.judge is None:
+            return []
+        return self.judge.features(self._for_nets(x, self.dtype) if isinstance(self.judge, TAEF2) else x)
 
     @staticmethod
     def _for_nets(t: Tensor, dtype: torch.dtype) -> Tensor:

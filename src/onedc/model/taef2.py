@@ -8,6 +8,7 @@ Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TILE = 64  # side of a tile at 1/8: 512 px
 HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
+TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/4
 WHOLE_LIMIT = 12288  # positions at 1/8 (1024x768 px) up to which the image is one tile
 
 
@@ -96,6 +98,25 @@ class TAEF2(nn.Module):
             features[..., tile.rows, tile.cols] = tile.run(pixels, x, scale_in=8, scale_out=1)
         return whole(features)
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Unit-length features of the encoder, float32, at 1, 1/2 and 1/4 of x [B,3,H,W] in [-1,1].
+
+        Where gradients are taken, the maps between them are made again for them.
+        """
+        h, first, taps = (x + 1) / 2, 0, []
+        for last in TAPS:
+            layers: Callable[[Tensor], Tensor] = self.encoder[first:last]
+            h, first = _in_little_memory(layers, h), last
+            found = h.float()
+            taps.append(found * torch.rsqrt(found.square().sum(dim=1, keepdim=True) + 1e-4))
+        return taps
+
+    @staticmethod
+    def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Distance [B] between two results of `features`, in the manner of LPIPS."""
+        levels = [(fa - fb).square().sum(dim=1).mean(dim=(1, 2)) for fa, fb in zip(a, b, strict=True)]
+        return torch.stack(levels).sum(dim=0)
+
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
         whole, pixels = self.decoder[:6], self.decoder[6:]
@@ -106,19 +127,16 @@ class TAEF2(nn.Module):
         x = features.new_empty((batch, 3, 8 * height, 8 * width))
         for tile in tiles(height, width):
             rows, cols = scaled(tile.rows, 8), scaled(tile.cols, 8)
-            x[..., rows, cols] = _in_little_memory(tile, pixels, features)
+            run = partial(tile.run, pixels, scale_in=1, scale_out=8)
+            x[..., rows, cols] = _in_little_memory(run, features)
         return x.mul_(2).sub_(1)
 
 
-def _in_little_memory(tile: Tile, pixels: nn.Module, features: Tensor) -> Tensor:
-    """A tile of the decoder's pixels; where gradients are taken, its maps are made again for them."""
-
-    def run(features: Tensor) -> Tensor:
-        return tile.run(pixels, features, scale_in=1, scale_out=8)
-
-    if not features.requires_grad:
-        return run(features)
-    return checkpoint(run, features, use_reentrant=False, preserve_rng_state=False)
+def _in_little_memory(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`run(x)`; where gradients are taken, the maps inside are made again for them."""
+    if not x.requires_grad:
+        return run(x)
+    return checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
 
 
 class Tile:
