@@ -26,7 +26,7 @@ class Cluster:
 
     address: str | None = None  # of a cluster, as "auto" or "host:port"; None: this machine
     actors: int = 1
-    cpus: float = 0.5  # of each actor. On two processors, actors that ask for whole ones wait for ever
+    cpus: float = 0.5  # of each actor
     gpus: float = 0.0  # of each actor
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class Cluster:
 
         Raises:
             MissingExtraError: Ray is not installed.
-            ConfigError: the actors would take all processors of this machine.
+            ConfigError: an actor asks for more processors than this machine has.
             OneDCError: Ray cannot be reached, or gives up.
         """
         ray = _ray()
@@ -75,9 +75,9 @@ class Cluster:
                     f"Ray cannot be reached at {where}: {' '.join(str(error).split())}"
                 ) from error
         processors = ray.cluster_resources().get("CPU", 0)
-        if self.address is None and self.actors * self.cpus >= processors:
+        if self.address is None and self.cpus > processors:
             raise ConfigError(
-                f"{self.actors} actors of {self.cpus:g} CPUs leave Ray none of {processors:g} to read with; "
+                f"an actor asks for {self.cpus:g} CPUs, and there are {processors:g}; "
                 "ask for less by --ray-cpus"
             )
         ray.data.DataContext.get_current().enable_progress_bars = False

@@ -88,7 +88,7 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.5,
         metavar="X",
-        help="processors that an actor asks for (default 0.5; leave Ray some for itself)",
+        help="processors that an actor asks for (default 0.5)",
     )
     group.add_argument(
         "--ray-gpus", type=float, default=0.0, metavar="X", help="GPUs that an actor asks for (default 0)"

@@ -338,11 +338,11 @@ def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.Monkey
         cluster.Cluster(actors=0)
 
 
-def test_actors_leave_ray_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_actor_that_can_never_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = SimpleNamespace(is_initialized=lambda: True, cluster_resources=lambda: {"CPU": 2.0})
     monkeypatch.setattr(cluster, "_ray", lambda: ray)
-    with pytest.raises(ConfigError, match=r"4 actors of 0\.5 CPUs leave Ray none of 2 .*--ray-cpus"):
-        next(cluster.Cluster(actors=4).outcomes(SPEC, []))
+    with pytest.raises(ConfigError, match=r"asks for 4 CPUs, and there are 2; .*--ray-cpus"):
+        next(cluster.Cluster(cpus=4).outcomes(SPEC, []))
 
 
 def test_errors_of_the_work_reach_the_caller(photos: Path, tmp_path: Path) -> None:
