@@ -26,7 +26,9 @@ STEPS = (0, 2, 4, 6, 9, 14, 20, 30, 42, 60)
 """Gradient steps of each effort."""
 MAX_PIXELS = 1 << 20
 """Pictures above it are refused: their gradients take about 3 kB of memory a pixel."""
-STEP = 0.02  # root mean square of the first moves of y, in quantisation steps; it falls to 0
+STEP = 0.05
+"""Over the root of the number of steps: root mean square of the first move of y, in quantisation steps. Moves
+fall to 0. Larger ones raise the loss after a few steps: too many values leave zero."""
 SPAN = 24  # quality bytes to either side, between which bits are weighed against distortion
 MEAN, SQUARE = 0.9, 0.99  # what stays of running means after a step: of the gradient, of its square
 LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
@@ -123,7 +125,7 @@ class _Search:
             if step == steps:
                 break
             (gradient,) = torch.autograd.grad(loss, y)
-            descent.move(gradient, STEP * (1 - step / steps))
+            descent.move(gradient, STEP / steps**0.5 * (1 - step / steps))
             if progress is not None:
                 progress(step + 1, steps)
         return best
