@@ -7,6 +7,7 @@ belong to that file, not to this script. Its scales and gains are such that symb
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from onedc.config import TINY
 from onedc.model.blocks import DepthConvBlock, QualityGain
 from onedc.model.onedc import OneDC
 
+CONFIG = replace(TINY, hyper_analysis_norm=False)  # TINY as it was when the fixture was made
 FIXTURE = Path(__file__).parent / "fixture.safetensors"
 MODEL_ID = 255
 
@@ -24,7 +26,7 @@ MODEL_ID = 255
 def build() -> OneDC:
     """The float model: weights normal with variance 1 / fan-in, from numpy's generator, in order of names."""
     random = np.random.default_rng(1)
-    model = OneDC(TINY).eval().requires_grad_(False)
+    model = OneDC(CONFIG).eval().requires_grad_(False)
     for name, value in sorted(model.named_parameters()):
         normal = torch.from_numpy(random.standard_normal(tuple(value.shape)).astype(np.float32))
         if value.dim() > 1:
@@ -40,7 +42,7 @@ def build() -> OneDC:
 
 def _spread(model: OneDC) -> None:
     """Give y, z and the scales ranges that reach many symbols and tables."""
-    n = TINY.y_channels
+    n = CONFIG.y_channels
     generator, picture = model.generator, model.vae.decoder[-1]
     scaled = {
         0.06: [model.g_a.trans_coding[-1].depth.conv2, model.g_a.trans_coding[-1].depth.adaptor],

@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tests.conformance.fixture_model import FIXTURE, MODEL_ID, build
+from tests.conformance.fixture_model import CONFIG, FIXTURE, MODEL_ID, build
 from torch import Tensor
 
 from onedc.codec import export
-from onedc.config import TINY
 from onedc.errors import WeightsError
 from onedc.model.onedc import OneDC
 from onedc.model.weights import load_weights, trainable_tensors
@@ -43,7 +42,7 @@ def test_saved_and_loaded_networks_are_the_same(tmp_path: Path) -> None:
     model = build()
     export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
     loaded = load_weights(tmp_path / "m.safetensors")
-    assert (loaded.config, loaded.model_id) == (TINY, 200)
+    assert (loaded.config, loaded.model_id) == (CONFIG, 200)
     state = model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in loaded.nets.state_dict().items())
     assert not hasattr(loaded.nets, "h_s")
@@ -96,7 +95,7 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
-    model = OneDC(TINY)
+    model = OneDC(CONFIG)
     model.g_a.pix_emb.weight.data[0] = 1e9
     with pytest.raises(WeightsError, match=r"not finite in torch\.float16"):
         export(tmp_path / "m.safetensors", model, model_id=0)
@@ -124,7 +123,7 @@ def test_training_can_go_on_from_a_weights_file(tmp_path: Path) -> None:
     model = build()
     export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
     config, tensors = trainable_tensors(tmp_path / "m.safetensors")
-    assert config == TINY
+    assert config == CONFIG
     again = OneDC(config)
     again.load_state_dict(tensors)
     for name, value in model.state_dict().items():
