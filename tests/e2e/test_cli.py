@@ -206,6 +206,7 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["encode", "a.png", "b.png", "-o", "c.1dc"], "folder"),
         (["encode", "a.png", "--background", "nocolour"], "nocolour"),
         (["encode", "a.png", "--threads", "0"], "whole number"),
+        (["encode", "a.png", "--device", "nonsense"], "nonsense"),
         (["demo", "a.png", "-q", "300"], "0..100"),
         (["eval", "a.png", "-o", "r"], "nothing to measure"),
     ],
@@ -221,7 +222,6 @@ def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list
     ("argv", "message"),
     [
         (["encode", "absent.png"], "absent.png: no such file"),
-        (["encode", "absent.png", "--device", "nonsense"], "nonsense"),
         (["decode", "absent.1dc"], "absent.1dc: no such file"),
         (["info", "absent.1dc"], "absent.1dc"),
     ],

@@ -33,7 +33,7 @@ from onedc.cli import (
     train,
 )
 from onedc.cli.jobs import HelpFormatter, UsageError, print_error
-from onedc.errors import OneDCError
+from onedc.errors import ConfigError, OneDCError
 
 _DESCRIPTION = """\
 Store photos in a few hundred bytes to a few kilobytes.
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except UsageError as error:
+    except (UsageError, ConfigError) as error:
         print_error(error)
         return 2
     except BrokenPipeError:  # the reader of our output went away

@@ -33,7 +33,9 @@ def small_stage1() -> TrainConfig:
         recipe="small-stage1",
         model=SMALL,
         objective=Stage1Config(
-            weights=Stage1Weights(lpips=1.3, pixel=3.0, latent=0.7, rate_low=8.0, rate_high=0.6, spread=0.1),
+            weights=Stage1Weights(
+                lpips=1.3, pixel=3.0, coarse=4.0, latent=0.7, rate_low=8.0, rate_high=0.6, spread=0.1
+            ),
             drop_y=0.2,
             window_px=96,
             linear_start=True,

@@ -38,8 +38,8 @@ def test_show_prints_the_resolved_settings(capsys: pytest.CaptureFixture[str], t
         (["stage9", "--out", "x"], 2, "no recipe"),
         (["tiny-stage1", "--out", "x", "--set", "optim.speed=1"], 2, "no field"),
         (["tiny-stage1"], 2, "--out"),
-        (["tiny-stage1", "--out", "x", "--data", "/nowhere"], 1, "does not exist"),
-        (["tiny-stage1", "--out", "x"], 1, "data.source"),
+        (["tiny-stage1", "--out", "x", "--data", "/nowhere"], 2, "does not exist"),
+        (["tiny-stage1", "--out", "x"], 2, "data.source"),
     ],
 )
 def test_mistakes_are_one_line(
