@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and the PNG; returns the exit status."""
     from pathlib import Path
 
+    from rich.console import Console
+
     from onedc.evaluation.compare import compare_picture, to_html, to_png
     from onedc.evaluation.plan import Options
     from onedc.files import refuse_existing, write_whole
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         cache=default_cache(),
     )
-    comparison = compare_picture(image, options)
+    with Console(stderr=True).status(f"{image}: onedc, {', '.join(args.against)}"):
+        comparison = compare_picture(image, options)
     for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):
         write_whole(path, data, force=args.force)
         print(path)
