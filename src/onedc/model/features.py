@@ -172,8 +172,11 @@ class MobileNetV2Features(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [B,1280] of images [B,3,H,W] in [-1,1]."""
-        # The network was trained on (byte - 128) / 128.
-        return self.features((x * 127.5 - 0.5) / 128).mean(dim=(2, 3))
+        return self.maps(x).mean(dim=(2, 3))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Features [B,1280,H/32,W/32] of images [B,3,H,W] in [-1,1]."""
+        return self.features((x * 127.5 - 0.5) / 128)  # the network was trained on (byte - 128) / 128
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits [B,1001] (class 0 is background) of images [B,3,H,W] in [-1,1]."""

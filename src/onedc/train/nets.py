@@ -23,7 +23,7 @@ from onedc.train.config import NetsConfig
 from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
-from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
+from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, TokenizerConfig
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
@@ -159,7 +159,9 @@ def load_teacher(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
         return maskgit
     tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
     codes, channels = tensors["codebook"].shape
-    tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=codes, channels=channels))
+    pixels = len(tensors["middle"]) == PixelFeatures.width
+    features = PixelFeatures() if pixels else MobileNetV2Features()
+    tokenizer = FeatureTokenizer(features, TokenizerConfig(codes=codes, channels=channels))
     fill(tokenizer, tensors, nets.teacher)
     return tokenizer
 

@@ -17,7 +17,7 @@ from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
 from onedc.train.teacher import Teacher, TeacherConfig
-from onedc.train.tokenizer import FeatureTokenizer, Tokenizer, TokenizerConfig
+from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, Tokenizer, TokenizerConfig
 
 
 def build_stage(config: TrainConfig) -> Stage:
@@ -48,7 +48,8 @@ def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:
 
 
 def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
-    tokenizer = FeatureTokenizer(load_features(config.nets), objective)
+    features = PixelFeatures() if objective.features == "pixels" else load_features(config.nets)
+    tokenizer = FeatureTokenizer(features, objective)
     return Tokenizer(tokenizer, config.model, objective, config.optim)
 
 

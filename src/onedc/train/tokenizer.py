@@ -1,7 +1,7 @@
-"""The teacher of semantic distillation: a codebook on frozen pretrained features, one index for 32x32 pixels.
+"""The teacher of semantic distillation: a codebook on frozen features, one index for 32x32 pixels.
 
-Features of MobileNetV2 are projected to their principal components, evened out in variance, and quantised to
-the nearest of the codes, which learn to be the means of what they stand for.
+Features, of MobileNetV2 or of the pixels themselves, are projected to their principal components, evened out
+in variance, and quantised to the nearest of the codes, which learn to be the means of what they stand for.
 """
 
 from __future__ import annotations
@@ -26,19 +26,32 @@ from onedc.train.stage import Figures, Player, Stage, trainable
 class TokenizerConfig:
     """Size of the codebook and what it is begun with."""
 
+    features: str = "mobilenet"  # or "pixels": means of 8x8 pixels
     codes: int = 1024
     channels: int = 64  # principal components that a code describes
     start_images: int = 256  # crops that components and first codes are taken from
 
     def __post_init__(self) -> None:
+        if self.features not in ("mobilenet", "pixels"):
+            raise ConfigError(f"objective.features: {self.features!r} is neither 'mobilenet' nor 'pixels'")
         if self.codes < 2 or self.channels < 1:
             raise ConfigError(f"objective: {self.codes} codes of {self.channels} channels are no codebook")
+
+
+class PixelFeatures(nn.Module):
+    """What a picture looks like from afar: the means of the 4x4 squares of 8 px in each 32x32 pixels."""
+
+    width = 48
+
+    def maps(self, x: Tensor) -> Tensor:
+        """x [B,3,H,W] -> [B,48,H/32,W/32]."""
+        return F.pixel_unshuffle(F.avg_pool2d(x, 8), 4)
 
 
 class FeatureTokenizer(nn.Module):
     """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32]."""
 
-    def __init__(self, features: MobileNetV2Features, config: TokenizerConfig) -> None:
+    def __init__(self, features: MobileNetV2Features | PixelFeatures, config: TokenizerConfig) -> None:
         super().__init__()
         self.features = features.requires_grad_(False)
         self.codebook = nn.Parameter(torch.randn(config.codes, config.channels))
@@ -47,7 +60,7 @@ class FeatureTokenizer(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """Pictures -> evened principal components [B,h,w,C] of their features."""
-        maps = self.features.features((x * 127.5 - 0.5) / 128)
+        maps = self.features.maps(x)
         return (maps.permute(0, 2, 3, 1) - self.get_buffer("middle")) @ self.get_buffer("axes")
 
     def nearest(self, points: Tensor) -> Tensor:
@@ -65,7 +78,7 @@ class FeatureTokenizer(nn.Module):
         Raises:
             ConfigError: they have fewer positions than the codebook has codes.
         """
-        maps = [self.features.features((x * 127.5 - 0.5) / 128).permute(0, 2, 3, 1) for x in pictures]
+        maps = [self.features.maps(x).permute(0, 2, 3, 1) for x in pictures]
         points = torch.cat([m.flatten(0, 2) for m in maps]).double()
         if len(points) < len(self.codebook):
             raise ConfigError(

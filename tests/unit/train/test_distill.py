@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from onedc.errors import ConfigError
 from onedc.model.features import MobileNetV2Features
-from onedc.train.config import TrainConfig
+from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, distillation
 from onedc.train.loop import Trainer
-from onedc.train.nets import start_tensors
+from onedc.train.nets import load_teacher, start_tensors
 from onedc.train.probe import ProbeConfig, levels_apart
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
@@ -72,6 +72,22 @@ def test_the_tokenizer_begins_with_even_components() -> None:
     assert indices.unique().numel() > 1
     with pytest.raises(ConfigError, match="start_images"):
         FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=200)).begin(pictures[:1])
+
+
+def test_a_tokenizer_of_pixels_needs_no_network(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    settings = ("run.steps=2", "run.validate_every=2", "data.batch=2", "objective.features=pixels")
+    Trainer(tiny(*settings, recipe="tiny-tokenizer"), tmp_path, resume=False).run()
+    teacher = load_teacher(NetsConfig(teacher=str(tmp_path)))
+    x = torch.rand(1, 3, 64, 96) * 2 - 1
+    _, indices = teacher(x)
+    assert indices.shape == (1, 2, 3)
+    means = x.reshape(3, 2, 4, 8, 3, 4, 8).mean(
+        dim=(3, 6)
+    )  # colour, row of cells, row, column of cells, column
+    assert isinstance(teacher, FeatureTokenizer)
+    points = means.permute(1, 3, 0, 2, 4).reshape(2, 3, 48) - teacher.get_buffer("middle")
+    nearest = torch.cdist(points.reshape(6, 48) @ teacher.get_buffer("axes"), teacher.codebook).argmin(dim=1)
+    assert torch.equal(indices.flatten(), nearest)
 
 
 def test_stage1_learns_from_a_trained_tokenizer(
