@@ -70,7 +70,7 @@ def test_parameter_counts_of_the_paper_on_the_meta_device() -> None:
 
 def test_small_fits_its_budget() -> None:
     assert BUNDLED.stat().st_size < 40e6
-    assert load_weights(BUNDLED).config == replace(SMALL, model_id=0, hyper_analysis_norm=False)
+    assert load_weights(BUNDLED).config == replace(SMALL, model_id=0)
 
 
 def test_fsq_follows_the_reference_formula() -> None:
