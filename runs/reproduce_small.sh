@@ -17,7 +17,7 @@ minutes=${3:-0}
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/small}
 seed=${SEED:-1}
-tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-2300}
+tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-5500}
 begun=$(date +%s)
 
 # stage NAME RECIPE STEPS [SETTING ...]: train it to its end; leave the script where the time is over before.
