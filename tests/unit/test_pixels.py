@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onedc.image import image_bytes, read_image
-from onedc.model.pixels import pad, to_bytes, to_tensor
+from onedc.model.pixels import STRIP_ROWS, pad, to_bytes, to_tensor
 
 
 @given(st.integers(1, 130), st.integers(1, 130), st.sampled_from([1, 2, 64]))
@@ -30,3 +30,9 @@ def test_one_pixel_becomes_a_whole_square() -> None:
 def test_reflection_leaves_the_edge_out() -> None:
     x = torch.arange(3.0).reshape(1, 1, 1, 3).expand(1, 1, 3, 3)
     assert pad(x, 5, reflect=True)[0, 0, 0].tolist() == pytest.approx([0, 1, 2, 1, 0])
+
+
+def test_a_tall_picture_becomes_bytes_in_strips() -> None:
+    random = np.random.default_rng(0)
+    array = random.integers(0, 256, (2 * STRIP_ROWS + 5, 3, 3), dtype=np.uint8)
+    assert np.array_equal(to_bytes(to_tensor(array)[0]), array)

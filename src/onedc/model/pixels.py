@@ -14,6 +14,8 @@ from torch import Tensor
 from onedc.config import DOWNSAMPLING_PX
 from onedc.errors import ImageError
 
+STRIP_ROWS = 512  # rows of a decoded picture that become bytes at a time
+
 
 def to_tensor(picture: NDArray[np.uint8] | Tensor) -> Tensor:
     """[H,W,3] uint8 array, or [3,H,W] float tensor in [-1,1] -> [1,3,H,W] float32 on the CPU.
@@ -51,5 +53,8 @@ def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX, *, reflect: bool = False) ->
 
 def to_bytes(x: Tensor) -> NDArray[np.uint8]:
     """[3,H,W] floats -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
-    steps = x.float().clamp(-1, 1).add_(1).mul_(127.5).add_(0.5)
-    return steps.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+    parts = []
+    for rows in x.split(STRIP_ROWS, dim=1):  # the floats of a large picture would take more than the networks
+        steps = rows.float().clamp(-1, 1).add_(1).mul_(127.5).add_(0.5)
+        parts.append(steps.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    return np.concatenate(parts)
