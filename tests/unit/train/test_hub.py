@@ -117,7 +117,7 @@ def test_the_command_estimates_then_fetches(server: Hub, tmp_path: Path) -> None
     assert onedc(NAME, "--files", "1").returncode == 0
     assert [p.name for p in (tmp_path / "to").rglob("*.parquet")] == ["part-0.parquet"]
     wrong = onedc("someone/else")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1), wrong.stderr
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1), wrong.stderr
     assert onedc(NAME, "--files", "0").returncode == 2
 
 

@@ -65,7 +65,7 @@ def test_fit_z_writes_weights_that_code_z_in_less(
     ("change", "status", "message"),
     [
         (["--photos", "0"], 2, "--photos 0 must be at least 1"),
-        (["--data", "/nowhere"], 1, "does not exist"),
+        (["--data", "/nowhere"], 2, "does not exist"),
         (["-o", str(FIXTURE)], 1, "exists already"),
     ],
 )
