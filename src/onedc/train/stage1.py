@@ -58,6 +58,7 @@ class Stage1Config:
     ramp_start: float = 1e-4  # weight of the bits at step 0
     ramp_steps: int = 0  # steps of the quadratic rise to their full weight
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
+    low_bytes: float = 1.0  # the byte is 1 + 255 u**low_bytes, u uniform: above 1 favours low rates
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     start_images: int = 64  # crops that this code is fitted to
@@ -68,6 +69,8 @@ class Stage1Config:
     def __post_init__(self) -> None:
         if not 0 <= self.drop_y <= 1:
             raise ConfigError(f"objective.drop_y: {self.drop_y} is not a share")
+        if self.low_bytes <= 0:
+            raise ConfigError(f"objective.low_bytes: {self.low_bytes} is not above 0")
         if self.window_px % 8 or 0 < self.window_px < 64:
             raise ConfigError(f"objective.window_px: {self.window_px} is not 0 or a multiple of 8 from 64 on")
         if not self.scored_qualities or not all(0 <= q <= QUALITY_MAX for q in self.scored_qualities):
@@ -269,13 +272,15 @@ class Stage1(Stage):
         return vae_latents_of(self.model, batch)
 
     def qualities(self, noise: Noise) -> Tensor:
-        """A quality byte for each picture [B]: uniform in 1..255, or 0 for the share without y."""
+        """A quality byte for each picture [B]: drawn from 1..255, or 0 for the share without y."""
         if self.model_config.z_only:
             return noise.integers("quality", 0, 1)
         if not self.model_config.quality_knots:
             return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
         dropped = noise.uniform("drop_y") < self.config.drop_y
-        return torch.where(dropped, 0, noise.integers("quality", 1, QUALITY_MAX + 1))
+        places = noise.uniform("quality") ** self.config.low_bytes
+        drawn = 1 + (QUALITY_MAX * places).long().clamp(max=QUALITY_MAX - 1)
+        return torch.where(dropped, 0, drawn)
 
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
         """Weight of each picture's bits at a step of the ramp [B]."""
