@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
+from tests.e2e.exactness import threads
 
 from onedc.batch.run import Batch
 from onedc.batch.work import Spec
@@ -53,16 +52,6 @@ def distortion(codec: Codec, original: NDArray[np.uint8], data: bytes) -> float:
     pair = [to_tensor(x) for x in (original, codec.decode(data, output="numpy"))]
     wanted, found = (codec.nets.vae.encode(x[..., :64, :64]) for x in pair)
     return float(3 * (pair[0] - pair[1]).abs().mean() + 0.7 * (wanted - found).abs().mean())
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_effort_buys_a_better_picture_for_its_bits(codec: Codec, photo: NDArray[np.uint8]) -> None:

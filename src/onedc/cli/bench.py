@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.evaluate import names
-from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, make_folders, write_output
+from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, write_output
 
 if TYPE_CHECKING:
     from onedc.evaluation.bench import Options
@@ -94,23 +94,19 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> Options:
     from pathlib import Path
 
-    from onedc.errors import ConfigError
     from onedc.evaluation.bench import Options
 
-    try:
-        return Options(
-            weights=None if args.weights is None else Path(args.weights),
-            preset=args.preset,
-            device=args.device,
-            precision=args.precision,
-            threads=args.threads,
-            sizes=args.size,
-            memory_sizes=args.memory,
-            batches=args.batch,
-            runs=args.runs,
-            ways=() if args.ways == ("none",) else args.ways,
-            compile=args.compile,
-            busy=args.processor_time,
-        )
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
+    return Options(
+        weights=None if args.weights is None else Path(args.weights),
+        preset=args.preset,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        sizes=args.size,
+        memory_sizes=args.memory,
+        batches=args.batch,
+        runs=args.runs,
+        ways=() if args.ways == ("none",) else args.ways,
+        compile=args.compile,
+        busy=args.processor_time,
+    )

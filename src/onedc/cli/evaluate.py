@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
-from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
     from onedc.evaluation.plan import Options
@@ -147,10 +146,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.image import READABLE_SUFFIXES
 
     images = [Path(source) for entry in args.images for source in expand(entry, READABLE_SUFFIXES)]
-    try:
-        options = _options(args)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
+    options = _options(args)
     with progress_bar(len(images)) as advance:
         results, bench = evaluate(images, options, jobs=args.jobs, progress=lambda name: advance())
     for failure in results.failures:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError
-from onedc.errors import ConfigError, MissingExtraError
+from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\
 Train a model by a recipe.
@@ -68,11 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.recipe == "list":
         print("\n".join(RECIPES))
         return 0
-    try:
-        config = with_places(find_recipe(args.recipe), data=args.data, nets=args.nets)
-        config = apply_settings(config, args.set)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
+    config = with_places(find_recipe(args.recipe), data=args.data, nets=args.nets)
+    config = apply_settings(config, args.set)
     if args.show:
         print(json.dumps(config.to_dict(), indent=1))
         return 0

@@ -29,11 +29,15 @@ class FSQ(nn.Module):
         return (rounded / (FSQ_LEVELS // 2)).to(z.dtype)
 
     @staticmethod
+    def to_levels(z_hat: Tensor) -> Tensor:
+        """z_hat [B,7,h,w] -> levels of the same shape, int64 in 0..3."""
+        return (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
+
+    @staticmethod
     def to_indices(z_hat: Tensor) -> Tensor:
         """z_hat [B,7,h,w] -> codebook index [B,h,w] int64 in 0..16383; dimension 0 is least significant."""
-        levels = (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
         powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_hat.device)
-        return (levels * powers[:, None, None]).sum(dim=1)
+        return (FSQ.to_levels(z_hat) * powers[:, None, None]).sum(dim=1)
 
     @staticmethod
     def from_indices(z_idx: Tensor) -> Tensor:

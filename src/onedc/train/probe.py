@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from onedc.config import FSQ_DIMS, FSQ_LEVELS
 from onedc.errors import ConfigError
+from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
@@ -77,5 +78,4 @@ class Probe(Stage):
 
 def levels_apart(z_hat: Tensor) -> Tensor:
     """z_hat [B,7,h,w] -> a channel of zeros and ones for each level of each dimension [B,28,h,w]."""
-    levels = (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
-    return F.one_hot(levels, FSQ_LEVELS).permute(0, 1, 4, 2, 3).flatten(1, 2).float()
+    return F.one_hot(FSQ.to_levels(z_hat), FSQ_LEVELS).permute(0, 1, 4, 2, 3).flatten(1, 2).float()

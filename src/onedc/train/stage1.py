@@ -334,16 +334,14 @@ class Stage1(Stage):
         figures: Figures = {}
         for byte in self._scored():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
-            decoded, bpp = reconstruct(self.model, batch.x, target, quality, hard=True)
+            sent = analysed(self.model, batch.x, target, quality, hard=True)
+            decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
             x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
-            own = self._quality_figures(batch.x, x_hat, quality, bpp)
+            own = self._quality_figures(batch.x, x_hat, quality, sent.bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
         figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
-        _, z_hat = self.model.analyse(batch.x, target)
-        figures["z_used"] = used_share(self.model.fsq.to_indices(z_hat))
-        if self.teacher is not None:
-            figures |= self._distillation(batch, self.model.h_s(z_hat)[1])[1]
-        return figures
+        figures["z_used"] = used_share(self.model.fsq.to_indices(self.model.fsq(sent.z)))
+        return figures | self._distillation(batch, sent.z_semantic)[1]
 
     def _scored(self) -> tuple[int, ...]:
         if self.model_config.z_only:
