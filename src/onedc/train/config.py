@@ -58,7 +58,7 @@ class DataConfig:
 class OptimConfig:
     """How one set of parameters moves. All lengths are optimiser steps, whatever the number of processes."""
 
-    kind: str = "adamw"  # "adamw", or "sgd" (no state, no momentum)
+    kind: str = "adamw"  # "adamw", "muon" (AdamW but for matrices) or "sgd" (no state, no momentum)
     lr: float = 1e-4  # peak learning rate
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
@@ -68,8 +68,8 @@ class OptimConfig:
     final_share: float = 0.0  # learning rate at the very end, as a share of the peak
 
     def __post_init__(self) -> None:
-        if self.kind not in ("adamw", "sgd"):
-            raise ConfigError(f"optim.kind: {self.kind!r} is neither 'adamw' nor 'sgd'")
+        if self.kind not in ("adamw", "muon", "sgd"):
+            raise ConfigError(f"optim.kind: {self.kind!r} is none of 'adamw', 'muon', 'sgd'")
         if self.lr <= 0 or self.clip <= 0:
             raise ConfigError(f"optim.lr, optim.clip: {self.lr} and {self.clip} must be above 0")
         if min(self.warmup_steps, self.decay_steps) < 0:

@@ -46,6 +46,7 @@ class Stage1Weights:
     latent: float = 1.0  # mean absolute error of vae_latents
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
+    zonly: float = 1.0  # factor of `pixel`, `coarse` and `latent` in pictures decoded from z alone
     spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
 
@@ -295,8 +296,8 @@ class Stage1(Stage):
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
         lpips, l1, coarse = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
-        distortion = weights.lpips * lpips + weights.pixel * l1 + weights.coarse * coarse
-        distortion = distortion + weights.latent * latent
+        closeness = weights.pixel * l1 + weights.coarse * coarse + weights.latent * latent
+        distortion = weights.lpips * lpips + torch.where(quality > 0, 1.0, weights.zonly) * closeness
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         figures = {name: value.mean() for name, value in figures.items()}

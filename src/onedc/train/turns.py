@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from onedc.train.muon import Muon
 from onedc.train.stage import Figures, Player
 
 REDUCE_AT_ONCE = 1 << 24  # elements of gradient in one collective call
@@ -71,6 +72,8 @@ def make_optimizer(player: Player, groups: list[Group]) -> torch.optim.Optimizer
     ]
     if optim.kind == "sgd":
         return torch.optim.SGD(settings, lr=optim.lr)
+    if optim.kind == "muon":
+        return Muon(settings, lr=optim.lr, betas=optim.betas)
     return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas)
 
 

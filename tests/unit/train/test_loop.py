@@ -53,9 +53,13 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, max_minutes: 
     return Trainer(config, out, resume=resume, max_minutes=max_minutes).run().step
 
 
-@pytest.mark.parametrize("recipe", ["tiny-stage1", "tiny-stage2"])
-def test_stop_and_resume_equals_an_uninterrupted_run(tiny: Tiny, tmp_path: Path, recipe: str) -> None:
-    settings = (*QUICK, *BALANCED[recipe], "data.workers=1")
+@pytest.mark.parametrize(
+    ("recipe", "kind"), [("tiny-stage1", "adamw"), ("tiny-stage1", "muon"), ("tiny-stage2", "adamw")]
+)
+def test_stop_and_resume_equals_an_uninterrupted_run(
+    tiny: Tiny, tmp_path: Path, recipe: str, kind: str
+) -> None:
+    settings = (*QUICK, *BALANCED[recipe], "data.workers=1", f"optim.kind={kind}")
     train(tiny(*settings, "run.steps=6", recipe=recipe), tmp_path / "whole")
     half = tiny(*settings, "run.steps=6", recipe=recipe)
     trainer = Trainer(half, tmp_path / "half", resume=False)

@@ -199,6 +199,17 @@ def test_the_loss_is_the_weighted_sum_of_its_figures(stage: Stage1) -> None:
     torch.testing.assert_close(whole.detach(), torch.stack(one).mean(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("drop_y", [0.0, 1.0])
+def test_pictures_from_z_alone_may_be_judged_by_lpips_above_all(stage: Stage1, drop_y: float) -> None:
+    stage.config = replace(stage.config, drop_y=drop_y)
+    alike, figures = stage.loss("codec", batch_of(2), 0)
+    weights = replace(stage.config.weights, zonly=0.25)
+    stage.config = replace(stage.config, weights=weights)
+    relaxed, _ = stage.loss("codec", batch_of(2), 0)
+    closeness = weights.pixel * figures["l1"] + weights.latent * figures["latent_l1"]
+    torch.testing.assert_close(alike - relaxed, 0.75 * drop_y * closeness)
+
+
 def test_z_lacks_nothing_where_all_values_are_used_alike() -> None:
     z = SPREAD * torch.randn(4, 7, 40, 40, generator=torch.Generator().manual_seed(0)) + CENTRE
     assert spread_lack(z).item() == pytest.approx(0, abs=2e-3)
