@@ -44,11 +44,12 @@ stage() {
     fi
 }
 
-# Semantic tokens for stage I.
+# Tokens for stage I: what each 32x32 px look like from afar.
 told=()
-stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100
+stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100 \
+    objective.features=pixels objective.channels=10
 if [ "$tokens" -gt 0 ]; then
-    told=("nets.teacher=$out/tokens" objective.distill.weight=0.03)
+    told=("nets.teacher=$out/tokens" objective.distill.weight=0.1)
 fi
 
 # Stage I: rate and distortion, from a linear code, on small crops first.

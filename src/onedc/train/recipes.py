@@ -34,16 +34,17 @@ def small_stage1() -> TrainConfig:
         model=SMALL,
         objective=Stage1Config(
             weights=Stage1Weights(
-                lpips=1.3, pixel=3.0, coarse=4.0, latent=0.7, rate_low=8.0, rate_high=0.6, spread=0.1
+                lpips=1.3, pixel=3.0, coarse=4.0, latent=0.7, rate_low=8.0, rate_high=0.6, zonly=0.3, spread=0.1
             ),
-            drop_y=0.2,
+            drop_y=0.3,
+            low_bytes=1.7,
             window_px=96,
             linear_start=True,
             spread_start=True,
             scored_qualities=(0, 32, 96, 224),
         ),
         data=DataConfig(batch=8, crop_px=256, view_px=768, held_out=HELD_OUT),
-        optim=OptimConfig(lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
+        optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, precision="auto", ema=0.998, log_every=25),
     )
 

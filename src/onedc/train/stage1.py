@@ -46,7 +46,7 @@ class Stage1Weights:
     latent: float = 1.0  # mean absolute error of vae_latents
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
-    zonly: float = 1.0  # factor of `pixel`, `coarse` and `latent` in pictures decoded from z alone
+    zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone
     spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
 
@@ -296,8 +296,9 @@ class Stage1(Stage):
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
         lpips, l1, coarse = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
-        closeness = weights.pixel * l1 + weights.coarse * coarse + weights.latent * latent
-        distortion = weights.lpips * lpips + torch.where(quality > 0, 1.0, weights.zonly) * closeness
+        detail = weights.pixel * l1 + weights.latent * latent
+        distortion = weights.lpips * lpips + weights.coarse * coarse
+        distortion = distortion + torch.where(quality > 0, 1.0, weights.zonly) * detail
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         figures = {name: value.mean() for name, value in figures.items()}
