@@ -34,7 +34,14 @@ def small_stage1() -> TrainConfig:
         model=SMALL,
         objective=Stage1Config(
             weights=Stage1Weights(
-                lpips=1.3, pixel=3.0, coarse=4.0, latent=0.7, rate_low=8.0, rate_high=0.6, zonly=0.3, spread=0.1
+                lpips=1.3,
+                pixel=3.0,
+                coarse=4.0,
+                latent=0.7,
+                rate_low=8.0,
+                rate_high=0.6,
+                zonly=0.3,
+                spread=0.1,
             ),
             drop_y=0.3,
             low_bytes=1.7,
