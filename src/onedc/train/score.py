@@ -5,11 +5,13 @@ Their UNet has diffusers' key names, so Stable Diffusion's weights load as they 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from onedc.config import ModelConfig, UNetConfig
 from onedc.errors import ConfigError
@@ -72,6 +74,27 @@ class ScoreNetwork(nn.Module):
         told, time = self._told(noisy, tokens), self._time(timesteps)
         h, _ = self.unet.down(self.unet.conv_in(noisy), time, told)
         return self.unet.mid_block(h, time, told)
+
+
+class FeatureHeads(nn.Module):
+    """Unit-length features at several scales, each [B,C,h,w] -> logits [B,1,h,w] at each of them."""
+
+    def __init__(self, widths: Sequence[int], hidden: int = 64) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(width, hidden, 1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(hidden, hidden, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(hidden, 1, 1),
+            )
+            for width in widths
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        scaled = (f * f.shape[1] ** 0.5 for f in features)
+        return [head(f) for head, f in zip(self.heads, scaled, strict=True)]
 
 
 class GANHead(nn.Module):

@@ -184,11 +184,13 @@ def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
 
 
 class PixelTerms(NamedTuple):
-    """How far pictures in [-1,1] are from their originals, each [B]."""
+    """How far pictures in [-1,1] are from their originals, each [B], and what LPIPS's network saw of them."""
 
     lpips: Tensor
     l1: Tensor  # mean absolute error
     coarse: Tensor  # mean absolute error of means of COARSE_PX squares
+    seen: list[Tensor]  # features of the pictures
+    wanted: list[Tensor]  # of the originals
 
 
 def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
@@ -204,11 +206,13 @@ def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor,
     target = windows(x, inset, side)
     with torch.no_grad():
         wanted = lpips.features(target)
-    error = picture - target
+    error, seen = picture - target, lpips.features(picture)
     return PixelTerms(
-        lpips=lpips.distance(lpips.features(picture), wanted),
+        lpips=lpips.distance(seen, wanted),
         l1=error.abs().mean(dim=(1, 2, 3)),
         coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
+        seen=seen,
+        wanted=wanted,
     )
 
 
@@ -294,7 +298,7 @@ class Stage1(Stage):
         target = self.vae_latents(batch)
         y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
-        lpips, l1, coarse = self.pixel_terms(batch, decoded)
+        lpips, l1, coarse, *_ = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
         distortion = weights.lpips * lpips + weights.coarse * coarse

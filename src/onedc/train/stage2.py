@@ -1,7 +1,8 @@
 """Stage II: the generator learns to draw from the data's distribution; the codec stays as it is.
 
-Distribution matching against a frozen diffusion teacher and a trained fake score, a diffusion GAN on the fake
-score's middle features, and the pixel terms of stage I. Source: reference page, section 8.
+Distribution matching against a frozen diffusion teacher and a trained fake score, a GAN, and the pixel terms
+of stage I. The GAN judges by the fake score's middle features (diffusion GAN) or by those of LPIPS's network.
+Sources: reference page, section 8; Sauer et al. 2021, "Projected GANs converge faster".
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from onedc.train.dmd import (
     guided,
 )
 from onedc.train.memory import halve
-from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
+from onedc.train.score import FeatureHeads, GANHead, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
 from onedc.train.text import TextEncoder
@@ -44,6 +45,9 @@ class Stage2Config:
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
+    judge: str = (
+        "score"  # features that the GAN judges by: the fake score's middle, or "lpips": its network's
+    )
     gan_share: float = (
         0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
     )
@@ -64,6 +68,8 @@ class Stage2Config:
         if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
             bounds = f"{self.timestep_low} and {self.timestep_high}"
             raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
+        if self.judge not in ("score", "lpips"):
+            raise ConfigError(f"objective.judge: {self.judge!r} is neither 'score' nor 'lpips'")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
         if min(self.generator_every, self.gan_every) < 1:
@@ -105,7 +111,8 @@ class Stage2(Stage):
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
             halve(self.fake_score.parameters())
-        self.head = GANHead(config.score.unet.widths[-1])
+        by_score = config.judge == "score"
+        self.head = GANHead(config.score.unet.widths[-1]) if by_score else FeatureHeads(lpips.WIDTHS)
         self.diffusion = Diffusion(config.diffusion)
         self.balance = (
             GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
@@ -171,19 +178,24 @@ class Stage2(Stage):
     def _generator_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
         config = self.config
         decoded, tokens = self._decoded(batch, target)
-        matching = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
-        gan = generator_gan_loss(self._logits(batch, decoded, tokens, "generator_gan"))
-        lpips, l1, _ = self.codec.pixel_terms(batch, decoded)
-        latent = (decoded - target).abs().mean()
-        pixel = lpips.mean() + l1.mean() / 2  # the spec's error is that of pictures in [0,1]
-        others = config.dmd * matching + config.pixel * pixel + config.latent * latent
-        figures = {"dmd": matching, "gan_generator": gan}
+        terms = self.codec.pixel_terms(batch, decoded)
+        lpips, l1, latent = terms.lpips.mean(), terms.l1.mean(), (decoded - target).abs().mean()
+        others = config.pixel * (lpips + l1 / 2)  # the spec's error is that of pictures in [0,1]
+        others = others + config.latent * latent
+        figures = {"lpips": lpips, "l1": l1, "latent_l1": latent}
+        if config.dmd:
+            figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
+            others = others + config.dmd * figures["dmd"]
+        if isinstance(self.head, FeatureHeads):
+            logits = self.head(terms.seen)
+        else:
+            logits = [self._logits(batch, decoded, tokens, "generator_gan")]
+        gan = figures["gan_generator"] = torch.stack([generator_gan_loss(each) for each in logits]).mean()
         weight: Tensor | float = config.gan
         if self.balance:
             self.balance.observe(gan, others, self.codec.model.generator.unet.conv_out.weight)
             weight = figures["gan_weight"] = self.balance.weight.clone()
-        total = others + weight * gan
-        return total, figures | {"lpips": lpips.mean(), "l1": l1.mean(), "latent_l1": latent}
+        return others + weight * gan, figures
 
     @torch.no_grad()
     def _dmd_gradient(self, batch: Batch, latents: Tensor, tokens: Tensor | None) -> Tensor:
@@ -211,16 +223,28 @@ class Stage2(Stage):
     def _critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             decoded, tokens = self._decoded(batch, target)
+        if isinstance(self.head, FeatureHeads):
+            with torch.no_grad():
+                terms = self.codec.pixel_terms(batch, decoded)
+            real, fake = self.head(terms.wanted), self.head(terms.seen)
+        else:
+            real = [self._logits(batch, target, tokens, "real_gan")]
+            fake = [self._logits(batch, decoded, tokens, "fake_gan")]
+        gan = torch.stack([critic_gan_loss(*pair) for pair in zip(real, fake, strict=True)]).mean()
+        mean_logits = (torch.stack([m.mean() for m in maps]).mean() for maps in (real, fake))
+        figures = {"gan_critic": gan} | dict(zip(("logit_real", "logit_fake"), mean_logits, strict=True))
+        total = self.config.critic_gan * gan
+        if self.config.dmd or self.config.judge == "score":
+            error = figures["fake_noise_mse"] = self._fake_error(batch, decoded, tokens)
+            total = error + total
+        return total, figures
+
+    def _fake_error(self, batch: Batch, decoded: Tensor, tokens: Tensor | None) -> Tensor:
+        """What the fake score gets wrong of noise added to decoded vae_latents."""
         noise = batch.noise.normal("fake_noise", *decoded.shape[1:])
         timesteps = batch.noise.integers("fake_timestep", 0, self.diffusion.timesteps)
         predicted = self.fake_score(self.diffusion.add_noise(decoded, noise, timesteps), timesteps, tokens)
-        error = F.mse_loss(predicted.float(), noise)
-        real = self._logits(batch, target, tokens, "real_gan")
-        fake = self._logits(batch, decoded, tokens, "fake_gan")
-        gan = critic_gan_loss(real, fake)
-        figures = {"fake_noise_mse": error, "gan_critic": gan}
-        figures |= {"logit_real": real.mean(), "logit_fake": fake.mean()}
-        return error + self.config.critic_gan * gan, figures
+        return F.mse_loss(predicted.float(), noise)
 
     def score(self, batch: Batch) -> Figures:
         return self.codec.score(batch)

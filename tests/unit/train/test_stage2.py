@@ -29,7 +29,7 @@ from onedc.train.dmd import (
 )
 from onedc.train.noise import Noise
 from onedc.train.recipes import find_recipe
-from onedc.train.score import GANHead, ScoreNetwork
+from onedc.train.score import FeatureHeads, GANHead, ScoreNetwork
 from onedc.train.stage2 import Stage2
 from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
 
@@ -107,10 +107,8 @@ def test_the_head_judges_each_8x8_of_middle_features() -> None:
     assert GANHead(32)(torch.randn(1, 32, 4, 8)).shape == (1, 1, 1, 1)  # a crop of 256x512 px through sd15
 
 
-@pytest.fixture
-def stage(tiny: Callable[..., TrainConfig]) -> Stage2:
+def make_stage(config: TrainConfig) -> Stage2:
     torch.manual_seed(0)
-    config = tiny(recipe="tiny-stage2")
     real = ScoreNetwork(config.objective.score, config.model)
     for p in real.parameters():  # else a fresh network's prediction hardly depends on its input
         nn.init.normal_(p, std=0.05)
@@ -120,6 +118,11 @@ def stage(tiny: Callable[..., TrainConfig]) -> Stage2:
     for p in stage.fake_score.parameters():
         p.data += 0.02 * torch.randn_like(p)
     return stage
+
+
+@pytest.fixture
+def stage(tiny: Callable[..., TrainConfig]) -> Stage2:
+    return make_stage(tiny(recipe="tiny-stage2"))
 
 
 def some_batch() -> Batch:
@@ -168,7 +171,41 @@ def test_the_critic_learns_noise_and_tells_apart(stage: Stage2) -> None:
     torch.testing.assert_close(total, figures["fake_noise_mse"] + 1e-2 * figures["gan_critic"])
     total.backward()
     assert all(p.grad is None for p in stage.codec.parameters())
+    assert isinstance(stage.head, GANHead)
     assert stage.head.out.weight.grad is not None
+
+
+def test_the_gan_may_judge_by_what_lpips_sees(tiny: Callable[..., TrainConfig]) -> None:
+    stage = make_stage(tiny("objective.judge=lpips", "objective.dmd=0", recipe="tiny-stage2")).eval()
+    assert isinstance(stage.head, FeatureHeads)
+    batch = some_batch()
+    total, figures = stage.loss("generator", batch, 0)
+    decoded, _ = stage._decoded(batch, stage.codec.vae_latents(batch))
+    terms = stage.codec.pixel_terms(batch, decoded)
+    fooled = torch.stack([F.softplus(-logits).mean() for logits in stage.head(terms.seen)]).mean()
+    torch.testing.assert_close(figures["gan_generator"], fooled)
+    torch.testing.assert_close(total, 0.625 * (figures["lpips"] + figures["l1"] / 2) + 1e-3 * fooled)
+    stage.loss("critic", batch, 0)[0].backward()
+    assert all(p.grad is not None for p in stage.head.parameters())
+    assert all(p.grad is None for p in [*stage.codec.parameters(), *stage.fake_score.parameters()])
+
+
+def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
+    torch.manual_seed(0)
+    heads = FeatureHeads((8, 16), hidden=8)
+    optimizer = torch.optim.Adam(heads.parameters(), lr=1e-2)
+
+    def features(shift: float) -> list[Tensor]:
+        return [F.normalize(torch.rand(4, c, s, s) + shift * (torch.arange(c) % 2)[:, None, None], dim=1)
+                for c, s in ((8, 12), (16, 6))]  # fmt: skip
+
+    for _ in range(60):
+        pairs = zip(heads(features(0.0)), heads(features(0.5)), strict=True)
+        loss = torch.stack([critic_gan_loss(real, fake) for real, fake in pairs]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5 * 2 * math.log(2)
 
 
 def test_an_empty_range_of_timesteps_is_refused() -> None:
