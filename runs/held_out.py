@@ -1,0 +1,124 @@
+"""How well checkpoints of a training run code the held-out photos, by figures that did not train them too.
+
+    python runs/held_out.py RUN_OR_CHECKPOINT ... --data SHARDS --nets NETWORKS -o figures.json
+
+Of the middle of each held-out photo (up to 512x512 px), through the running mean of the weights and with y
+rounded: bits per pixel of y, PSNR, LPIPS-squeeze, and the Frechet distance of MobileNetV2's features over all
+patches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onedc.cli.main import print_error
+from onedc.config import ModelConfig
+from onedc.errors import OneDCError
+from onedc.evaluation.frechet import FeatureSource, PatchGrid, frechet_distance, load_sources
+from onedc.files import write_whole
+from onedc.image import RGBArray
+from onedc.model.features import LPIPSSqueeze
+from onedc.model.onedc import OneDC
+from onedc.model.pixels import to_tensor
+from onedc.train.checkpoint import find_checkpoint, read_state
+from onedc.train.config import TrainConfig
+from onedc.train.data import Photos
+from onedc.train.nets import checkpoint_model, fill, load_lpips
+from onedc.train.recipes import find_recipe, with_places
+from onedc.train.sources import open_data
+from onedc.train.stage1 import reconstruct
+
+SIDE, STEP = 512, 64
+GRID = PatchGrid()
+
+
+def middles(config: TrainConfig) -> Iterator[RGBArray]:
+    """The middle of each held-out photo, sides the largest multiple of STEP up to SIDE that both have."""
+    source, _, held_out = open_data(config.data)
+    photos = Photos(source, 0)
+    for pixels in (photos[index] for index in held_out):
+        side = min(SIDE, *(n // STEP * STEP for n in pixels.shape[:2]))
+        top, left = ((n - side) // 2 for n in pixels.shape[:2])
+        yield np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+def load_checkpoint(place: Path) -> OneDC:
+    """The model of a run's best checkpoint, or of a checkpoint."""
+    folder = find_checkpoint(place)
+    model = OneDC(ModelConfig.from_json(read_state(folder)["model"]))
+    fill(model, checkpoint_model(folder), str(folder))
+    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.inference_mode()
+def decoded(model: OneDC, x: Tensor, byte: int, dtype: torch.dtype) -> tuple[RGBArray, float]:
+    """x [1,3,H,W] as it comes back at a quality byte, and bits per pixel of y."""
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        vae: Any = model.vae
+        vae_latents, bpp = reconstruct(model, x, vae.encode(x), torch.tensor([byte]), hard=True)
+        picture = vae.decode(vae_latents).float().clamp(-1, 1)
+    return ((picture[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy(), float(bpp)
+
+
+def figures(
+    model: OneDC,
+    photos: list[RGBArray],
+    byte: int,
+    lpips: LPIPSSqueeze,
+    judge: FeatureSource,
+    dtype: torch.dtype,
+) -> dict[str, float]:
+    """Means over the photos, and the distance of all their patches from the originals'."""
+    rows, found = [], []
+    for photo in photos:
+        x = to_tensor(photo)
+        picture, bpp = decoded(model, x, byte, dtype)
+        error = float((to_tensor(picture) - x).square().mean()) / 4
+        rows.append((bpp, float(lpips(to_tensor(picture), x)), -10 * np.log10(error)))
+        found.append(judge.extract(GRID.cut(picture)))
+    wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
+    means = dict(zip(("bpp_y", "lpips", "psnr"), map(statistics.mean, zip(*rows, strict=True)), strict=True))
+    return {"byte": byte, "fdmb": frechet_distance(wanted, np.concatenate(found)), **means}
+
+
+def main() -> int:
+    """Measure and write; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("places", nargs="+", type=Path, help="runs or checkpoints")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--nets", type=Path, required=True)
+    parser.add_argument("--bytes", type=int, nargs="+", default=[32], help="quality bytes (default: 32)")
+    parser.add_argument("--fp32", action="store_true", help="not bf16")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    dtype = torch.float32 if args.fp32 else torch.bfloat16
+    try:
+        config = with_places(find_recipe("small-stage1"), data=args.data, nets=args.nets)
+        sources, _ = load_sources(["fd_mobilenet"], args.nets)
+        photos, lpips, table = list(middles(config)), load_lpips(config.nets), {}
+        for place in args.places:
+            model = load_checkpoint(place)
+            for byte in args.bytes:
+                table[f"{place} {byte}"] = found = figures(model, photos, byte, lpips, sources[0], dtype)
+                print(place, {name: round(value, 4) for name, value in found.items()}, flush=True)
+        write_whole(args.output, json.dumps(table, indent=1).encode(), force=True)
+    except OneDCError as error:
+        print_error(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
