@@ -22,18 +22,17 @@ import torch
 from torch import Tensor
 
 from onedc.cli.main import print_error
-from onedc.config import ModelConfig
 from onedc.errors import OneDCError
-from onedc.evaluation.frechet import FeatureSource, PatchGrid, frechet_distance, load_sources
+from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
 from onedc.files import write_whole
 from onedc.image import RGBArray
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.onedc import OneDC
-from onedc.model.pixels import to_tensor
-from onedc.train.checkpoint import find_checkpoint, read_state
+from onedc.model.pixels import to_bytes, to_tensor
+from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.data import Photos
-from onedc.train.nets import checkpoint_model, fill, load_lpips
+from onedc.train.nets import load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.sources import open_data
 from onedc.train.stage1 import reconstruct
@@ -52,33 +51,25 @@ def middles(config: TrainConfig) -> Iterator[RGBArray]:
         yield np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
 
-def load_checkpoint(place: Path) -> OneDC:
-    """The model of a run's best checkpoint, or of a checkpoint."""
-    folder = find_checkpoint(place)
-    model = OneDC(ModelConfig.from_json(read_state(folder)["model"]))
-    fill(model, checkpoint_model(folder), str(folder))
-    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
 @torch.inference_mode()
 def decoded(model: OneDC, x: Tensor, byte: int, dtype: torch.dtype) -> tuple[RGBArray, float]:
     """x [1,3,H,W] as it comes back at a quality byte, and bits per pixel of y."""
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         vae: Any = model.vae
         vae_latents, bpp = reconstruct(model, x, vae.encode(x), torch.tensor([byte]), hard=True)
-        picture = vae.decode(vae_latents).float().clamp(-1, 1)
-    return ((picture[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy(), float(bpp)
+        return to_bytes(vae.decode(vae_latents)[0]), float(bpp)
 
 
 def figures(
     model: OneDC,
     photos: list[RGBArray],
     byte: int,
+    wanted: Features,
     lpips: LPIPSSqueeze,
     judge: FeatureSource,
     dtype: torch.dtype,
 ) -> dict[str, float]:
-    """Means over the photos, and the distance of all their patches from the originals'."""
+    """Means over the photos, and the distance of all their patches from the originals', `wanted`."""
     rows, found = [], []
     for photo in photos:
         x = to_tensor(photo)
@@ -86,7 +77,6 @@ def figures(
         error = float((to_tensor(picture) - x).square().mean()) / 4
         rows.append((bpp, float(lpips(to_tensor(picture), x)), -10 * np.log10(error)))
         found.append(judge.extract(GRID.cut(picture)))
-    wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
     means = dict(zip(("bpp_y", "lpips", "psnr"), map(statistics.mean, zip(*rows, strict=True)), strict=True))
     return {"byte": byte, "fdmb": frechet_distance(wanted, np.concatenate(found)), **means}
 
@@ -106,12 +96,13 @@ def main() -> int:
     dtype = torch.float32 if args.fp32 else torch.bfloat16
     try:
         config = with_places(find_recipe("small-stage1"), data=args.data, nets=args.nets)
-        sources, _ = load_sources(["fd_mobilenet"], args.nets)
+        (judge,), _ = load_sources(["fd_mobilenet"], args.nets)
         photos, lpips, table = list(middles(config)), load_lpips(config.nets), {}
+        wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
         for place in args.places:
-            model = load_checkpoint(place)
+            model = load_checkpoint(find_checkpoint(place)).eval().to(memory_format=torch.channels_last)
             for byte in args.bytes:
-                table[f"{place} {byte}"] = found = figures(model, photos, byte, lpips, sources[0], dtype)
+                table[f"{place} {byte}"] = found = figures(model, photos, byte, wanted, lpips, judge, dtype)
                 print(place, {name: round(value, 4) for name, value in found.items()}, flush=True)
         write_whole(args.output, json.dumps(table, indent=1).encode(), force=True)
     except OneDCError as error:

@@ -7,13 +7,10 @@ from pathlib import Path
 import torch
 
 from onedc.codec import export
-from onedc.config import ModelConfig
-from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
-from onedc.model.onedc import OneDC
 from onedc.train.card import model_card
 from onedc.train.checkpoint import read_state
-from onedc.train.nets import checkpoint_model, fill
+from onedc.train.nets import load_checkpoint
 
 CARD_SUFFIX = ".md"
 STORAGE = {"int8": torch.int8, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -30,14 +27,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
         WeightsError: not a checkpoint of a codec, or its seam has no form in integers.
         OutputError: a file that exists, or cannot be written.
     """
-    state = read_state(checkpoint)
-    try:
-        config = ModelConfig.from_json(state["model"])
-    except (KeyError, ConfigError) as error:
-        raise WeightsError(f"{checkpoint}: state.json has no usable model ({error})") from error
-    with torch.device("meta"):
-        model = OneDC(config)
-    fill(model.to_empty(device="cpu"), checkpoint_model(checkpoint), str(checkpoint))
-    card = model_card(checkpoint.parent.parent, state["step"])
+    model = load_checkpoint(checkpoint)
+    card = model_card(checkpoint.parent.parent, read_state(checkpoint)["step"])
     export(output, model, model_id=model_id, dtype=STORAGE[storage])
     write_whole(str(output) + CARD_SUFFIX, card.encode(), force=force)

@@ -18,7 +18,7 @@ from onedc.model.adapters import merged
 from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
 from onedc.model.onedc import OneDC
 from onedc.model.weights import trainable_tensors
-from onedc.train.checkpoint import find_checkpoint
+from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.score import ScoreConfig, ScoreNetwork
@@ -95,6 +95,22 @@ def start_tensors(place: Path) -> dict[str, Tensor]:
     if place.is_file():
         return trainable_tensors(place)[1]
     return checkpoint_model(find_checkpoint(place))
+
+
+def load_checkpoint(folder: Path) -> OneDC:
+    """The codec of a checkpoint folder, with the running mean of its weights where there is one.
+
+    Raises:
+        WeightsError: not a checkpoint of a codec, or a damaged one.
+    """
+    try:
+        config = ModelConfig.from_json(read_state(folder)["model"])
+    except (KeyError, ConfigError) as error:
+        raise WeightsError(f"{folder}: state.json has no usable model ({error})") from error
+    with torch.device("meta"):
+        model = OneDC(config)
+    fill(model.to_empty(device="cpu"), checkpoint_model(folder), str(folder))
+    return model
 
 
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:

@@ -45,9 +45,7 @@ class Stage2Config:
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
-    judge: str = (
-        "score"  # features that the GAN judges by: the fake score's middle, or "lpips": its network's
-    )
+    judge: str = "score"  # whose features the GAN sees: the fake score's middle ones, or "lpips"
     gan_share: float = (
         0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
     )
