@@ -76,6 +76,7 @@ class ModelConfig:
     # generator
     generator_channels: int  # channels of the generator's input at 1/8
     generator_unet: UNetConfig  # levels at 1/8, 1/16, ...
+    guidance: str = "tokens"  # what its attention sees; "none": one learned vector in place of every token
     timestep: int = 999  # constant timestep fed to the generator
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
@@ -90,6 +91,8 @@ class ModelConfig:
             raise ConfigError(f"ModelConfig.vae: {self.vae!r} is neither 'sd' nor 'taef2'")
         if self.y_channels % 4 or self.y_channels <= 0:
             raise ConfigError(f"ModelConfig.y_channels: {self.y_channels} is not a positive multiple of 4")
+        if self.guidance not in ("tokens", "none"):
+            raise ConfigError(f"ModelConfig.guidance: {self.guidance!r} is neither 'tokens' nor 'none'")
         if not 0.0 < self.alpha_bar < 1.0:
             raise ConfigError(f"ModelConfig.alpha_bar: {self.alpha_bar} is not between 0 and 1")
         if self.quality_knots == 1 or self.quality_knots < 0:

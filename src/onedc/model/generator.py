@@ -49,6 +49,8 @@ class OneStepGenerator(nn.Module):
         self.quality = (
             QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
         )
+        if config.guidance == "none":
+            self.untold = nn.Parameter(torch.zeros(config.token_channels))  # stands for every token
         self.timestep, self.alpha_bar = config.timestep, config.alpha_bar
 
     def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
@@ -57,6 +59,8 @@ class OneStepGenerator(nn.Module):
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
         """The UNet's noise prediction and the noisy latents it belongs to, [B,L,H/8,W/8] each."""
+        if hasattr(self, "untold"):
+            tokens = self.untold.to(tokens.dtype)[:, None, None].expand_as(tokens)
         noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self.time_vector(quality), tokens)
         return noise, self.vae_reduction(x_hat.to(self.vae_reduction.skip.weight.dtype))
 

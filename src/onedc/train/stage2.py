@@ -50,7 +50,9 @@ class Stage2Config:
         0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
     )
     gan_every: int = 20  # moves of the generator between measurements of that
-    pixel: float = 0.625  # of the mean absolute error in [0,1] and of LPIPS
+    lpips: float = 0.625
+    pixel: float = 0.625  # of the mean absolute error in [0,1]
+    coarse: float = 0.0  # of that of means of 16x16 pixels
     latent: float = 0.0  # of the mean absolute error of vae_latents
     critic_gan: float = 1e-2
     timestep_low: int = 20  # of distribution matching
@@ -92,7 +94,7 @@ class Stage2(Stage):
         super().__init__()
         self.text = text
         self.config, self.optim, self.critic_optim = config, optim, critic_optim
-        weights = Stage1Weights(lpips=config.pixel, pixel=config.pixel / 2, latent=config.latent)
+        weights = Stage1Weights(lpips=config.lpips, pixel=config.pixel / 2, latent=config.latent)
         pixel = Stage1Config(
             weights=weights,
             window_px=config.window_px,
@@ -177,10 +179,11 @@ class Stage2(Stage):
         config = self.config
         decoded, tokens = self._decoded(batch, target)
         terms = self.codec.pixel_terms(batch, decoded)
-        lpips, l1, latent = terms.lpips.mean(), terms.l1.mean(), (decoded - target).abs().mean()
-        others = config.pixel * (lpips + l1 / 2)  # the spec's error is that of pictures in [0,1]
-        others = others + config.latent * latent
-        figures = {"lpips": lpips, "l1": l1, "latent_l1": latent}
+        lpips, l1, coarse = (term.mean() for term in terms[:3])
+        latent = (decoded - target).abs().mean()
+        others = config.lpips * lpips + config.latent * latent
+        others = others + (config.pixel * l1 + config.coarse * coarse) / 2  # of pictures in [0,1]
+        figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if config.dmd:
             figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
             others = others + config.dmd * figures["dmd"]

@@ -107,7 +107,8 @@ def test_scores_are_told_tokens_text_or_nothing(
     ("domain", "settings"),
     [
         ("pixel", ("objective.dmd=0", "objective.gan=0")),
-        ("latent", ("objective.pixel=0", "objective.latent=0.5")),
+        ("latent", ("objective.pixel=0", "objective.lpips=0", "objective.latent=0.5")),
+        ("mixed", ("objective.pixel=2", "objective.coarse=3", "objective.dmd=0", "objective.gan=0")),
     ],
 )
 def test_stage2_in_one_domain(
@@ -116,6 +117,22 @@ def test_stage2_in_one_domain(
     _, log = train(tiny(*QUICK, *settings, "objective.generator_every=1", recipe="tiny-stage2"), tmp_path)
     for line in log:
         expected = 0.625 * (line["lpips"] + line["l1"] / 2)
+        if domain == "mixed":
+            expected = 0.625 * line["lpips"] + line["l1"] + 1.5 * line["coarse_l1"]
         if domain == "latent":
             expected = line["dmd"] + 1e-3 * line["gan_generator"] + 0.5 * line["latent_l1"]
         assert line["loss_generator"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("guidance", ["tokens", "none"])
+def test_guidance_of_the_generator(tiny: Callable[..., TrainConfig], tmp_path: Path, guidance: str) -> None:
+    """Without guidance the generator draws the same whatever the tokens say."""
+    trainer, _ = train(tiny(*QUICK, f"model.guidance={guidance}"), tmp_path)
+    stage = trainer.stage
+    assert isinstance(stage, Stage1)
+    generator, quality = stage.model.generator.eval(), torch.tensor([128])
+    x_hat = torch.randn(1, stage.model_config.generator_channels, 8, 8)
+    one, other = (torch.randn(1, stage.model_config.token_channels, 1, 1) for _ in range(2))
+    with torch.no_grad():
+        equal = torch.equal(generator(x_hat, one, quality), generator(x_hat, other, quality))
+    assert equal == (guidance == "none")
