@@ -1,7 +1,8 @@
 """Stage II: the generator learns to draw from the data's distribution; the codec stays as it is.
 
 Distribution matching against a frozen diffusion teacher and a trained fake score, a GAN, and the pixel terms
-of stage I. The GAN judges by the fake score's middle features (diffusion GAN) or by those of LPIPS's network.
+of stage I. The GAN judges by the fake score's middle features (diffusion GAN), or by vae_latents and those
+of LPIPS's network.
 Sources: reference page, section 8; Sauer et al. 2021, "Projected GANs converge faster".
 """
 
@@ -30,10 +31,13 @@ from onedc.train.dmd import (
     guided,
 )
 from onedc.train.memory import halve
-from onedc.train.score import FeatureHeads, GANHead, ScoreConfig, ScoreNetwork
+from onedc.train.score import GANHead, Judges, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
 from onedc.train.text import TextEncoder
+
+JUDGES = ("lpips", "latents", "lpips+latents")
+"""What a GAN may see instead of the fake score's features: those of LPIPS's network, vae_latents, or both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ class Stage2Config:
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
-    judge: str = "score"  # whose features the GAN sees: the fake score's middle ones, or "lpips"
+    judge: str = "score"  # what the GAN sees: the fake score's middle features, or one of JUDGES
     gan_share: float = (
         0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
     )
@@ -68,8 +72,9 @@ class Stage2Config:
         if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
             bounds = f"{self.timestep_low} and {self.timestep_high}"
             raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
-        if self.judge not in ("score", "lpips"):
-            raise ConfigError(f"objective.judge: {self.judge!r} is neither 'score' nor 'lpips'")
+        if self.judge not in ("score", *JUDGES):
+            known = ", ".join(("score", *JUDGES))
+            raise ConfigError(f"objective.judge: {self.judge!r} is none of {known}")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
         if min(self.generator_every, self.gan_every) < 1:
@@ -111,8 +116,14 @@ class Stage2(Stage):
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
             halve(self.fake_score.parameters())
-        by_score = config.judge == "score"
-        self.head = GANHead(config.score.unet.widths[-1]) if by_score else FeatureHeads(lpips.WIDTHS)
+        self.head = (
+            GANHead(config.score.unet.widths[-1])
+            if config.judge == "score"
+            else Judges(
+                lpips.WIDTHS if "lpips" in config.judge else (),
+                model.config.vae_channels if "latents" in config.judge else 0,
+            )
+        )
         self.diffusion = Diffusion(config.diffusion)
         self.balance = (
             GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
@@ -187,8 +198,8 @@ class Stage2(Stage):
         if config.dmd:
             figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
             others = others + config.dmd * figures["dmd"]
-        if isinstance(self.head, FeatureHeads):
-            logits = self.head(terms.seen)
+        if isinstance(self.head, Judges):
+            logits = self.head(decoded, terms.seen)
         else:
             logits = [self._logits(batch, decoded, tokens, "generator_gan")]
         gan = figures["gan_generator"] = torch.stack([generator_gan_loss(each) for each in logits]).mean()
@@ -224,10 +235,9 @@ class Stage2(Stage):
     def _critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             decoded, tokens = self._decoded(batch, target)
-        if isinstance(self.head, FeatureHeads):
-            with torch.no_grad():
-                terms = self.codec.pixel_terms(batch, decoded)
-            real, fake = self.head(terms.wanted), self.head(terms.seen)
+        if isinstance(self.head, Judges):
+            seen, wanted = self._features(batch, decoded)
+            real, fake = self.head(target, wanted), self.head(decoded, seen)
         else:
             real = [self._logits(batch, target, tokens, "real_gan")]
             fake = [self._logits(batch, decoded, tokens, "fake_gan")]
@@ -239,6 +249,14 @@ class Stage2(Stage):
             error = figures["fake_noise_mse"] = self._fake_error(batch, decoded, tokens)
             total = error + total
         return total, figures
+
+    @torch.no_grad()
+    def _features(self, batch: Batch, decoded: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What LPIPS's network sees of decoded windows and of the photos', where the judges look at that."""
+        if "lpips" not in self.config.judge:
+            return [], []
+        terms = self.codec.pixel_terms(batch, decoded)
+        return terms.seen, terms.wanted
 
     def _fake_error(self, batch: Batch, decoded: Tensor, tokens: Tensor | None) -> Tensor:
         """What the fake score gets wrong of noise added to decoded vae_latents."""

@@ -29,7 +29,7 @@ from onedc.train.dmd import (
 )
 from onedc.train.noise import Noise
 from onedc.train.recipes import find_recipe
-from onedc.train.score import FeatureHeads, GANHead, ScoreNetwork
+from onedc.train.score import FeatureHeads, GANHead, Judges, LatentHead, ScoreNetwork
 from onedc.train.stage2 import Stage2
 from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
 
@@ -175,14 +175,23 @@ def test_the_critic_learns_noise_and_tells_apart(stage: Stage2) -> None:
     assert stage.head.out.weight.grad is not None
 
 
-def test_the_gan_may_judge_by_what_lpips_sees(tiny: Callable[..., TrainConfig]) -> None:
-    stage = make_stage(tiny("objective.judge=lpips", "objective.dmd=0", recipe="tiny-stage2")).eval()
-    assert isinstance(stage.head, FeatureHeads)
+@pytest.mark.parametrize("judge", ["lpips", "latents", "lpips+latents"])
+def test_the_gan_may_judge_by_latents_and_by_what_lpips_sees(
+    tiny: Callable[..., TrainConfig], judge: str
+) -> None:
+    stage = make_stage(tiny(f"objective.judge={judge}", "objective.dmd=0", recipe="tiny-stage2")).eval()
+    assert isinstance(stage.head, Judges)
     batch = some_batch()
     total, figures = stage.loss("generator", batch, 0)
     decoded, _ = stage._decoded(batch, stage.codec.vae_latents(batch))
     terms = stage.codec.pixel_terms(batch, decoded)
-    fooled = torch.stack([F.softplus(-logits).mean() for logits in stage.head(terms.seen)]).mean()
+    logits = []
+    if stage.head.by_features is not None:
+        logits += stage.head.by_features(terms.seen)
+    if stage.head.by_latents is not None:
+        logits += stage.head.by_latents(decoded)
+    assert len(logits) == {"lpips": 7, "latents": 2, "lpips+latents": 9}[judge]
+    fooled = torch.stack([F.softplus(-each).mean() for each in logits]).mean()
     torch.testing.assert_close(figures["gan_generator"], fooled)
     torch.testing.assert_close(total, 0.625 * (figures["lpips"] + figures["l1"] / 2) + 1e-3 * fooled)
     stage.loss("critic", batch, 0)[0].backward()
@@ -202,6 +211,22 @@ def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
     for _ in range(60):
         pairs = zip(heads(features(0.0)), heads(features(0.5)), strict=True)
         loss = torch.stack([critic_gan_loss(real, fake) for real, fake in pairs]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5 * 2 * math.log(2)
+
+
+def test_a_latent_head_tells_a_grid_from_noise() -> None:
+    torch.manual_seed(0)
+    head = LatentHead(4, width=16)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    grid = 0.5 * (torch.arange(16) % 2)
+    for _ in range(60):
+        real, fake = torch.randn(8, 4, 16, 16), torch.randn(8, 4, 16, 16) + grid
+        loss = torch.stack(
+            [critic_gan_loss(*pair) for pair in zip(head(real), head(fake), strict=True)]
+        ).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
