@@ -119,6 +119,12 @@ def test_pattern_and_json(photos: Path, tmp_path: Path) -> None:
     assert all(Path(report["output"]).exists() for report in reports)
 
 
+def test_a_pipe_without_a_picture_is_named() -> None:
+    result = onedc("encode", "-", *MODEL, stdin=b"no picture")
+    assert result.returncode == 1
+    assert result.stderr == b"onedc: error: standard input: not a picture that Pillow can read\n"
+
+
 def test_pipes(photos: Path) -> None:
     data = process("encode", "-", *MODEL, stdin=(photos / "a.png").read_bytes())
     assert data == (photos / "out" / "a.1dc").read_bytes()

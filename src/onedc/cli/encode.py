@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import (
@@ -191,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
 
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)
-        source = read_input(PIPE) if job.source == PIPE else job.source
+        source = _from_pipe() if job.source == PIPE else job.source
         picture = read_picture(source, background=args.background, keep=kept(args))
         started_s = time.perf_counter()
         try:
@@ -204,6 +205,13 @@ def run(args: argparse.Namespace) -> int:
         return _report(job, data, elapsed_s)
 
     return run_jobs(jobs, encode_one, as_json=args.json)
+
+
+def _from_pipe() -> BytesIO:
+    """What standard input holds, under a name for messages."""
+    stream = BytesIO(read_input(PIPE))
+    stream.name = "standard input"
+    return stream
 
 
 def _encode(codec: Codec, picture: Loaded, args: argparse.Namespace, progress: Any) -> bytes:
