@@ -1,7 +1,8 @@
-"""Golden files of the fixture model, and the only way to change them.
+"""Golden files of the fixture model and of the bundled weights, and the only way to change them.
 
 `python -m tests.conformance.regenerate` makes them anew and prints what differs from the committed ones;
-with `--write` it replaces them. Changed integers are a new format: they need a new format version.
+with `--write` it replaces them. Changed integers of the fixture model are a new format: they need a new
+format version. Those of the bundled weights change with these, which have model id 0 as long as they may.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 
-from onedc.codec import Codec, load
+from onedc.codec import BUNDLED, Codec, load
 
-CASES_DIR = Path(__file__).parent / "cases"
 TOLERANCE = 2
 """Largest difference of a decoded sample from the golden picture, in steps of 8 bit, in fp32."""
 
@@ -36,6 +36,15 @@ class Case:
     seed: int
 
 
+@dataclass(frozen=True)
+class Suite:
+    """The golden cases of one file of weights, a folder for each."""
+
+    weights: Path
+    folder: Path
+    cases: tuple[Case, ...]
+
+
 CASES = (
     Case("one-pixel", 1, 1, 50, 0),
     Case("z-only-130x70", 130, 70, 0, 1),
@@ -43,6 +52,10 @@ CASES = (
     Case("middle-200x150", 200, 150, 50, 3),
     Case("high-65x129", 65, 129, 100, 4),
 )
+SUITES = {
+    "fixture": Suite(FIXTURE, Path(__file__).parent / "cases", CASES),
+    "bundled": Suite(BUNDLED, Path(__file__).parent / "bundled", CASES[1:4]),
+}
 
 
 def golden_files(codec: Codec, case: Case) -> dict[str, bytes]:
@@ -90,23 +103,25 @@ def _unequal(old: bytes, new: bytes) -> list[str]:
         ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="replace the golden files")
-    write = parser.parse_args().write
-    codec = load(FIXTURE, precision="fp32")
-    changed = False
-    for case in CASES:
-        folder, files = CASES_DIR / case.name, golden_files(codec, case)
-        for line in differences(folder, files):
-            changed = True
-            print(line)
+def regenerated(suite: Suite, *, write: bool) -> list[str]:
+    """Make a suite's files anew and say what differs; with `write` replace them."""
+    codec, found = load(suite.weights, precision="fp32"), []
+    for case in suite.cases:
+        folder, files = suite.folder / case.name, golden_files(codec, case)
+        found += differences(folder, files)
         if write:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-    if not changed:
-        print("nothing differs")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace the golden files")
+    write = parser.parse_args().write
+    changed = [line for suite in SUITES.values() for line in regenerated(suite, write=write)]
+    print("\n".join(changed) or "nothing differs")
 
 
 if __name__ == "__main__":

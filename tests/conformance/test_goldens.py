@@ -1,17 +1,15 @@
-"""Golden files of the fixture model: integers exactly, pixels within each case's tolerance."""
+"""Golden files of the fixture model and the bundled weights: integers exactly, pixels within a tolerance."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.recording import recorded
-from tests.conformance.regenerate import CASES, CASES_DIR
+from tests.conformance.regenerate import SUITES, Suite
 
 from onedc.codec import Codec, load
 from onedc.entropy.coder import SymbolDecoder
@@ -21,19 +19,25 @@ from onedc.entropy.range_coder import RangeCoder
 
 
 @pytest.fixture(scope="module")
-def codec() -> Codec:
-    return load(FIXTURE, precision="fp32")
+def codecs() -> dict[str, Codec]:
+    return {name: load(suite.weights, precision="fp32") for name, suite in SUITES.items()}
 
 
-def test_every_case_has_its_folder_and_no_folder_is_left() -> None:
-    assert sorted(path.name for path in CASES_DIR.iterdir()) == sorted(case.name for case in CASES)
+@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
+def test_every_case_has_its_folder_and_no_folder_is_left(suite: Suite) -> None:
+    assert sorted(path.name for path in suite.folder.iterdir()) == sorted(case.name for case in suite.cases)
 
 
 @pytest.mark.parametrize("coder", [NativeCoder(), PureCoder()], ids=lambda coder: coder.name)
-@pytest.mark.parametrize("name", [case.name for case in CASES])
-def test_golden_case(codec: Codec, name: str, coder: RangeCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("suite", "name"), [(key, case.name) for key, suite in SUITES.items() for case in suite.cases]
+)
+def test_golden_case(
+    codecs: dict[str, Codec], suite: str, name: str, coder: RangeCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = codecs[suite]
     monkeypatch.setattr("onedc.codec.SymbolDecoder", partial(SymbolDecoder, coder=coder))
-    folder: Path = CASES_DIR / name
+    folder = SUITES[suite].folder / name
     facts = json.loads((folder / "case.json").read_text())
     with recorded(codec) as recording:
         decoded = codec.decode((folder / "file.1dc").read_bytes(), output="numpy")

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 from tests.conformance.fixture_model import FIXTURE
-from tests.conformance.regenerate import CASES_DIR
+from tests.conformance.regenerate import SUITES
 from tests.properties.mutations import MUTATIONS, mutants
 
 from onedc.codec import Codec, load
@@ -42,7 +42,7 @@ def test_twenty_thousand_mutated_files(codec: Codec) -> None:
 
 def check(codec: Codec, count: int) -> None:
     """Decode `count` mutants of the golden files and print what became of them."""
-    files = [path.read_bytes() for path in sorted(CASES_DIR.glob("*/file.1dc"))]
+    files = [path.read_bytes() for path in sorted(SUITES["fixture"].folder.glob("*/file.1dc"))]
     for data in files:
         codec.decode(data)
     before = peak_memory_bytes()
