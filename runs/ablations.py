@@ -17,9 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from onedc.cli.jobs import print_error
 from onedc.errors import OneDCError
 from onedc.evaluation.rd import Point, bd_rate
 from onedc.files import write_whole
+from onedc.train.card import last_validation
+from onedc.train.checkpoint import CheckpointFolder
 
 QUALITY_BYTES = (85, 128, 170)
 PROBE_STEPS, TOKENIZER_STEPS = 300, 100
@@ -44,7 +47,7 @@ class Runs:
     def train(self, recipe: str, name: str, steps: int, *settings: str) -> Path:
         """The folder of a run, trained to its end if it was not; its figures are validated there once."""
         out = self.folder / name
-        if not (out / "checkpoints" / f"step-{steps:08d}").exists():
+        if steps not in CheckpointFolder(out, keep=1).steps():
             lengths = (f"run.{key}={steps}" for key in ("steps", "validate_every", "checkpoint_every"))
             command = [sys.executable, "-m", "onedc", "train", recipe, *self.places, "--out", str(out)]
             subprocess.run([*command, "--resume", "--set", *lengths, *settings], check=True)
@@ -68,18 +71,18 @@ def arm(runs: Runs, name: str, seed: int, steps: int, tokens: Path) -> dict[str,
         "data.crop_px=128", "data.validation_images=113", f"optim.decay_steps={PROBE_STEPS // 2}",
         f"nets.start={codec}", teacher,
     )  # fmt: skip
-    found = {"arm": name, "seed": seed, "told": validated(probe)["val_distill_right"]}
-    figures = validated(codec)
+    figures = validated(codec, steps)
+    told = validated(probe, PROBE_STEPS)["val_distill_right"]
+    found: dict[str, Any] = {"arm": name, "seed": seed, "told": told}
     for byte in QUALITY_BYTES:
         found |= {f"{key}_{byte}": figures[f"val_{key}_{byte}"] for key in ("bpp", "lpips", "psnr")}
     return found
 
 
-def validated(run: Path) -> dict[str, float]:
-    """The last figures of validation that a run left."""
+def validated(run: Path, steps: int) -> dict[str, float]:
+    """The figures of validation that a run left at its end."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    found: dict[str, float] = [line for line in lines if any(key.startswith("val_") for key in line)][-1]
-    return found
+    return last_validation(lines, steps)
 
 
 def more_bits(row: dict[str, Any], base: dict[str, Any], metric: str) -> float:
@@ -128,9 +131,11 @@ def main() -> int:
         )  # fmt: skip
         rows = [arm(runs, name, seed, args.steps, tokens) for name in ARMS for seed in args.seeds]
         write_whole(args.output / "ablations.json", json.dumps(rows, indent=1).encode(), force=True)
-    except (OneDCError, subprocess.CalledProcessError) as error:
-        print(error, file=sys.stderr)
+    except OneDCError as error:
+        print_error(error)
         return 1
+    except subprocess.CalledProcessError as error:  # which has said why
+        return error.returncode
     print(table(rows))
     return 0
 

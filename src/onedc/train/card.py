@@ -46,15 +46,19 @@ def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:
     )
 
 
-def _figures(lines: list[dict[str, float]], step: int) -> str:
+def last_validation(lines: list[dict[str, float]], step: int) -> dict[str, float]:
+    """Of the lines of a log, the last of validation up to a step: all of it, "step" too; empty if none."""
     scored = [line for line in lines if line["step"] <= step and any(n.startswith("val_") for n in line)]
+    return scored[-1] if scored else {}
+
+
+def _figures(lines: list[dict[str, float]], step: int) -> str:
+    scored = last_validation(lines, step)
     if not scored:
         return "None were taken."
-    figures = {n.removeprefix("val_"): v for n, v in scored[-1].items() if n.startswith("val_")}
+    figures = {n.removeprefix("val_"): v for n, v in scored.items() if n.startswith("val_")}
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(figures.items()))
-    return (
-        f"After step {scored[-1]['step']}, on crops of images never trained on.\n\n| | |\n|---|---|\n{rows}"
-    )
+    return f"After step {scored['step']}, on crops of images never trained on.\n\n| | |\n|---|---|\n{rows}"
 
 
 def _images(source: Path) -> str:

@@ -236,7 +236,7 @@ class Stage2(Stage):
         with torch.no_grad():
             decoded, tokens = self._decoded(batch, target)
         if isinstance(self.head, Judges):
-            seen, wanted = self._features(batch, decoded)
+            seen, wanted = self._features(batch, decoded) if self.head.by_features else ([], [])
             real, fake = self.head(target, wanted), self.head(decoded, seen)
         else:
             real = [self._logits(batch, target, tokens, "real_gan")]
@@ -252,9 +252,7 @@ class Stage2(Stage):
 
     @torch.no_grad()
     def _features(self, batch: Batch, decoded: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """What LPIPS's network sees of decoded windows and of the photos', where the judges look at that."""
-        if "lpips" not in self.config.judge:
-            return [], []
+        """What LPIPS's network sees of decoded windows, and of the photos'."""
         terms = self.codec.pixel_terms(batch, decoded)
         return terms.seen, terms.wanted
 
