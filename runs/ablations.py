@@ -62,7 +62,6 @@ def arm(runs: Runs, name: str, seed: int, steps: int, tokens: Path) -> dict[str,
         "small-stage1", label, steps, *runs.cached, f"run.seed={seed}", "run.ema=0.99",
         "data.crop_px=128", "data.validation_images=32",
         "optim.lr=3e-4", "optim.warmup_steps=50", f"optim.decay_steps={steps // 2}",
-        "objective.weights.rate_low=30", "objective.low_bytes=1.0",
         f"objective.scored_qualities={','.join(map(str, QUALITY_BYTES))}",
         *ARMS[name], *([teacher] if DISTILLED[0] in ARMS[name] else []),
     )  # fmt: skip

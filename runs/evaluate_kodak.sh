@@ -15,7 +15,7 @@ out=runs/evaluation/out
 page=docs/evaluation.md
 
 # Ours at five qualities; WebP and AVIF each at its smallest file not below ours.
-onedc eval "$kodak" -o "$out/qualities" --quality 0,5,14,37,55 --against webp,avif --rule at-least \
+onedc eval "$kodak" -o "$out/qualities" --quality 0,15,30,50,70 --against webp,avif --rule at-least \
     --metric-weights "$networks" --jobs "$processes" --report "$page" --section qualities
 
 # Every codec at four rates: its largest file not above each.

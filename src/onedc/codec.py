@@ -49,7 +49,7 @@ from onedc.model.seam import Seam
 from onedc.model.weights import Weights, float_prior, load_weights, save_weights
 from onedc.rate import highest_within, refined_within
 
-DEFAULT_QUALITY = 37.0
+DEFAULT_QUALITY = 50.0
 """Near 0.1 bits per pixel with the bundled model."""
 BUNDLED = Path(__file__).parent / "weights" / "small.safetensors"
 

@@ -199,7 +199,7 @@ SMALL = ModelConfig(
     timestep=500,
     alpha_bar=0.5,
     quality_knots=8,
-    attention_positions=1024,
+    attention_positions=256,
     attention_window=16,
 )
 """The bundled model for CPUs, round the tiny autoencoder TAEF2."""

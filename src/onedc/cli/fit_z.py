@@ -40,6 +40,13 @@ def add_command(commands: Any) -> None:
         "--latents", default="", metavar="FOLDER", help="data.latent_cache of a training run: saves most time"
     )
     parser.add_argument(
+        "--view-px",
+        type=int,
+        default=768,
+        metavar="N",
+        help="data.view_px of that run: largest side of the window that is taken of a photo (default: 768)",
+    )
+    parser.add_argument(
         "--held-out",
         metavar="NAMES",
         help="beginnings of the names, with commas, of photos for the figures only (default: p-00,...,p-07)",
@@ -62,7 +69,13 @@ def run(args: argparse.Namespace) -> int:
 
     held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))
     try:
-        config = FitConfig(photos=args.photos, held_out=held_out, latents=args.latents, seed=args.seed)
+        config = FitConfig(
+            photos=args.photos,
+            held_out=held_out,
+            view_px=args.view_px,
+            latents=args.latents,
+            seed=args.seed,
+        )
     except ConfigError as error:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)

@@ -17,9 +17,9 @@ from onedc.config import ModelConfig
 from onedc.model.blocks import DepthConvBlock, QualityBias, QualityGain
 
 PARTS = 4
-# PARITY[part][group]: which positions (0: even row and column, 1: odd column, 2: odd row, 3: both odd)
-# of that quarter of the channels belong to the part.
-PARITY = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+# Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
+# group ^ TURN[part] of a quarter of the channels (group) belong to the part.
+TURN = (0, 3, 2, 1)
 
 Visitor = Callable[[int, Tensor, Tensor], Tensor]
 """(part, scale, mean) -> decoded values; all collapsed, [B,N/4,H/16,W/16], in the gained domain."""
@@ -73,8 +73,8 @@ class SpatialPrior(nn.Module):
 
 def _mask(part: int, like: Tensor) -> Tensor:
     """1 where a group's position belongs to the part, else 0: [4 groups,1,1,2,1,2]."""
-    parity = torch.tensor(PARITY[part], device=like.device)[:, None]
-    return (parity == torch.arange(4, device=like.device)).to(like.dtype).reshape(4, 1, 1, 2, 1, 2)
+    four = torch.arange(4, device=like.device)
+    return ((four ^ TURN[part])[:, None] == four).to(like.dtype).reshape(4, 1, 1, 2, 1, 2)
 
 
 def collapse(t: Tensor, part: int) -> Tensor:

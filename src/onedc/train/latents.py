@@ -68,10 +68,12 @@ class LatentCache:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def fingerprint(encoder: nn.Module) -> str:
-    """A short name for an encoder's weights."""
+def fingerprint(vae: nn.Module) -> str:
+    """A short name for the weights, as fp16, of an autoencoder's encoder; its decoder may learn."""
     digest = hashlib.blake2b(digest_size=6)
-    for name, tensor in sorted(encoder.state_dict().items()):
+    for name, tensor in sorted(vae.state_dict().items()):
+        if name.startswith(("decoder.", "post_quant_conv.")):
+            continue
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+        digest.update(tensor.detach().cpu().half().numpy().tobytes())
     return digest.hexdigest()

@@ -38,13 +38,13 @@ def small_stage1() -> TrainConfig:
                 pixel=3.0,
                 coarse=4.0,
                 latent=0.7,
-                rate_low=8.0,
-                rate_high=0.6,
+                structure=0.5,
+                rate_low=30.0,
+                rate_high=0.4,
                 zonly=0.3,
                 spread=0.1,
             ),
-            drop_y=0.3,
-            low_bytes=1.7,
+            drop_y=0.25,
             window_px=96,
             linear_start=True,
             spread_start=True,
@@ -113,7 +113,14 @@ def small_decay() -> TrainConfig:
     """Stage I on its last legs: from nets.start on, the learning rate falls to a fiftieth."""
     config = small_stage1()
     optim = replace(config.optim, lr=2.5e-4, warmup_steps=100, decay_steps=4000, final_share=0.02)
-    objective = replace(config.objective, linear_start=False, spread_start=False, window_px=112)
+    objective = replace(
+        config.objective,
+        linear_start=False,
+        spread_start=False,
+        window_px=112,
+        move_decoder=True,
+        slow_share=0.25,
+    )
     return replace(
         config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
     )

@@ -33,6 +33,9 @@ from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
 COARSE_PX = 16
+SSIM_SHARES = (0.0517, 0.3295, 0.3462, 0.2726)  # of the scales, finest first: Wang's first four of five
+SSIM_PX = 8  # side of its windows
+SSIM_C1, SSIM_C2 = 0.02**2, 0.06**2  # for values that span 2
 INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
@@ -44,6 +47,7 @@ class Stage1Weights:
     pixel: float = 2.0  # mean absolute error in [-1,1]
     coarse: float = 0.0  # that of means of 16x16 pixels: large areas of colour, which LPIPS hardly sees
     latent: float = 1.0  # mean absolute error of vae_latents
+    structure: float = 0.0  # what MS-SSIM lacks to 1
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
     zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone
@@ -64,7 +68,8 @@ class Stage1Config:
     linear_start: bool = False  # begin as a linear code of the vae_latents
     start_images: int = 64  # crops that this code is fitted to
     spread_start: bool = False  # begin with a z that uses all its values
-    linear_share: float = 0.1  # share of the learning rate at which its layers move, if begun so
+    move_decoder: bool = False  # let the autoencoder's decoder learn too; its encoder stays
+    slow_share: float = 0.1  # share of the learning rate for that decoder, and for layers of the linear start
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
 
     def __post_init__(self) -> None:
@@ -164,7 +169,8 @@ def spread_lack(z: Tensor) -> Tensor:
     """
     values = z.float().transpose(0, 1).flatten(1)
     mean, std = values.mean(dim=1), values.std(dim=1, correction=0) + 1e-3
-    correlation = torch.corrcoef(values)
+    scaled = F.normalize(values - mean[:, None], dim=1)  # torch.corrcoef would make a GPU wait
+    correlation = scaled @ scaled.T
     off_centre = torch.log1p(((mean - CENTRE) / SPREAD).square())
     off_spread = torch.log(std / SPREAD).square()
     return off_centre.mean() + off_spread.mean() + torch.triu(correlation, 1).square().mean()
@@ -189,6 +195,7 @@ class PixelTerms(NamedTuple):
     lpips: Tensor
     l1: Tensor  # mean absolute error
     coarse: Tensor  # mean absolute error of means of COARSE_PX squares
+    structure: Tensor  # 1 - MS-SSIM
     seen: list[Tensor]  # features of the pictures
     wanted: list[Tensor]  # of the originals
 
@@ -211,15 +218,39 @@ def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor,
         lpips=lpips.distance(seen, wanted),
         l1=error.abs().mean(dim=(1, 2, 3)),
         coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
+        structure=1 - ms_ssim(picture, target),
         seen=seen,
         wanted=wanted,
     )
 
 
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """MS-SSIM [B] of pictures [B,3,H,W] in [-1,1], in windows of 8x8 at every fourth pixel.
+
+    Over four scales, or fewer where pictures have less than 64 pixels a side.
+    Source: Wang et al. 2003, whose Gaussian window is a box here.
+    """
+    shares = [share for scale, share in enumerate(SSIM_SHARES) if min(a.shape[-2:]) >> scale >= SSIM_PX]
+    total = torch.ones(len(a), device=a.device)
+    for scale, share in enumerate(shares):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        products = torch.cat([a, b, a * a, b * b, a * b], dim=1).float()
+        mean_a, mean_b, aa, bb, ab = F.avg_pool2d(products, SSIM_PX, SSIM_PX // 2).chunk(5, dim=1)
+        covariance, variances = ab - mean_a * mean_b, aa + bb - mean_a.square() - mean_b.square()
+        alike = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
+        if scale == len(shares) - 1:
+            alike = alike * (2 * mean_a * mean_b + SSIM_C1) / (mean_a.square() + mean_b.square() + SSIM_C1)
+        total = total * alike.mean(dim=(1, 2, 3)).clamp(min=1e-3) ** (share / sum(shares))
+    return total
+
+
 def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
     """A square of `t` [B,C,H,W] for each picture: corners [B,2] (top, left) -> [B,C,size,size]."""
-    places = corners.tolist()
-    return torch.stack([t[n, :, y : y + size, x : x + size] for n, (y, x) in enumerate(places)])
+    steps = torch.arange(size, device=t.device)
+    rows, cols = ((corner.to(t.device)[:, None] + steps) for corner in corners.unbind(dim=1))
+    strip = t.gather(2, rows[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
+    return strip.gather(3, cols[:, None, None, :].expand(-1, t.shape[1], size, -1))
 
 
 class Stage1(Stage):
@@ -239,6 +270,7 @@ class Stage1(Stage):
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
+        self.model.vae.get_submodule("decoder").requires_grad_(config.move_decoder)
         self.teacher, self.head = teacher, None
         if teacher is not None:
             teacher.requires_grad_(False)
@@ -260,14 +292,12 @@ class Stage1(Stage):
 
     def players(self) -> list[Player]:
         parameters = trainable(self.model, "model")
-        slow: frozenset[str] = frozenset()
-        if self.config.linear_start:
-            leads = tuple(f"model.{lead}" for lead in linear_path(self.model_config))
-            slow = frozenset(name for name in parameters if name.startswith(leads))
+        paths = linear_path(self.model_config) if self.config.linear_start else ()
+        leads = tuple(f"model.{lead}" for lead in (*paths, "vae."))
+        slow = frozenset(name for name in parameters if name.startswith(leads))
         if self.head:
             parameters |= trainable(self.head, "head")
-        share = self.config.linear_share
-        return [Player("codec", parameters, self.optim, slow=slow, slow_share=share)]
+        return [Player("codec", parameters, self.optim, slow=slow, slow_share=self.config.slow_share)]
 
     def vae(self) -> nn.Module:
         return self.model.vae
@@ -298,13 +328,14 @@ class Stage1(Stage):
         target = self.vae_latents(batch)
         y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
-        lpips, l1, coarse, *_ = self.pixel_terms(batch, decoded)
+        lpips, l1, coarse, structure, *_ = self.pixel_terms(batch, decoded)
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
-        distortion = weights.lpips * lpips + weights.coarse * coarse
+        distortion = weights.lpips * lpips + weights.coarse * coarse + weights.structure * structure
         distortion = distortion + torch.where(quality > 0, 1.0, weights.zonly) * detail
         total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
+        figures |= {"structure": structure} if weights.structure else {}
         figures = {name: value.mean() for name, value in figures.items()}
         if weights.spread:
             figures["spread_lack"] = spread_lack(z)

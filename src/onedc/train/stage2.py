@@ -54,15 +54,18 @@ class Stage2Config:
         0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
     )
     gan_every: int = 20  # moves of the generator between measurements of that
+    gan_after: int = 0  # steps before the GAN's term counts: a critic that has seen nothing tells nothing
     lpips: float = 0.625
     pixel: float = 0.625  # of the mean absolute error in [0,1]
     coarse: float = 0.0  # of that of means of 16x16 pixels
+    structure: float = 0.0  # of what MS-SSIM lacks to 1
     latent: float = 0.0  # of the mean absolute error of vae_latents
     critic_gan: float = 1e-2
     timestep_low: int = 20  # of distribution matching
     timestep_high: int = 640
     generator_every: int = 10  # steps; the critic moves at each
     move_synthesis: bool = False  # let g_s learn too
+    move_decoder: bool = False  # and the autoencoder's decoder
     storage: str = "fp32"  # or "bf16": how networks that stay as they are and the fake score are kept
     window_px: int = 128  # see Stage1Config
     drop_y: float = 0.1  # see Stage1Config
@@ -77,6 +80,8 @@ class Stage2Config:
             raise ConfigError(f"objective.judge: {self.judge!r} is none of {known}")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
+        if self.gan_after < 0:
+            raise ConfigError("objective.gan_after: must not be negative")
         if min(self.generator_every, self.gan_every) < 1:
             raise ConfigError("objective.generator_every, objective.gan_every: must be at least 1")
 
@@ -103,6 +108,7 @@ class Stage2(Stage):
         pixel = Stage1Config(
             weights=weights,
             window_px=config.window_px,
+            move_decoder=config.move_decoder,
             drop_y=config.drop_y,
             scored_qualities=config.scored_qualities,
         )
@@ -132,7 +138,9 @@ class Stage2(Stage):
     def _freeze_codec(self) -> None:
         """Nothing of it moves but the generator, and g_s if it may; what stays is halved if it may be."""
         model, config = self.codec.model, self.config
-        parts = [model.generator, model.g_s] if config.move_synthesis else [model.generator]
+        parts: list[nn.Module] = [model.generator]
+        parts += [model.g_s] if config.move_synthesis else []
+        parts += [model.vae.get_submodule("decoder")] if config.move_decoder else []
         moving = [p for part in parts for p in part.parameters() if p.requires_grad]
         model.requires_grad_(False)
         for p in moving:
@@ -183,21 +191,23 @@ class Stage2(Stage):
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         target = self.codec.vae_latents(batch)
         if player == "generator":
-            return self._generator_loss(batch, target)
+            return self._generator_loss(batch, target, step)
         return self._critic_loss(batch, target)
 
-    def _generator_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
+    def _generator_loss(self, batch: Batch, target: Tensor, step: int) -> tuple[Tensor, Figures]:
         config = self.config
         decoded, tokens = self._decoded(batch, target)
         terms = self.codec.pixel_terms(batch, decoded)
-        lpips, l1, coarse = (term.mean() for term in terms[:3])
+        lpips, l1, coarse, structure = (term.mean() for term in terms[:4])
         latent = (decoded - target).abs().mean()
-        others = config.lpips * lpips + config.latent * latent
+        others = config.lpips * lpips + config.latent * latent + config.structure * structure
         others = others + (config.pixel * l1 + config.coarse * coarse) / 2  # of pictures in [0,1]
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if config.dmd:
             figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
             others = others + config.dmd * figures["dmd"]
+        if step < config.gan_after:
+            return others, figures
         if isinstance(self.head, Judges):
             logits = self.head(decoded, terms.seen)
         else:

@@ -55,6 +55,8 @@ class FitConfig:
         for name in ("photos", "scored_photos", "epochs", "batch", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.view_px < 64 or self.view_px % 64:
+            raise ConfigError(f"view-px {self.view_px} must be a multiple of 64")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from onedc.train.stage1 import (
     Stage1,
     Stage1Weights,
     TrainingVisitor,
+    ms_ssim,
     pixel_terms,
     rate_weight,
     spread_lack,
@@ -142,7 +143,7 @@ def test_the_part_that_is_compared_moves_against_the_grid(
 
     def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append(inset)
-        return PixelTerms(*x.new_zeros(3, len(x)), [], [])
+        return PixelTerms(*x.new_zeros(4, len(x)), [], [])
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     batch = batch_of(2)
@@ -160,7 +161,7 @@ def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
 
     def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append((decoded[:, 0, 0, 0], inset))
-        return PixelTerms(*x.new_zeros(3, len(x)), [], [])
+        return PixelTerms(*x.new_zeros(4, len(x)), [], [])
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     monkeypatch.setattr(stage, "config", replace(stage.config, window_px=64))
@@ -260,3 +261,26 @@ def test_a_linear_start_is_the_code_of_principal_components(stage: Stage1) -> No
         z_semantic = torch.zeros(6, model.config.hyper_channels, 2, 2)
         decoded = model.synthesise(y, z_semantic, torch.full((6,), 255))
     torch.testing.assert_close(decoded, back, rtol=1e-4, atol=1e-4)
+
+
+def test_ms_ssim_follows_the_one_with_gaussian_windows() -> None:
+    reference = pytest.importorskip("torchmetrics.functional.image")
+    generator = torch.Generator().manual_seed(0)
+    x = F.interpolate(torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1, scale_factor=8, mode="bicubic")
+    for noise in (0.1, 0.3, 0.6):
+        y = x + noise * torch.randn(x.shape, generator=generator)
+        wanted = reference.multiscale_structural_similarity_index_measure(
+            x, y, data_range=2.0, reduction="none"
+        )
+        torch.testing.assert_close(ms_ssim(x, y), wanted, atol=0.03, rtol=0)
+    torch.testing.assert_close(ms_ssim(x, x), torch.ones(2))
+
+
+def test_the_decoder_moves_slowly_where_it_may(stage: Stage1) -> None:
+    assert not any("vae." in name for name in stage.players()[0].parameters)
+    config = replace(stage.config, move_decoder=True, slow_share=0.3)
+    (player,) = Stage1(stage.model, stage.lpips, config, stage.optim).players()
+    moving = {name for name in player.parameters if name.startswith("model.vae.")}
+    assert moving == player.slow
+    assert moving == {f"model.vae.decoder.{name}" for name, _ in stage.model.vae.decoder.named_parameters()}  # type: ignore[operator,union-attr]
+    assert player.slow_share == 0.3

@@ -199,6 +199,26 @@ def test_the_gan_may_judge_by_latents_and_by_what_lpips_sees(
     assert all(p.grad is None for p in [*stage.codec.parameters(), *stage.fake_score.parameters()])
 
 
+def test_the_gan_waits_for_its_critic(tiny: Callable[..., TrainConfig]) -> None:
+    stage = make_stage(tiny("objective.gan_after=5", "objective.dmd=0", recipe="tiny-stage2")).eval()
+    batch = some_batch()
+    total, figures = stage.loss("generator", batch, 4)
+    torch.testing.assert_close(total, 0.625 * (figures["lpips"] + figures["l1"] / 2))
+    assert "gan_generator" not in figures
+    assert "gan_generator" in stage.loss("generator", batch, 5)[1]
+    with pytest.raises(ConfigError, match=r"objective\.gan_after"):
+        tiny("objective.gan_after=-1", recipe="tiny-stage2")
+
+
+def test_what_may_move_besides_the_generator(tiny: Callable[..., TrainConfig]) -> None:
+    settings = {"": set(), "objective.move_synthesis=true": {"g_s"}, "objective.move_decoder=true": {"vae"}}
+    for setting, more in settings.items():
+        stage = make_stage(tiny(*filter(None, [setting]), recipe="tiny-stage2"))
+        moving = stage.players()[0].parameters
+        assert {name.split(".")[1] for name in moving} == {"generator"} | more
+        assert not any(name.startswith("model.vae.encoder.") for name in moving)
+
+
 def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
     torch.manual_seed(0)
     heads = FeatureHeads((8, 16), hidden=8)
