@@ -30,8 +30,10 @@ def model_card(run: Path, step: int) -> str:
         "## Training images\n\n" + _images(Path(config["data"]["source"])),
     ]
     if config["model"]["vae"] == "taef2":
+        moved = ", its decoder trained on" if config["objective"].get("move_decoder") else ""
         parts.append(
-            "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), MIT licence; its "
+            "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), "
+            f"MIT licence{moved}. Its "
             "notice travels with these weights. Its author does not list the images it was trained on."
         )
     return "\n\n".join(parts) + "\n"
