@@ -1,6 +1,6 @@
 """The ablations of docs/training.md: short runs of stage I that differ in one thing.
 
-    python runs/ablations.py --data SHARDS --nets NETWORKS -o OUT [--latents FOLDER] [--seeds 1 2]
+    python runs/ablations.py --data SHARDS --nets NETWORKS -o OUT [--latents FOLDER] [--weight W]
 
 First a tokenizer of 64 codes; then for each arm and seed `small-stage1` from the linear start, on crops of
 128 px, and `small-probe`, which says how many of the tokens can be told from its z. Figures are of the
@@ -25,13 +25,12 @@ from onedc.train.card import last_validation
 from onedc.train.checkpoint import CheckpointFolder
 
 QUALITY_BYTES = (85, 128, 170)
-PROBE_STEPS, TOKENIZER_STEPS = 300, 100
-DISTILLED = ("objective.distill.weight=0.3",)
+PROBE_STEPS, TOKENIZER_STEPS = 600, 100
 ARMS = {
-    "base": DISTILLED,
-    "no distillation": (),
-    "no guidance": (*DISTILLED, "model.guidance=none"),
-    "pixels only": (*DISTILLED, "objective.weights.latent=0"),
+    "base": (),
+    "no distillation": ("objective.distill.weight=0",),
+    "no guidance": ("model.guidance=none",),
+    "pixels only": ("objective.weights.latent=0",),
 }
 """Base: guidance by tokens, distillation, loss in pixels and latents."""
 
@@ -54,7 +53,7 @@ class Runs:
         return out
 
 
-def arm(runs: Runs, name: str, seed: int, steps: int, tokens: Path) -> dict[str, Any]:
+def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Path) -> dict[str, Any]:
     """Train an arm with a seed, and what reads tokens from its z; their figures."""
     label = f"{name.replace(' ', '-')}-{seed}"
     teacher = f"nets.teacher={tokens}"
@@ -63,7 +62,7 @@ def arm(runs: Runs, name: str, seed: int, steps: int, tokens: Path) -> dict[str,
         "data.crop_px=128", "data.validation_images=32",
         "optim.lr=3e-4", "optim.warmup_steps=50", f"optim.decay_steps={steps // 2}",
         f"objective.scored_qualities={','.join(map(str, QUALITY_BYTES))}",
-        *ARMS[name], *([teacher] if DISTILLED[0] in ARMS[name] else []),
+        teacher, f"objective.distill.weight={weight}", *ARMS[name],
     )  # fmt: skip
     probe = runs.train(
         "small-probe", f"{label}-probe", PROBE_STEPS, *runs.cached, "run.seed=1",
@@ -120,6 +119,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--latents", type=Path, help="cache of vae_latents to share with other runs")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--weight", type=float, default=2.5, help="of distillation (default: 2.5)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
     runs = Runs(args)
@@ -128,7 +128,9 @@ def main() -> int:
             "small-tokenizer", "tokens", TOKENIZER_STEPS, "run.seed=1", "data.batch=32",
             f"optim.decay_steps={TOKENIZER_STEPS // 2}", "objective.codes=64",
         )  # fmt: skip
-        rows = [arm(runs, name, seed, args.steps, tokens) for name in ARMS for seed in args.seeds]
+        rows = [
+            arm(runs, name, seed, args.steps, args.weight, tokens) for name in ARMS for seed in args.seeds
+        ]
         write_whole(args.output / "ablations.json", json.dumps(rows, indent=1).encode(), force=True)
     except OneDCError as error:
         print_error(error)
