@@ -195,9 +195,15 @@ class PixelTerms(NamedTuple):
     lpips: Tensor
     l1: Tensor  # mean absolute error
     coarse: Tensor  # mean absolute error of means of COARSE_PX squares
-    structure: Tensor  # 1 - MS-SSIM
     seen: list[Tensor]  # features of the pictures
     wanted: list[Tensor]  # of the originals
+    picture: Tensor  # the parts that were compared, [B,3,h,w]
+    target: Tensor
+
+    @property
+    def structure(self) -> Tensor:
+        """1 - MS-SSIM [B]; computed only where it is asked for."""
+        return 1 - ms_ssim(self.picture, self.target)
 
 
 def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
@@ -218,9 +224,10 @@ def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor,
         lpips=lpips.distance(seen, wanted),
         l1=error.abs().mean(dim=(1, 2, 3)),
         coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
-        structure=1 - ms_ssim(picture, target),
         seen=seen,
         wanted=wanted,
+        picture=picture,
+        target=target,
     )
 
 
@@ -328,14 +335,17 @@ class Stage1(Stage):
         target = self.vae_latents(batch)
         y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(y_hat, z_semantic, quality)
-        lpips, l1, coarse, structure, *_ = self.pixel_terms(batch, decoded)
+        terms = self.pixel_terms(batch, decoded)
+        lpips, l1, coarse = terms[:3]
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
-        distortion = weights.lpips * lpips + weights.coarse * coarse + weights.structure * structure
+        distortion = weights.lpips * lpips + weights.coarse * coarse
         distortion = distortion + torch.where(quality > 0, 1.0, weights.zonly) * detail
-        total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
-        figures |= {"structure": structure} if weights.structure else {}
+        if weights.structure:
+            figures["structure"] = terms.structure
+            distortion = distortion + weights.structure * figures["structure"]
+        total = (distortion + self.rate_weights(quality, step) * bpp).mean()
         figures = {name: value.mean() for name, value in figures.items()}
         if weights.spread:
             figures["spread_lack"] = spread_lack(z)

@@ -198,11 +198,14 @@ class Stage2(Stage):
         config = self.config
         decoded, tokens = self._decoded(batch, target)
         terms = self.codec.pixel_terms(batch, decoded)
-        lpips, l1, coarse, structure = (term.mean() for term in terms[:4])
+        lpips, l1, coarse = (term.mean() for term in terms[:3])
         latent = (decoded - target).abs().mean()
-        others = config.lpips * lpips + config.latent * latent + config.structure * structure
+        others = config.lpips * lpips + config.latent * latent
         others = others + (config.pixel * l1 + config.coarse * coarse) / 2  # of pictures in [0,1]
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
+        if config.structure:
+            figures["structure"] = terms.structure.mean()
+            others = others + config.structure * figures["structure"]
         if config.dmd:
             figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
             others = others + config.dmd * figures["dmd"]

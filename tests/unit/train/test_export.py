@@ -31,6 +31,7 @@ def test_a_checkpoint_becomes_weights_that_code_pictures(
     assert decoded.size == (96, 80)
     card = (tmp_path / "w.safetensors.md").read_text()
     assert "after 2 steps of tiny-stage1" in card
+    assert "TAEF2" in card
     assert "MIT licence. Its notice" in card
     with pytest.raises(OutputError):
         export_checkpoint(checkpoint, weights, model_id=200, storage="fp32", force=False)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conformance.published import SHARED
 from torch import nn
 
 from onedc.codec import BUNDLED
@@ -20,7 +21,7 @@ from onedc.train.nets import load_checkpoint
 from onedc.train.stage import Player
 
 ROOT = Path(__file__).parents[3]
-NETS = ROOT.parent / "shared" / "nets"
+NETS = SHARED / "nets"
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_the_part_that_is_compared_moves_against_the_grid(
 
     def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append(inset)
-        return PixelTerms(*x.new_zeros(4, len(x)), [], [])
+        return PixelTerms(*x.new_zeros(3, len(x)), [], [], x, x)
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     batch = batch_of(2)
@@ -161,7 +161,7 @@ def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
 
     def record(vae: object, lpips: object, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
         seen.append((decoded[:, 0, 0, 0], inset))
-        return PixelTerms(*x.new_zeros(4, len(x)), [], [])
+        return PixelTerms(*x.new_zeros(3, len(x)), [], [], x, x)
 
     monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
     monkeypatch.setattr(stage, "config", replace(stage.config, window_px=64))
@@ -284,3 +284,13 @@ def test_the_decoder_moves_slowly_where_it_may(stage: Stage1) -> None:
     assert moving == player.slow
     assert moving == {f"model.vae.decoder.{name}" for name, _ in stage.model.vae.decoder.named_parameters()}  # type: ignore[operator,union-attr]
     assert player.slow_share == 0.3
+
+
+def test_structure_weighs_what_it_says(stage: Stage1) -> None:
+    batch = batch_of(2)
+    without, figures = stage.loss("codec", batch, 0)
+    assert "structure" not in figures
+    stage.config = replace(stage.config, weights=replace(stage.config.weights, structure=0.5))
+    total, figures = stage.loss("codec", batch, 0)
+    assert 0 < figures["structure"].item() < 1
+    torch.testing.assert_close(total, without + 0.5 * figures["structure"])
