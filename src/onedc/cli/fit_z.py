@@ -42,9 +42,9 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--view-px",
         type=int,
-        default=768,
+        default=512,
         metavar="N",
-        help="data.view_px of that run: largest side of the window that is taken of a photo (default: 768)",
+        help="data.view_px of that run: largest side of the window that is taken of a photo (default: 512)",
     )
     parser.add_argument(
         "--held-out",

@@ -50,7 +50,7 @@ def small_stage1() -> TrainConfig:
             spread_start=True,
             scored_qualities=(0, 32, 96, 224),
         ),
-        data=DataConfig(batch=8, crop_px=256, view_px=768, held_out=HELD_OUT),
+        data=DataConfig(batch=8, crop_px=256, view_px=512, held_out=HELD_OUT),
         optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, precision="auto", ema=0.998, log_every=25),
     )
@@ -165,7 +165,7 @@ def small_probe() -> TrainConfig:
         recipe="small-probe",
         model=SMALL,
         objective=ProbeConfig(),
-        data=DataConfig(batch=16, crop_px=256, view_px=768, held_out=HELD_OUT),
+        data=DataConfig(batch=16, crop_px=256, view_px=512, held_out=HELD_OUT),
         optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
         run=RunConfig(steps=600, precision="auto", ema=0.99, log_every=25, validate_every=600),
     )

@@ -43,7 +43,7 @@ class FitConfig:
     photos: int = 1500  # most training photos, drawn by the seed
     held_out: tuple[str, ...] = ()  # photos whose name begins so are for the figures and never trained on
     scored_photos: int = 120  # most photos that the figures are taken from
-    view_px: int = 768  # largest side of a photo's window
+    view_px: int = 512  # largest side of a photo's window
     latents: str = ""  # folder for vae_latents computed once ("": computed anew)
     hidden: int = 32  # units of the prior
     epochs: int = 12
