@@ -1,4 +1,4 @@
-"""The ablations of docs/training.md: short runs of stage I that differ in one thing.
+"""The ablations of docs/training-results.md: short runs of stage I that differ in one thing.
 
     python runs/ablations.py --data SHARDS --nets NETWORKS -o OUT [--latents FOLDER] [--weight W]
 
@@ -18,12 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import print_error
+from onedc.cli.jobs import exit_status
 from onedc.errors import OneDCError
 from onedc.evaluation.rd import Point, bd_rate
 from onedc.files import write_whole
 from onedc.train.card import last_validation
 from onedc.train.checkpoint import CheckpointFolder
+from onedc.train.report import read_log
 
 QUALITY_BYTES = (85, 128, 170)
 PROBE_STEPS, TOKENIZER_STEPS = 600, 100
@@ -51,13 +52,14 @@ class Runs:
         if steps not in CheckpointFolder(out, keep=1).steps():
             lengths = (f"run.{key}={steps}" for key in ("steps", "validate_every", "checkpoint_every"))
             command = [sys.executable, "-m", "onedc", "train", recipe, *self.places, "--out", str(out)]
-            subprocess.run([*command, "--resume", "--set", *lengths, *settings], check=True)
+            if subprocess.run([*command, "--resume", "--set", *lengths, *settings]).returncode:
+                raise OneDCError(f"{out}: not trained, as said above")
         return out
 
 
 def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Path) -> dict[str, Any]:
     """Train an arm with a seed, and where it is probed what reads tokens from its z; their figures."""
-    label = f"{name.replace(' ', '-')}-{seed}"
+    label = f"{name.replace(' ', '-')}-{weight:g}-{seed}"
     teacher = f"nets.teacher={tokens}"
     codec = runs.train(
         "small-stage1", label, steps, *runs.cached, f"run.seed={seed}", "run.ema=0.99",
@@ -82,8 +84,7 @@ def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Pat
 
 def validated(run: Path, steps: int) -> dict[str, float]:
     """The figures of validation that a run left at its end."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return last_validation(lines, steps)
+    return last_validation(read_log(run / "log.jsonl"), steps)
 
 
 def more_bits(row: dict[str, Any], base: dict[str, Any], metric: str) -> float:
@@ -113,8 +114,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Train, measure and write; returns the exit status."""
+def main() -> None:
+    """Train, measure and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,24 +128,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
     runs = Runs(args)
-    try:
-        tokens = runs.train(
-            "small-tokenizer", "tokens", TOKENIZER_STEPS, "run.seed=1", "data.batch=32",
-            f"optim.decay_steps={TOKENIZER_STEPS // 2}", "objective.codes=64",
-            "objective.features=pixels", "objective.channels=10",
-        )  # fmt: skip
-        rows = [
-            arm(runs, name, seed, args.steps, args.weight, tokens) for name in ARMS for seed in args.seeds
-        ]
-        write_whole(args.output / "ablations.json", json.dumps(rows, indent=1).encode(), force=True)
-    except OneDCError as error:
-        print_error(error)
-        return 1
-    except subprocess.CalledProcessError as error:  # which has said why
-        return error.returncode
+    tokens = runs.train(
+        "small-tokenizer", "tokens", TOKENIZER_STEPS, "run.seed=1", "data.batch=32",
+        f"optim.decay_steps={TOKENIZER_STEPS // 2}", "objective.codes=64",
+        "objective.features=pixels", "objective.channels=10",
+    )  # fmt: skip
+    rows = [arm(runs, name, seed, args.steps, args.weight, tokens) for name in ARMS for seed in args.seeds]
+    write_whole(args.output / "ablations.json", json.dumps(rows, indent=1).encode(), force=True)
     print(table(rows))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from onedc.cli.jobs import exit_status
+from onedc.errors import ImageError
 from onedc.image import READABLE_SUFFIXES
 
 WAYS = {
@@ -88,6 +90,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     args = parser.parse_args()
     photos = sorted(path for path in args.photos.iterdir() if path.suffix.lower() in READABLE_SUFFIXES)
+    if len(photos) < args.rounds:
+        raise ImageError(f"{args.photos}: {len(photos)} photos for {args.rounds} rounds")
     size, chance = len(photos) // args.rounds, random.Random(0)
     rounds = []
     for start in range(0, size * args.rounds, size):
@@ -99,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

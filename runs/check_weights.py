@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from onedc.cli.jobs import expand, print_error
+from onedc.cli.jobs import exit_status, expand
 from onedc.codec import BUNDLED, load
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
@@ -272,8 +272,8 @@ def _on_curve(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Check, print and write; returns the exit status."""
+def main() -> None:
+    """Check, print and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -290,14 +290,9 @@ def main() -> int:
     parser.add_argument("--large", action="store_true", help="also a photo of 16 megapixels")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    try:
-        check(args)
-    except OneDCError as error:
-        print_error(error)
-        return 1
+    check(args)
     print(f"all of it in {OUT}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

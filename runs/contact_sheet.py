@@ -18,9 +18,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from onedc.cli.evaluate import default_cache
-from onedc.cli.jobs import print_error
+from onedc.cli.jobs import exit_status
 from onedc.codec import Codec, load
-from onedc.errors import ConfigError, OneDCError
+from onedc.errors import ConfigError
 from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Record
@@ -186,8 +186,8 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Draw and write the sheet; returns the exit status."""
+def main() -> None:
+    """Draw and write the sheet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -195,17 +195,12 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="default: the bundled ones")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/contact-sheet.webp"))
     args = parser.parse_args()
-    try:
-        picture = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
-        buffer = io.BytesIO()
-        picture.save(buffer, "WEBP", quality=88, method=6)
-        write_whole(args.output, buffer.getvalue(), force=True)
-    except OneDCError as error:
-        print_error(error)
-        return 1
+    picture = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=88, method=6)
+    write_whole(args.output, buffer.getvalue(), force=True)
     print(f"wrote {args.output}: {picture.width}x{picture.height} px, {len(buffer.getvalue()):,} bytes")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

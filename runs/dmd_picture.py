@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
+from pathlib import Path
 
 import matplotlib
 
@@ -14,7 +15,11 @@ from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
 STEPS = 4000
 
 
-def main(path: str) -> None:
+def main() -> None:
+    """Train, print the distances and draw."""
+    parser = argparse.ArgumentParser(description="Draw distribution matching on eight known modes.")
+    parser.add_argument("picture", type=Path, help="PNG file to write")
+    path = parser.parse_args().picture
     data = ring_of_modes(2000, seed=1)
     history = train_one_step(steps=STEPS, seed=0)
     shown = [0, 1, 4, len(history) - 1]
@@ -32,4 +37,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

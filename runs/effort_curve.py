@@ -22,18 +22,20 @@ import numpy as np
 import torch
 from matplotlib import pyplot
 
+from onedc.cli.jobs import exit_status
 from onedc.codec import DEFAULT_QUALITY, Codec, load
 from onedc.evaluation.metrics import METRICS, load_image_metrics
 from onedc.image import RGBArray, read_image
 
 IMAGES = (1, 23, 5, 13)
 EFFORTS = (1, 3, 5, 7, 9)
-LADDER = (15, 25, DEFAULT_QUALITY, 50, 65, 80, 100)
+LADDER = (15, 30, DEFAULT_QUALITY, 65, 80, 100)
 METRIC_NAMES = ("lpips_squeeze", "psnr", "ms_ssim")
 JUDGES = {"LPIPS-squeeze": True, "the autoencoder's features": False}
 
 
 def main() -> None:
+    """Encode, measure and draw."""
     args = _arguments()
     torch.set_num_threads(1)
     crops = [middle(read_image(args.kodak / f"kodim{n:02d}.png"), args.side) for n in IMAGES[: args.crops]]
@@ -116,4 +118,4 @@ def _print(judge: str, rows: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

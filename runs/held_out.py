@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onedc.cli.main import print_error
-from onedc.errors import OneDCError
+from onedc.cli.jobs import exit_status
+from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
 from onedc.files import write_whole
 from onedc.image import RGBArray
@@ -81,8 +81,8 @@ def figures(
     return {"byte": byte, "fdmb": frechet_distance(wanted, np.concatenate(found)), **means}
 
 
-def main() -> int:
-    """Measure and write; returns the exit status."""
+def main() -> None:
+    """Measure and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -94,22 +94,20 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     dtype = torch.float32 if args.fp32 else torch.bfloat16
-    try:
-        config = with_places(find_recipe("small-stage1"), data=args.data, nets=args.nets)
-        (judge,), _ = load_sources(["fd_mobilenet"], args.nets)
-        photos, lpips, table = list(middles(config)), load_lpips(config.nets), {}
-        wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
-        for place in args.places:
-            model = load_checkpoint(find_checkpoint(place)).eval().to(memory_format=torch.channels_last)
-            for byte in args.bytes:
-                table[f"{place} {byte}"] = found = figures(model, photos, byte, wanted, lpips, judge, dtype)
-                print(place, {name: round(value, 4) for name, value in found.items()}, flush=True)
-        write_whole(args.output, json.dumps(table, indent=1).encode(), force=True)
-    except OneDCError as error:
-        print_error(error)
-        return 1
-    return 0
+    config = with_places(find_recipe("small-stage1"), data=args.data, nets=args.nets)
+    (judge,), _ = load_sources(["fd_mobilenet"], args.nets)
+    photos, lpips, table = list(middles(config)), load_lpips(config.nets), {}
+    if not photos:
+        beginnings = ", ".join(config.data.held_out)
+        raise ConfigError(f"--data {args.data}: no photos held out, no name begins with {beginnings}")
+    wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
+    for place in args.places:
+        model = load_checkpoint(find_checkpoint(place)).eval().to(memory_format=torch.channels_last)
+        for byte in args.bytes:
+            table[f"{place} {byte}"] = found = figures(model, photos, byte, wanted, lpips, judge, dtype)
+            print(place, {name: round(value, 4) for name, value in found.items()}, flush=True)
+    write_whole(args.output, json.dumps(table, indent=1).encode(), force=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 import onedc
+from onedc.cli.jobs import exit_status
 from onedc.image import RGBArray, read_image
 
 
@@ -47,6 +49,7 @@ def scores(picture: RGBArray, every: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Encode, decode and print the scores."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -73,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -28,14 +28,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from onedc.cli.jobs import print_error
-from onedc.errors import OneDCError, OutputError
+from onedc.cli.jobs import exit_status
+from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch, Photos, Pixels
+from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels
 from onedc.train.ema import RunningMean
 from onedc.train.muon import is_matrix
-from onedc.train.nets import load_lpips, load_model, load_teacher
+from onedc.train.nets import load_lpips, load_model, load_tokenizer
 from onedc.train.noise import derived_seed
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.report import write_run_file
@@ -94,7 +94,7 @@ class Pool:
         def cut(index: int) -> list[Pixels]:
             try:
                 return list(views(photos[index], np.random.default_rng(derived_seed(seed, index, "views"))))
-            except (OSError, ValueError):  # a damaged photo
+            except DamagedPhotoError:
                 return []
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
@@ -297,6 +297,8 @@ def configured(args: argparse.Namespace) -> TrainConfig:
 
 def run(args: argparse.Namespace) -> None:
     """Train and write a checkpoint of the running mean."""
+    if args.crop_px > VIEW_PX or args.seconds <= 0:
+        raise ConfigError(f"--crop-px is at most {VIEW_PX}, --seconds above 0")
     config = configured(args)
     folder = CheckpointFolder(args.output, keep=1)
     if folder.steps():
@@ -304,12 +306,12 @@ def run(args: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")
-    teacher = load_teacher(config.nets) if args.tokens else None
+    teacher = load_tokenizer(config.nets) if args.tokens else None
     model = load_model(config.model, config.nets)
     stage = Stage1(model, load_lpips(config.nets), config.objective, config.optim, teacher)
     stage = stage.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     write_run_file(args.output, config, step=0, processes=1)
-    (args.output / "log.jsonl").touch()
+    (args.output / "log.jsonl").write_text("")
     pool = Pool(config, model.vae, device)
     print(f"{len(pool.x)} windows of {VIEW_PX} px", file=sys.stderr)
     mean, step = train(stage, pool, config, args.seconds, args.output / "log.jsonl")
@@ -323,12 +325,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    try:
-        run(parse(arguments))
-    except OneDCError as error:
-        print_error(error)
-        return 1
-    return 0
+    return exit_status(lambda: run(parse(arguments)))
 
 
 if __name__ == "__main__":

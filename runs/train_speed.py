@@ -13,11 +13,13 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
+from onedc.cli.jobs import exit_status
 from onedc.evaluation.bench import machine_name, measured_peak
 from onedc.evaluation.stages import Clock, FlopMeter
 from onedc.train.config import apply_settings
@@ -48,6 +50,7 @@ class TimedTrainer(Trainer):
 
 
 def main() -> None:
+    """Train and time; print a row."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter
-from onedc.files import refuse_existing
 
 _DESCRIPTION = """\
 Turn a checkpoint into one weights file for --weights, and write its model card beside it.
@@ -43,9 +42,19 @@ def add_command(commands: Any) -> None:
         help="of the weights (default: fp16); int8 keeps the autoencoder in fp16",
     )
     parser.add_argument(
-        "--model-id", type=int, default=192, metavar="N", help="written into .1dc files, 192 (default) to 255"
+        "--model-id",
+        type=_model_id,
+        default=192,
+        metavar="N",
+        help="written into .1dc files, 192 (default) to 255",
     )
     parser.set_defaults(run=run)
+
+
+def _model_id(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= 255):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a model id, 0 to 255")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,10 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from onedc.train.checkpoint import find_checkpoint
     from onedc.train.export import CARD_SUFFIX, export_checkpoint
 
-    card = f"{args.output}{CARD_SUFFIX}"
-    for path in (args.output, card):
-        refuse_existing(path, force=args.force)
     checkpoint = find_checkpoint(args.place)
     export_checkpoint(checkpoint, args.output, model_id=args.model_id, storage=args.storage, force=args.force)
-    print(f"{args.output}: {os.path.getsize(args.output):,} bytes from {checkpoint}; card in {card}")
+    size = os.path.getsize(args.output)
+    print(f"{args.output}: {size:,} bytes from {checkpoint}; card in {args.output}{CARD_SUFFIX}")
     return 0

@@ -143,6 +143,16 @@ def print_error(error: object) -> None:
     print(f"onedc: error: {' '.join(str(error).split())}", file=sys.stderr)
 
 
+def exit_status(main: Callable[[], None]) -> int:
+    """Run a script: 0, or 1 once what went wrong has been told in one line."""
+    try:
+        main()
+    except OneDCError as error:
+        print_error(error)
+        return 1
+    return 0
+
+
 def add_file_arguments(parser: argparse.ArgumentParser, *, inputs: str, output: str) -> None:
     """The arguments of every command that turns files into files."""
     parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)

@@ -34,7 +34,11 @@ def add_command(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows them')
-    parser.add_argument("--data", metavar="PLACE", help="folder of images or tar shards, a .tar, or hf:NAME")
+    parser.add_argument(
+        "--data",
+        metavar="PLACE",
+        help="folder of images or tar shards, a .tar, or hf:, stream: or coco:PLACE",
+    )
     parser.add_argument("--nets", metavar="FOLDER", type=Path, help="folder of the pretrained networks")
     parser.add_argument("--out", metavar="RUN", type=Path, help="folder of the run")
     parser.add_argument(

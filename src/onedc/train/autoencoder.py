@@ -16,7 +16,7 @@ from onedc.model.onedc import OneDC
 from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +133,9 @@ class Autoencoder(Stage):
     def score(self, batch: Batch) -> Figures:
         x_hat = self._decoded(batch.x).clamp(-1, 1)
         l1, lpips = (x_hat - batch.x).abs().mean(), self.lpips(x_hat, batch.x).mean()
-        psnr = -10 * torch.log10(((x_hat - batch.x) / 2).square().mean())
         loss = self.config.pixel * l1 + self.config.lpips * lpips
-        return {"l1": l1, "lpips": lpips, "psnr": psnr, "loss": loss}
+        return {"l1": l1, "lpips": lpips, "psnr": psnr(x_hat, batch.x), "loss": loss}
 
     def pictures(self, batch: Batch) -> Tensor:
         x_hat = self._decoded(batch.x).clamp(-1, 1)
-        return torch.cat([batch.x, x_hat, (x_hat - batch.x).abs() - 1], dim=-1)
+        return panels(batch.x, x_hat)

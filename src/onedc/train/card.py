@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from onedc.config import SMALL
 from onedc.errors import WeightsError
+from onedc.train.report import read_log
 
 
 def model_card(run: Path, step: int) -> str:
@@ -19,7 +21,7 @@ def model_card(run: Path, step: int) -> str:
     """
     try:
         record = json.loads((run / "run.json").read_text())
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        lines = read_log(run / "log.jsonl")
     except (OSError, ValueError) as error:
         raise WeightsError(f"{run}: its records cannot be read ({error})") from error
     config = record["config"]
@@ -30,13 +32,27 @@ def model_card(run: Path, step: int) -> str:
         "## Training images\n\n" + _images(Path(config["data"]["source"])),
     ]
     if config["model"]["vae"] == "taef2":
-        moved = ", its decoder trained on" if config["objective"].get("move_decoder") else ""
         parts.append(
             "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), "
-            f"MIT licence{moved}. Its "
+            f"MIT licence{_moved(config)}. Its "
             "notice travels with these weights. Its author does not list the images it was trained on."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _moved(config: dict[str, Any]) -> str:
+    """What became of TAEF2's decoder, as far as a run's config tells."""
+    nets = config["nets"]
+    if config["stage"] == "AutoencoderConfig" or config["objective"].get("move_decoder"):
+        return ", its decoder trained on"
+    if nets["start"]:
+        return f", as it stands in {Path(nets['start']).name}"
+    random = config["model"]["vae_width"] != SMALL.vae_width
+    return (
+        ""
+        if random or nets["vae_decoder"]
+        else ", its decoder trained on (from the weights that come with onedc)"
+    )
 
 
 def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:
@@ -71,12 +87,11 @@ def _images(source: Path) -> str:
             rows += list(csv.DictReader(file))
     if not rows:
         return f"From `{source.name}`, which has no manifest: sources and licences are not known here."
-    licences = Counter(row["licence_as_stated"] for row in rows)
+    licences = Counter(row.get("licence_as_stated") or "not stated" for row in rows)
     table = "\n".join(f"| {licence} | {count} |" for licence, count in licences.most_common())
-    places = Counter(row["source_repo"] for row in rows)
+    places = Counter(row.get("source_repo") or "not stated" for row in rows)
     listed = ", ".join(f"{place} ({count})" for place, count in places.most_common())
     return (
-        f"{len(rows)} photos, with the licence that each source states. CC BY-SA is among them; sources "
-        "whose licence was changed after these copies were made say so in their line.\n\n"
+        f"{len(rows)} photos, with the licence that each source states.\n\n"
         f"| Licence | Photos |\n|---|---|\n{table}\n\nSources: {listed}."
     )

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
+from onedc.files import write_whole
 from onedc.model.stream_writer import Entry, write_safetensors
 
 Tensors = dict[str, Tensor]
@@ -103,19 +104,23 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step))
 
     def best(self) -> Best | None:
-        """The best validation so far, if there was one."""
+        """The best validation so far, if there was one.
+
+        Raises:
+            WeightsError: the note of it is damaged.
+        """
         file = self.folder / "best.json"
-        return Best(**json.loads(file.read_text())) if file.exists() else None
+        try:
+            return Best(**json.loads(file.read_text())) if file.exists() else None
+        except (ValueError, TypeError) as error:
+            raise WeightsError(
+                f"{file}: damaged; delete it, and the next validation notes the best"
+            ) from error
 
     def set_best(self, best: Best) -> None:
         """Note that the checkpoint of this step is the best."""
-        part = self.folder / "best.json.part"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"step": best.step, "score": best.score}))
-            part.replace(self.folder / "best.json")
-        except OSError as error:
-            raise OutputError(f"{part}: cannot be written ({error.strerror})") from error
+        note = json.dumps({"step": best.step, "score": best.score})
+        write_whole(self.folder / "best.json", note.encode(), force=True)
 
 
 def find_checkpoint(place: Path) -> Path:

@@ -35,10 +35,12 @@ class DataConfig:
     memory_mib: int = 4096  # decoded images kept in memory by each loading process
     latent_cache: str = ""  # folder for vae_latents computed once ("": computed anew for each crop)
     views: int = 1  # with a cache: how many fixed views (window and mirroring) of each photo
-    view_px: int = 384  # with a cache: largest side of a view, which crops are cut from; a multiple of 64
+    view_px: int = 512  # with a cache: largest side of a view, which crops are cut from; a multiple of 64
 
     def __post_init__(self) -> None:
         _positive(self, "batch", "crop_px", "validation_px", "views", "view_px")
+        if min(self.workers, self.memory_mib, self.validation_images) < 0:
+            raise ConfigError("data.workers, data.memory_mib, data.validation_images: must not be negative")
         for name in ("crop_px", "validation_px", "view_px"):
             if getattr(self, name) % 64:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} is not a multiple of 64")
@@ -72,6 +74,8 @@ class OptimConfig:
             raise ConfigError(f"optim.kind: {self.kind!r} is none of 'adamw', 'muon', 'sgd'")
         if self.lr <= 0 or self.clip <= 0:
             raise ConfigError(f"optim.lr, optim.clip: {self.lr} and {self.clip} must be above 0")
+        if self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("optim.weight_decay must not be negative, optim.betas from 0 to below 1")
         if min(self.warmup_steps, self.decay_steps) < 0:
             raise ConfigError("optim.warmup_steps, optim.decay_steps: must not be negative")
 
@@ -99,8 +103,9 @@ class RunConfig:
             raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16', 'auto'")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"run.ema: {self.ema} is not in 0 .. 1")
-        if self.adapter_rank < 0:
-            raise ConfigError(f"run.adapter_rank: {self.adapter_rank} must not be negative")
+        for name in ("seed", "adapter_rank", "validate_every", "pictures"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"run.{name}: {getattr(self, name)} must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

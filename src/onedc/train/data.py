@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -28,6 +28,10 @@ Pixels = NDArray[np.uint8]  # [H,W,3]
 
 MIXED = 8
 """Parts of a streamed dataset whose images are shuffled together."""
+
+
+class DamagedPhotoError(OneDCError):
+    """A photo that cannot be read or decoded; whoever loads photos goes on without it."""
 
 
 @dataclass
@@ -62,13 +66,15 @@ def decode_photo(data: bytes) -> Pixels:
     """Encoded image -> upright RGB.
 
     Raises:
-        OSError, ValueError: the bytes are damaged.
+        DamagedPhotoError: no image, or a damaged one.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
+        raise DamagedPhotoError(str(error)) from error
 
 
 def resize_shorter(pixels: Pixels, side_px: int) -> Pixels:
@@ -91,15 +97,24 @@ class Photos:
         """Pixels of an image.
 
         Raises:
-            OSError, ValueError: it is damaged.
+            DamagedPhotoError: it cannot be read, or is damaged.
+            OneDCError: the source cannot be had, or the disk is full.
         """
         pixels = self._kept.get(index)
         if pixels is None:
-            pixels = decode_photo(self.source.read(index))
+            pixels = decode_photo(self._read(index))
             if pixels.nbytes <= self._budget:
                 self._budget -= pixels.nbytes
                 self._kept[index] = pixels
         return pixels
+
+    def _read(self, index: int) -> bytes:
+        try:
+            return self.source.read(index)
+        except OneDCError:
+            raise
+        except (OSError, ValueError) as error:
+            raise DamagedPhotoError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,7 @@ class Crops(Dataset[Crop]):
             name = self.photos.source.names[index]
             try:
                 pixels = self._enlarged(self.photos[index], crop_side(self.config, self.seed, position))
-            except (OSError, ValueError):
+            except DamagedPhotoError:
                 continue
             caption = self.photos.source.caption(index)
             try:
@@ -191,7 +206,7 @@ class Crops(Dataset[Crop]):
         """Every view of an image that `__getitem__` may cut from; none of a damaged one."""
         try:
             pixels = self._enlarged(self.photos[index], self.config.crop_px)
-        except (OSError, ValueError):
+        except DamagedPhotoError:
             return
         for number in range(self.config.views):
             yield view_of(pixels.shape, self.config, self.photos.source.names[index], number).cut(pixels)
@@ -345,7 +360,7 @@ def validation_batches(photos: Photos, indices: Sequence[int], side: int) -> Ite
     for index in indices:
         try:
             pixels = photos[index]
-        except (OSError, ValueError):
+        except DamagedPhotoError:
             continue
         if min(pixels.shape[:2]) < side:
             pixels = resize_shorter(pixels, side)

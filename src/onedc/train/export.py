@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from onedc.codec import export
-from onedc.files import write_whole
+from onedc.files import refuse_existing, write_whole
 from onedc.train.card import model_card
 from onedc.train.checkpoint import read_state
 from onedc.train.nets import load_checkpoint
@@ -27,7 +27,10 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
         WeightsError: not a checkpoint of a codec, or its seam has no form in integers.
         OutputError: a file that exists, or cannot be written.
     """
+    card_file = f"{output}{CARD_SUFFIX}"
+    for path in (output, card_file):
+        refuse_existing(path, force=force)
     model = load_checkpoint(checkpoint)
-    card = model_card(checkpoint.parent.parent, read_state(checkpoint)["step"])
+    card = model_card(checkpoint.resolve().parent.parent, read_state(checkpoint)["step"])
     export(output, model, model_id=model_id, dtype=STORAGE[storage])
-    write_whole(str(output) + CARD_SUFFIX, card.encode(), force=force)
+    write_whole(card_file, card.encode(), force=force)

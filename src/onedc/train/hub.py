@@ -58,7 +58,9 @@ class FolderFiles:
         return [DataFile(p.relative_to(self._folder).as_posix(), p.stat().st_size) for p in paths]
 
     def rows(self, file: DataFile) -> int:
-        return parquet_rows(self._folder / file.name)
+        path = self._folder / file.name
+        with one_line(str(path)):
+            return parquet_rows(path)
 
     def fetch(self, file: DataFile, folder: Path) -> Path:
         return self._folder / file.name
@@ -128,7 +130,7 @@ def one_line(what: str) -> Iterator[None]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if type(error).__name__ in ("RepositoryNotFoundError", "HFValidationError"):
             raise ConfigError(f"{what}: no such dataset on the hub ({reason})") from error
-        raise OneDCError(f"{what}: cannot be had from the hub: {reason}") from error
+        raise OneDCError(f"{what}: cannot be had: {reason}") from error
 
 
 @dataclass(frozen=True)

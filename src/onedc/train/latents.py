@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onedc.errors import ConfigError, OutputError
+from onedc.model.pixels import to_tensor
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -53,9 +54,8 @@ class LatentCache:
         Raises:
             OutputError: the folder cannot be written.
         """
-        x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
         with torch.inference_mode():
-            latents = encode(x)[0].half().cpu().numpy()
+            latents = encode(to_tensor(pixels).to(device))[0].half().cpu().numpy()
         path = self._path(pixels)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:

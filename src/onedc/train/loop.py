@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -102,6 +102,9 @@ class Trainer:
         if done and not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume, or name another folder")
         source, self.training, self.validation = open_data(config.data)
+        scored = min(len(self.validation), config.data.validation_images)
+        if config.run.validate_every and 0 < scored < self.world:
+            raise ConfigError(f"data.validation_images: {scored} images for {self.world} processes")
         self.photos = Photos(source, config.data.memory_mib)
         set_seed(config.run.seed)  # the same start in all processes
         self.stage: Stage = build_stage(config)
@@ -113,6 +116,10 @@ class Trainer:
         set_seed(derived_seed(config.run.seed, self.rank) % 2**32)
         if done:
             self._restore(self.checkpoints.path(done[-1]))
+        self.positions = Positions(
+            config.data, config.run.seed, start=self.step, steps=config.run.steps,
+            rank=self.rank, world=self.world, parts=config.run.accumulation,
+        )  # fmt: skip
 
     def run(self) -> Outcome:
         """Train. Ends with a checkpoint, also when time is over or the process is asked to stop.
@@ -160,7 +167,8 @@ class Trainer:
 
     def _begin(self, cache: LatentCache | None) -> None:
         if self.step == 0:
-            crops = Crops(self.photos, self.training, self.config.data, self.config.run.seed, cache)
+            alike = replace(self.config.data, resize_share=0.0, large_share=0.0)
+            crops = Crops(self.photos, self.training, alike, self.config.run.seed, cache)
             collate = Collate(self.config.run.seed)
             device = self.accelerator.device
             samples = (to_device(collate.batch([crops[n]]), device) for n in itertools.count())
@@ -169,13 +177,9 @@ class Trainer:
                 self.mean.restart()
 
     def _steps(self, cache: LatentCache | None, log: RunLog | None) -> None:
-        config, run = self.config, self.config.run
-        crops = Crops(self.photos, self.training, config.data, run.seed, cache)
-        positions = Positions(
-            config.data, run.seed, start=self.step, steps=run.steps,
-            rank=self.rank, world=self.world, parts=run.accumulation,
-        )  # fmt: skip
-        batches = iter(loader(crops, positions))
+        run = self.config.run
+        crops = Crops(self.photos, self.training, self.config.data, run.seed, cache)
+        batches = iter(loader(crops, self.positions))
         meter = Meter(self.accelerator)
         over = False
         while self.step < run.steps and not over:
@@ -218,7 +222,8 @@ class Trainer:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad and self.config.run.precision != "fp16":
             what = f"{bad[0]} is {values[bad[0]]} at step {self.step}"
-            raise OneDCError(f"{self.out}: {what}; its last checkpoint stands, go on with a lower optim.lr")
+            advice = f"begin a new run with a lower optim.lr, from nets.start={self.out}"
+            raise OneDCError(f"{self.out}: {what}; {advice}")
         if log:
             if self.skipped:
                 values["skipped_images"] = self.skipped

@@ -61,10 +61,13 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
     The autoencoder comes from its files; without them TAEF2 comes from the bundled weights.
 
     Raises:
+        ConfigError: only one half of TAEF2 is named.
         WeightsError: a file is missing, damaged or of another network.
     """
+    if bool(nets.vae_encoder) != bool(nets.vae_decoder):
+        raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
-    if nets.vae_encoder and nets.vae_decoder:
+    if nets.vae_encoder:
         fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
         fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
     elif has_taef2(config) and not nets.start:
@@ -160,7 +163,7 @@ def load_features(nets: NetsConfig) -> MobileNetV2Features:
     return load_mobilenet_v2(nets.features)
 
 
-def load_teacher(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
+def load_tokenizer(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
     """The tokenizer of the run or checkpoint `nets.teacher`; of a file, MaskGIT's.
 
     Raises:

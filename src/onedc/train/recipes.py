@@ -50,7 +50,7 @@ def small_stage1() -> TrainConfig:
             spread_start=True,
             scored_qualities=(0, 32, 96, 224),
         ),
-        data=DataConfig(batch=8, crop_px=256, view_px=512, held_out=HELD_OUT),
+        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, precision="auto", ema=0.998, log_every=25),
     )
@@ -165,7 +165,7 @@ def small_probe() -> TrainConfig:
         recipe="small-probe",
         model=SMALL,
         objective=ProbeConfig(),
-        data=DataConfig(batch=16, crop_px=256, view_px=512, held_out=HELD_OUT),
+        data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
         run=RunConfig(steps=600, precision="auto", ema=0.99, log_every=25, validate_every=600),
     )
@@ -313,10 +313,16 @@ def find_recipe(name: str) -> TrainConfig:
 
 
 def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> TrainConfig:
-    """The config with the places of this machine: a data source, a folder of pretrained networks."""
+    """The config with the places of this machine: a data source, a folder of pretrained networks.
+
+    Raises:
+        ConfigError: no such folder.
+    """
     if data is not None:
         config = replace(config, data=replace(config.data, source=data))
     if nets is not None:
+        if not nets.is_dir():
+            raise ConfigError(f"--nets {nets}: no such folder")
         files = {name: str(nets / file) for name, file in NET_FILES.items() if (nets / file).exists()}
         if not has_taef2(config.model):
             files = {name: file for name, file in files.items() if not name.startswith("vae")}

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,12 +25,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from onedc.errors import ConfigError, OutputError
+from onedc.files import write_whole
 from onedc.train.config import TrainConfig, differences
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
     "run.steps", "run.log_every", "run.validate_every", "run.checkpoint_every", "run.keep", "run.pictures",
-    "data.workers", "data.memory_mib", "data.latent_cache", "data.source",
+    "run.recompute", "data.workers", "data.memory_mib", "data.latent_cache", "data.stream_gib",
+    "data.source", "data.validation_source",
 )  # fmt: skip
 """Fields that may differ between the sessions of one run."""
 
@@ -59,11 +62,9 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
     content = {"config": resolved, "versions": versions(), "git": git_state(), "sessions": sessions}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        part.replace(file)
     except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror})") from error
+        raise OutputError(f"{out}: cannot be made ({error.strerror})") from error
+    write_whole(file, f"{json.dumps(content, indent=1)}\n".encode(), force=True)
 
 
 def _free(name: str) -> bool:
@@ -105,6 +106,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes else f"{int(seconds)} s"
 
 
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """The lines of a log.jsonl, but for one that was cut short.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = []
+    for line in file.read_text().splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
 class RunLog:
     """Figures and pictures of a run that goes on from `step`."""
 
@@ -120,9 +134,8 @@ class RunLog:
 
     def _drop_after(self, step: int) -> None:
         """Forget what an interrupted session logged beyond its last checkpoint."""
-        lines = self._file.read_text().splitlines() if self._file.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        self._file.write_text("".join(line + "\n" for line in kept))
+        kept = [line for line in read_log(self._file) if line["step"] <= step] if self._file.exists() else []
+        write_whole(self._file, "".join(f"{json.dumps(line)}\n" for line in kept).encode(), force=True)
 
     def figures(self, step: int, values: Mapping[str, float], *, prefix: str = "") -> None:
         """Record figures after `step` steps."""

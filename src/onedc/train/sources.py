@@ -51,7 +51,7 @@ class FolderSource:
 
     def caption(self, index: int) -> str:
         text = self._paths[index].with_suffix(".txt")
-        return text.read_text(encoding="utf-8").strip() if text.exists() else ""
+        return text.read_text(encoding="utf-8", errors="replace").strip() if text.exists() else ""
 
 
 class TarSource:
@@ -78,7 +78,7 @@ class TarSource:
 
     def caption(self, index: int) -> str:
         member = self._captions.get(sample_key(self.names[index]))
-        return member.read().decode("utf-8").strip() if member else ""
+        return member.read().decode("utf-8", errors="replace").strip() if member else ""
 
 
 class ArrowSource:
@@ -179,7 +179,9 @@ def open_source(text: str, stream_gib: float = 0.0) -> Source:
         ConfigError: nothing there, or no images in it.
     """
     if not text:
-        raise ConfigError("data.source: not set; name a folder of images, tar shards, hf: or stream:NAME")
+        raise ConfigError(
+            "data.source: not set; name a folder of images, tar shards, hf:, stream: or coco:PLACE"
+        )
     if text.startswith("stream:"):
         source: Source = open_stream(text[7:], stream_gib)
     elif text.startswith("coco:"):

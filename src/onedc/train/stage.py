@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
@@ -71,3 +72,13 @@ class Stage(nn.Module, ABC):
 def trainable(module: nn.Module, prefix: str) -> dict[str, nn.Parameter]:
     """The parameters of a module that may move, by full name."""
     return {f"{prefix}.{name}": p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Of a batch in [-1,1], in dB."""
+    return -10 * torch.log10(((x_hat - x) / 2).square().mean())
+
+
+def panels(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Input, decoded and error [B,3,H,W] side by side: [B,3,H,3W]."""
+    return torch.cat([x, x_hat, (x_hat - x).abs() - 1], dim=-1)

@@ -28,7 +28,7 @@ from onedc.train.distill import DistillConfig, distillation, make_head
 from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
@@ -53,6 +53,12 @@ class Stage1Weights:
     zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone
     spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
+    def __post_init__(self) -> None:
+        if min(self.rate_low, self.rate_high) <= 0:
+            raise ConfigError(
+                f"objective.weights: rate_low {self.rate_low}, rate_high {self.rate_high} must be above 0"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage1Config:
@@ -75,8 +81,8 @@ class Stage1Config:
     def __post_init__(self) -> None:
         if not 0 <= self.drop_y <= 1:
             raise ConfigError(f"objective.drop_y: {self.drop_y} is not a share")
-        if self.low_bytes <= 0:
-            raise ConfigError(f"objective.low_bytes: {self.low_bytes} is not above 0")
+        if self.low_bytes <= 0 or self.start_images < 1:
+            raise ConfigError("objective.low_bytes must be above 0, objective.start_images at least 1")
         if self.window_px % 8 or 0 < self.window_px < 64:
             raise ConfigError(f"objective.window_px: {self.window_px} is not 0 or a multiple of 8 from 64 on")
         if not self.scored_qualities or not all(0 <= q <= QUALITY_MAX for q in self.scored_qualities):
@@ -261,7 +267,7 @@ def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
 
 
 class Stage1(Stage):
-    """The codec, all of it but the autoencoder, learns rate and distortion at qualities drawn per picture."""
+    """The codec, its VAE encoder apart, learns rate and distortion at qualities drawn per picture."""
 
     best_by = "loss"
 
@@ -397,13 +403,12 @@ class Stage1(Stage):
 
     def _quality_figures(self, x: Tensor, x_hat: Tensor, quality: Tensor, bpp: Tensor) -> Figures:
         weights, l1, lpips = self.config.weights, (x_hat - x).abs().mean(), self.lpips(x_hat, x).mean()
-        psnr = -10 * torch.log10(((x_hat - x) / 2).square().mean())
         rate = (rate_weight(quality, weights) * bpp).mean()
         loss = weights.lpips * lpips + weights.pixel * l1 + rate
-        return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr, "loss": loss}
+        return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr(x_hat, x), "loss": loss}
 
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._scored()[-1], device=batch.x.device)
         decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality, hard=True)
         x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
-        return torch.cat([batch.x, x_hat, (x_hat - batch.x).abs() - 1], dim=-1)
+        return panels(batch.x, x_hat)

@@ -80,8 +80,8 @@ class Stage2Config:
             raise ConfigError(f"objective.judge: {self.judge!r} is none of {known}")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
-        if self.gan_after < 0:
-            raise ConfigError("objective.gan_after: must not be negative")
+        if min(self.gan_after, self.gan_share) < 0:
+            raise ConfigError("objective.gan_after, objective.gan_share: must not be negative")
         if min(self.generator_every, self.gan_every) < 1:
             raise ConfigError("objective.generator_every, objective.gan_every: must be at least 1")
 

@@ -11,7 +11,7 @@ from onedc.model.onedc import OneDC
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.memory import recompute
-from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_teacher, load_text
+from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_text, load_tokenizer
 from onedc.train.probe import Probe, ProbeConfig
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
@@ -37,7 +37,7 @@ def build_stage(config: TrainConfig) -> Stage:
 
 
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
-    teacher = load_teacher(config.nets) if objective.distill.weight else None
+    teacher = load_tokenizer(config.nets) if objective.distill.weight else None
     lpips = load_lpips(config.nets, weight=objective.weights.lpips)
     return Stage1(_codec(config), lpips, objective, config.optim, teacher)
 
@@ -60,12 +60,14 @@ def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
 
 
 def _probe(objective: ProbeConfig, config: TrainConfig) -> Stage:
-    return Probe(load_model(config.model, config.nets), load_teacher(config.nets), objective, config.optim)
+    return Probe(load_model(config.model, config.nets), load_tokenizer(config.nets), objective, config.optim)
 
 
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     if objective.storage == "bf16" and config.run.precision != "bf16":
         raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
+    if objective.gan_share and config.run.adapter_rank:
+        raise ConfigError("objective.gan_share: the layer it is measured at stays; needs run.adapter_rank=0")
     model, lpips = _codec(config), load_lpips(config.nets)
     real = load_score(objective.score, config.model, config.nets)
     text = load_text(objective.score, config.model, config.nets)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from onedc.errors import ConfigError, OneDCError
 from onedc.files import write_whole
-from onedc.train.hub import GIB, DataFile, DataFiles, FolderFiles, HubFiles
+from onedc.train.hub import GIB, DataFile, DataFiles, FolderFiles, HubFiles, one_line
 
 COLUMNS = ("jpg", "blip2_caption", "unickname")
 """CommonCatalog's; all but the first may be missing."""
@@ -101,19 +103,25 @@ class StreamSource:
 
     def _brought(self, file: DataFile) -> Any:
         """The file's table, from the folder or, once for all processes, from the dataset."""
+        path = self._folder / "tables" / f"{file.name.replace('/', '--')}.arrow"
+        with one_line(f"{self._dataset.name}/{file.name}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table = self._unpacked(file, path)
+            self._drop_oldest()
+        return table
+
+    def _unpacked(self, file: DataFile, path: Path) -> Any:
         from filelock import FileLock
 
-        path = self._folder / "tables" / f"{file.name.replace('/', '--')}.arrow"
-        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 fetched = self._dataset.fetch(file, self._folder / "files")
                 self._convert(fetched, path)
                 if self._dataset.temporary:
                     fetched.unlink()
-            path.touch()
             table = open_table(path)
-        self._drop_oldest()
+            with suppress(FileNotFoundError):  # another process may drop it at any time
+                os.utime(path)
         return table
 
     def _convert(self, parquet: Path, path: Path) -> None:
@@ -140,13 +148,17 @@ class StreamSource:
 
     def _drop_oldest(self) -> None:
         """Delete the tables longest unused until the rest fits; where one is open it can still be read."""
-        found = [(path.stat().st_mtime_ns, path) for path in (self._folder / "tables").glob("*.arrow")]
-        sizes = {path: path.stat().st_size for _, path in found}
-        for _, path in sorted(found)[:-1]:
-            if sum(sizes.values()) <= self._keep:
+        found = []
+        for path in (self._folder / "tables").glob("*.arrow"):
+            with suppress(FileNotFoundError):  # another process drops them too
+                there = path.stat()
+                found.append((there.st_mtime_ns, path, there.st_size))
+        left = sum(size for _, _, size in found)
+        for _, path, size in sorted(found)[:-1]:
+            if left <= self._keep:
                 return
             path.unlink(missing_ok=True)
-            sizes.pop(path)
+            left -= size
 
 
 def open_table(path: Path) -> Any:

@@ -49,10 +49,16 @@ class PixelFeatures(nn.Module):
 
 
 class FeatureTokenizer(nn.Module):
-    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32]."""
+    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32].
+
+    Raises:
+        ConfigError: more channels than there are features.
+    """
 
     def __init__(self, features: MobileNetV2Features | PixelFeatures, config: TokenizerConfig) -> None:
         super().__init__()
+        if config.channels > features.width:
+            raise ConfigError(f"objective.channels: {config.channels} of only {features.width} features")
         self.features = features.requires_grad_(False)
         self.codebook = nn.Parameter(torch.randn(config.codes, config.channels))
         self.register_buffer("middle", torch.zeros(features.width))

@@ -27,6 +27,7 @@ from onedc.entropy.z_prior import (
 )
 from onedc.errors import ConfigError
 from onedc.model.fsq import FSQ
+from onedc.model.pixels import to_tensor
 from onedc.train.config import DataConfig
 from onedc.train.data import Crops, Photos, Pixels
 from onedc.train.latents import LatentCache, fingerprint
@@ -55,6 +56,8 @@ class FitConfig:
         for name in ("photos", "scored_photos", "epochs", "batch", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must not be negative")
         if self.view_px < 64 or self.view_px % 64:
             raise ConfigError(f"view-px {self.view_px} must be a multiple of 64")
 
@@ -223,8 +226,7 @@ def _window_levels(codec: Codec, pixels: Pixels, cache: LatentCache | None) -> I
     """Levels [h,w,7] of the whole positions in a window [H,W,3]."""
     nets = codec.nets
     height, width = (side // 64 * 64 for side in pixels.shape[:2])
-    x = torch.from_numpy(pixels[:height, :width]).permute(2, 0, 1)[None].float() / 127.5 - 1
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = to_tensor(pixels[:height, :width]).contiguous(memory_format=torch.channels_last)
     if cache is None:
         latents = nets.vae.encode(x)
     else:

@@ -29,6 +29,14 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     assert torch.equal(ck.read_tensors(folder.path(40), "model")["w"], torch.ones(3))
 
 
+def test_a_damaged_note_of_the_best_is_named(tmp_path: Path) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=1)
+    write(folder, 10)
+    (folder.folder / "best.json").write_text("")
+    with pytest.raises(WeightsError, match=r"best\.json: damaged; delete it"):
+        folder.best()
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=1)
     write(folder, 10)

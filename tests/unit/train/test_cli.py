@@ -40,6 +40,7 @@ def test_show_prints_the_resolved_settings(capsys: pytest.CaptureFixture[str], t
         (["tiny-stage1"], 2, "--out"),
         (["tiny-stage1", "--out", "x", "--data", "/nowhere"], 2, "does not exist"),
         (["tiny-stage1", "--out", "x"], 2, "data.source"),
+        (["tiny-stage1", "--out", "x", "--nets", "/nowhere"], 2, "no such folder"),
     ],
 )
 def test_mistakes_are_one_line(

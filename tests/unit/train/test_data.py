@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
-from onedc.errors import ConfigError, OneDCError
+from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig, TrainConfig
 from onedc.train.data import (
     Batch,
@@ -58,10 +58,27 @@ def test_tar_shards_have_names_captions_and_bytes(shards: Path) -> None:
 def test_folders_have_names_captions_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/x.png").write_bytes(picture(1))
-    (tmp_path / "sub/x.txt").write_text("hello")
+    (tmp_path / "sub/x.txt").write_bytes(b"hello \xff")
     (tmp_path / "notes.md").write_text("no image")
     source = open_source(str(tmp_path))
-    assert (list(source.names), source.read(0), source.caption(0)) == (["sub/x.png"], picture(1), "hello")
+    assert (list(source.names), source.read(0)) == (["sub/x.png"], picture(1))
+    assert source.caption(0) == "hello \ufffd"
+
+
+def test_what_is_no_damage_is_not_passed_over(
+    config: DataConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk or a lost connection must not end as a hundred damaged photos."""
+    source = open_source(str(shards))
+
+    def full(_index: int) -> bytes:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(source, "read", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        Crops(Photos(source, 0), [0, 1], config, 7, None)[0]
+    with pytest.raises(OutputError, match="the disk is full"):
+        next(validation_batches(Photos(source, 0), [0], 64))
 
 
 def test_held_out_images_are_never_drawn(config: DataConfig) -> None:

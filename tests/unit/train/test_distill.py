@@ -16,7 +16,7 @@ from onedc.model.features import MobileNetV2Features
 from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, distillation
 from onedc.train.loop import Trainer
-from onedc.train.nets import load_teacher, start_tensors
+from onedc.train.nets import load_tokenizer, start_tensors
 from onedc.train.probe import ProbeConfig, levels_apart
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
@@ -76,8 +76,10 @@ def test_the_tokenizer_begins_with_even_components() -> None:
 
 def test_a_tokenizer_of_pixels_needs_no_network(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
     settings = ("run.steps=2", "run.validate_every=2", "data.batch=2", "objective.features=pixels")
+    with pytest.raises(ConfigError, match=r"objective\.channels: 64 of only 48 features"):
+        Trainer(tiny(*settings, "objective.channels=64", recipe="tiny-tokenizer"), tmp_path, resume=False)
     Trainer(tiny(*settings, recipe="tiny-tokenizer"), tmp_path, resume=False).run()
-    teacher = load_teacher(NetsConfig(teacher=str(tmp_path)))
+    teacher = load_tokenizer(NetsConfig(teacher=str(tmp_path)))
     x = torch.rand(1, 3, 64, 96) * 2 - 1
     _, indices = teacher(x)
     assert indices.shape == (1, 2, 3)

@@ -33,8 +33,10 @@ def test_a_checkpoint_becomes_weights_that_code_pictures(
     assert "after 2 steps of tiny-stage1" in card
     assert "TAEF2" in card
     assert "MIT licence. Its notice" in card
+    weights.write_bytes(b"kept")
     with pytest.raises(OutputError):
         export_checkpoint(checkpoint, weights, model_id=200, storage="fp32", force=False)
+    assert weights.read_bytes() == b"kept"
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
@@ -51,3 +53,5 @@ def test_the_card_counts_licences(tmp_path: Path) -> None:
     card = _images(tmp_path)
     assert "| CC0 | 2 |" in card
     assert "x.org/one (2), y.org (1)" in card
+    (tmp_path / "MANIFEST.csv").write_text("member\na.webp\n")
+    assert "| not stated | 1 |" in _images(tmp_path)

@@ -163,7 +163,16 @@ def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
         train(tiny(*QUICK, "run.steps=2", "optim.lr=0.5"), tmp_path, resume=True)
     with pytest.raises(WeightsError, match="does not fit"):
         train(tiny(*QUICK, "run.steps=2", "model.hyper_channels=64"), tmp_path, resume=True)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 1, "cut by a full d')
     assert train(tiny(*QUICK, "run.steps=2"), tmp_path, resume=True) == 2
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2]
+
+
+def test_the_linear_start_takes_crops_of_one_size(tiny: Tiny, tmp_path: Path) -> None:
+    start = ("objective.linear_start=true", "objective.start_images=8")
+    config = tiny(*QUICK, *start, "run.steps=1", "data.batch=4", "data.large_share=0.5")
+    assert train(config, tmp_path) == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, tmp_path: Path) -> None:

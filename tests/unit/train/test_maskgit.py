@@ -17,7 +17,7 @@ from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, make_head
 from onedc.train.loop import Trainer
 from onedc.train.maskgit import MaskGITTokenizer
-from onedc.train.nets import load_teacher
+from onedc.train.nets import load_tokenizer
 from onedc.train.swin import SwinHead, WindowAttention
 
 MANIFEST = SHARED / "spec" / "manifest"
@@ -119,7 +119,7 @@ def test_a_file_is_maskgits(
         torch.save(tensors, file)
     else:
         save_file(tensors, file)
-    teacher = load_teacher(NetsConfig(teacher=str(file)))
+    teacher = load_tokenizer(NetsConfig(teacher=str(file)))
     assert torch.equal(teacher.codebook, small_tokenizer().codebook)
     settings = ("objective.distill.weight=0.1", "objective.distill.head=swin", "objective.distill.window=2")
     config = tiny(*settings, f"nets.teacher={file}", "run.steps=2", "run.validate_every=2", "data.batch=2")
@@ -131,7 +131,7 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, file)
     with pytest.raises(WeightsError, match=r"other\.safetensors: does not fit MaskGITTokenizer"):
-        load_teacher(NetsConfig(teacher=str(file)))
+        load_tokenizer(NetsConfig(teacher=str(file)))
     torch.save({"model": F.relu}, tmp_path / "code.bin")
     with pytest.raises(WeightsError, match="not a readable file of tensors"):
-        load_teacher(NetsConfig(teacher=str(tmp_path / "code.bin")))
+        load_tokenizer(NetsConfig(teacher=str(tmp_path / "code.bin")))

@@ -31,6 +31,7 @@ from onedc.train.noise import Noise
 from onedc.train.recipes import find_recipe
 from onedc.train.score import FeatureHeads, GANHead, Judges, LatentHead, ScoreNetwork
 from onedc.train.stage2 import Stage2
+from onedc.train.stages import build_stage
 from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
 
 CPU = torch.device("cpu")
@@ -208,6 +209,12 @@ def test_the_gan_waits_for_its_critic(tiny: Callable[..., TrainConfig]) -> None:
     assert "gan_generator" in stage.loss("generator", batch, 5)[1]
     with pytest.raises(ConfigError, match=r"objective\.gan_after"):
         tiny("objective.gan_after=-1", recipe="tiny-stage2")
+
+
+def test_a_share_for_the_gan_needs_the_layer_it_is_measured_at(tiny: Callable[..., TrainConfig]) -> None:
+    config = tiny("objective.gan_share=0.3", "run.adapter_rank=4", recipe="tiny-stage2")
+    with pytest.raises(ConfigError, match=r"run\.adapter_rank=0"):
+        build_stage(config)
 
 
 def test_what_may_move_besides_the_generator(tiny: Callable[..., TrainConfig]) -> None:
