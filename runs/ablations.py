@@ -22,9 +22,8 @@ from onedc.cli.jobs import exit_status
 from onedc.errors import OneDCError
 from onedc.evaluation.rd import Point, bd_rate
 from onedc.files import write_whole
-from onedc.train.card import last_validation
 from onedc.train.checkpoint import CheckpointFolder
-from onedc.train.report import read_log
+from onedc.train.run_log import last_validation, read_log
 
 QUALITY_BYTES = (85, 128, 170)
 PROBE_STEPS, TOKENIZER_STEPS = 600, 100

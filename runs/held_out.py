@@ -35,6 +35,7 @@ from onedc.train.data import Photos
 from onedc.train.nets import load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.sources import open_data
+from onedc.train.stage import psnr
 from onedc.train.stage1 import reconstruct
 
 SIDE, STEP = 512, 64
@@ -74,8 +75,8 @@ def figures(
     for photo in photos:
         x = to_tensor(photo)
         picture, bpp = decoded(model, x, byte, dtype)
-        error = float((to_tensor(picture) - x).square().mean()) / 4
-        rows.append((bpp, float(lpips(to_tensor(picture), x)), -10 * np.log10(error)))
+        x_hat = to_tensor(picture)
+        rows.append((bpp, float(lpips(x_hat, x)), float(psnr(x_hat, x))))
         found.append(judge.extract(GRID.cut(picture)))
     means = dict(zip(("bpp_y", "lpips", "psnr"), map(statistics.mean, zip(*rows, strict=True)), strict=True))
     return {"byte": byte, "fdmb": frechet_distance(wanted, np.concatenate(found)), **means}

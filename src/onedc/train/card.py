@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from onedc.config import SMALL
+from onedc.config import ModelConfig
 from onedc.errors import WeightsError
-from onedc.train.report import read_log
+from onedc.train.nets import has_taef2
+from onedc.train.run_log import last_validation, read_log
 
 
 def model_card(run: Path, step: int) -> str:
@@ -47,12 +48,9 @@ def _moved(config: dict[str, Any]) -> str:
         return ", its decoder trained on"
     if nets["start"]:
         return f", as it stands in {Path(nets['start']).name}"
-    random = config["model"]["vae_width"] != SMALL.vae_width
-    return (
-        ""
-        if random or nets["vae_decoder"]
-        else ", its decoder trained on (from the weights that come with onedc)"
-    )
+    if nets["vae_decoder"] or not has_taef2(ModelConfig.from_json(json.dumps(config["model"]))):
+        return ""
+    return ", its decoder trained on (from the weights that come with onedc)"
 
 
 def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:
@@ -62,12 +60,6 @@ def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:
         f"step ({step * data['batch']} in all), seed {config['run']['seed']}, source at {commit}, "
         f"torch {record['versions']['torch']}."
     )
-
-
-def last_validation(lines: list[dict[str, float]], step: int) -> dict[str, float]:
-    """Of the lines of a log, the last of validation up to a step: all of it, "step" too; empty if none."""
-    scored = [line for line in lines if line["step"] <= step and any(n.startswith("val_") for n in line)]
-    return scored[-1] if scored else {}
 
 
 def _figures(lines: list[dict[str, float]], step: int) -> str:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from onedc.errors import ConfigError, OutputError
 from onedc.files import write_whole
 from onedc.train.config import TrainConfig, differences
+from onedc.train.run_log import read_log
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
@@ -106,19 +106,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes else f"{int(seconds)} s"
 
 
-def read_log(file: Path) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl, but for one that was cut short.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    found = []
-    for line in file.read_text().splitlines():
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return found
-
-
 class RunLog:
     """Figures and pictures of a run that goes on from `step`."""
 
@@ -129,6 +116,8 @@ class RunLog:
         try:
             self._drop_after(step)
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
+        except OutputError:  # which is an OSError, and says all
+            raise
         except OSError as error:
             raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
 

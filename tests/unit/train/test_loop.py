@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
+from onedc.train.report import RunLog
 
 Tiny = Callable[..., TrainConfig]
 QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2")
@@ -196,6 +197,18 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tiny: Tiny, tmp_path: Path) -
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
     assert train(tiny(*QUICK, "run.steps=2"), tmp_path, resume=True) == 2
     assert kept.keys() == load_file(tmp_path / "checkpoints/step-00000001/model.safetensors").keys()
+
+
+def test_a_log_that_cannot_be_written_is_named(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, *_: object, **__: object) -> None:
+        raise OutputError(f"{file}: cannot be written: No space left on device")
+
+    config = tiny(*QUICK)
+    monkeypatch.setattr("onedc.train.report.write_whole", full)
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written: No space left on device$"):
+        RunLog(tmp_path, step=0, steps=config.run.steps, images=1)
 
 
 def test_bf16_runs(tiny: Tiny, tmp_path: Path) -> None:
