@@ -58,7 +58,8 @@ class Runs:
 
 def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Path) -> dict[str, Any]:
     """Train an arm with a seed, and where it is probed what reads tokens from its z; their figures."""
-    label = f"{name.replace(' ', '-')}-{weight:g}-{seed}"
+    distilled = "objective.distill.weight=0" not in ARMS[name]
+    label = f"{name.replace(' ', '-')}-{weight if distilled else 0:g}-{seed}"
     teacher = f"nets.teacher={tokens}"
     codec = runs.train(
         "small-stage1", label, steps, *runs.cached, f"run.seed={seed}", "run.ema=0.99",

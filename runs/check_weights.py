@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from onedc.cli.jobs import exit_status, expand
+from onedc.cli.jobs import exit_status, expand, tell
 from onedc.codec import BUNDLED, load
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
@@ -61,8 +61,8 @@ def check_curve(images: Sequence[Path], networks: Path, weights: Path | None) ->
         raise ConfigError(f"{failure.image}: {failure.reason}")
     rows = summarise(results.records, options.metrics)
     sizes = [row.bytes for row in rows]
-    distances = [row.metrics["lpips_squeeze"] for row in rows]
-    if None in distances:
+    distances = [d for row in rows if (d := row.metrics["lpips_squeeze"]) is not None]
+    if len(distances) < len(rows):
         raise ConfigError(f"no LPIPS-squeeze: {rows[0].missing}")
     single = [[r.bytes for r in results.records if r.image == path.name] for path in images]
     return {
@@ -208,11 +208,6 @@ def tile(pixels: RGBArray) -> Image.Image:
     return cut.resize(
         (max(cut.width, LEAST_PX), max(cut.height, LEAST_PX)), resample=Image.Resampling.NEAREST
     )
-
-
-def tell(line: str) -> None:
-    """A line of progress."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def check(args: argparse.Namespace) -> None:

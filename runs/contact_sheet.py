@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from onedc.cli.evaluate import default_cache
-from onedc.cli.jobs import exit_status
+from onedc.cli.jobs import exit_status, tell
 from onedc.codec import Codec, load
 from onedc.errors import ConfigError
 from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
@@ -179,11 +179,6 @@ def draw(codec: Codec, images: Sequence[Path]) -> Image.Image:
             sheet.put(2 * index + 1, column, crop(other.pixels, subject), other.label, ink)
         tell(f"onedc: {path.name}")
     return sheet.canvas
-
-
-def tell(line: str) -> None:
-    """A line of progress."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from matplotlib import pyplot
 
-from onedc.cli.jobs import exit_status
+from onedc.cli.jobs import exit_status, tell
 from onedc.codec import DEFAULT_QUALITY, Codec, load
+from onedc.errors import ConfigError
 from onedc.evaluation.metrics import METRICS, load_image_metrics
 from onedc.image import RGBArray, read_image
 
@@ -84,9 +85,12 @@ def crop_rows(codec: Codec, crop: RGBArray, nets: Path) -> list[list[float]]:
         started_s = time.process_time()
         data = codec.encode(crop, quality=quality, effort=effort)
         seconds = time.process_time() - started_s
-        print(f"quality {quality:g}, effort {effort}: {len(data)} bytes, {seconds:.1f} s", file=sys.stderr)
+        tell(f"quality {quality:g}, effort {effort}: {len(data)} bytes, {seconds:.1f} s")
         decoded = codec.decode(data, output="numpy")
-        return seconds, len(data), [metric.measure(crop, decoded).number for metric in metrics]
+        values = [metric.measure(crop, decoded) for metric in metrics]
+        if reasons := [value.reason for value in values if value.number is None]:
+            raise ConfigError(f"--side {len(crop)}: {reasons[0]}")
+        return seconds, len(data), [value.number for value in values if value.number is not None]
 
     measured(DEFAULT_QUALITY, 0)  # the first pass of all is slower
     ladder = [measured(quality, 0) for quality in LADDER]

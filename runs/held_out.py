@@ -103,7 +103,8 @@ def main() -> None:
         raise ConfigError(f"--data {args.data}: no photos held out, no name begins with {beginnings}")
     wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
     for place in args.places:
-        model = load_checkpoint(find_checkpoint(place)).eval().to(memory_format=torch.channels_last)
+        model = load_checkpoint(find_checkpoint(place)).eval()
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for byte in args.bytes:
             table[f"{place} {byte}"] = found = figures(model, photos, byte, wanted, lpips, judge, dtype)
             print(place, {name: round(value, 4) for name, value in found.items()}, flush=True)

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from onedc.cli.jobs import exit_status
+from onedc.cli.jobs import exit_status, tell
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
@@ -144,8 +144,8 @@ class Mover:
 
     def __init__(self, player: Player) -> None:
         self.parameters, self.player = list(player.parameters.values()), player
-        self.matrices: dict[tuple[int, int, bool], list[nn.Parameter]] = {}
-        others: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        self.matrices: dict[tuple[int, int, bool], list[Tensor]] = {}
+        others: dict[bool, list[Tensor]] = {True: [], False: []}
         for name, p in player.parameters.items():
             slow = name in player.slow
             if is_matrix(p):
@@ -216,7 +216,7 @@ class Step:
     def _gradients(self, batch: Batch) -> Figures:
         with torch.autocast(self.pool.device.type, torch.bfloat16, cache_enabled=False):
             loss, figures = self.stage.loss("codec", batch, step=0)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return {name: value.detach() for name, value in {**figures, "loss": loss}.items()}
 
     def __call__(self) -> Figures:
@@ -257,7 +257,7 @@ def report(log: Path, step: int, values: Mapping[str, float], share: float) -> N
     with log.open("a") as file:
         print(json.dumps({"step": step, **values}), file=file)
     shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-    print(f"{share:.0%}  step {step}  {shown}", file=sys.stderr)
+    tell(f"{share:.0%}  step {step}  {shown}")
     if not math.isfinite(values["loss"]):
         raise OneDCError(f"{log}: loss is {values['loss']} at step {step}; try a lower --lr")
 
@@ -313,7 +313,7 @@ def run(args: argparse.Namespace) -> None:
     write_run_file(args.output, config, step=0, processes=1)
     (args.output / "log.jsonl").write_text("")
     pool = Pool(config, model.vae, device)
-    print(f"{len(pool.x)} windows of {VIEW_PX} px", file=sys.stderr)
+    tell(f"{len(pool.x)} windows of {VIEW_PX} px")
     mean, step = train(stage, pool, config, args.seconds, args.output / "log.jsonl")
     folder.begin(step)
     folder.write(step, "model", module_tensors(stage.stored()))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.evaluate import names
-from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, write_output
+from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, tell, write_output
 
 if TYPE_CHECKING:
     from onedc.evaluation.bench import Options
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     jobs = [] if args.output is None else [Job("", f"{args.output}/bench{end}") for end in (".json", ".md")]
     make_folders(jobs)
-    found = bench(options, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    found = bench(options, tell=tell)
     text = to_markdown(found)
     for job, content in zip(jobs, (to_json(found), text), strict=False):
         write_output(job, content.encode(), force=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.jobs import HelpFormatter, UsageError, tell
 from onedc.cli.train import check_extra
 from onedc.errors import ConfigError
 from onedc.files import refuse_existing
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(args.output, force=args.force)
     content = read_content(args.weights)
     codec = Codec(weights_of(content, args.weights))
-    fitted = fit_z_prior(codec, open_source(args.data), config, lambda line: print(line, file=sys.stderr))
+    fitted = fit_z_prior(codec, open_source(args.data), config, tell)
     integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
     save_with_z_prior(content, args.output, integers, force=args.force)
     print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {fitted.summary()}")

@@ -143,6 +143,11 @@ def print_error(error: object) -> None:
     print(f"onedc: error: {' '.join(str(error).split())}", file=sys.stderr)
 
 
+def tell(line: str) -> None:
+    """A line of progress on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script: 0, or 1 once what went wrong has been told in one line."""
     try:
@@ -269,12 +274,12 @@ def progress_line(what: str, *, shown: bool = True) -> Iterator[Callable[[int, i
     """
     started_s, shown = time.monotonic(), shown and sys.stderr.isatty()
 
-    def tell(done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         if shown and time.monotonic() - started_s > PATIENCE_S:
             print(f"\r\033[K{what}: step {done} of {total}", end="", file=sys.stderr, flush=True)
 
     try:
-        yield tell
+        yield advance
     finally:
         if shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

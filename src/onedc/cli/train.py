@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.jobs import HelpFormatter, UsageError, tell
 from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\
@@ -83,8 +82,5 @@ def run(args: argparse.Namespace) -> int:
 
     outcome = Trainer(config, args.out, resume=args.resume, max_minutes=args.max_minutes).run()
     if not outcome.finished:
-        print(
-            f"{args.out}: stopped at step {outcome.step} of {config.run.steps}; --resume goes on",
-            file=sys.stderr,
-        )
+        tell(f"{args.out}: stopped at step {outcome.step} of {config.run.steps}; --resume goes on")
     return 0
