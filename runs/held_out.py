@@ -1,6 +1,6 @@
 """How well checkpoints of a training run code the held-out photos, by figures that did not train them too.
 
-    python runs/held_out.py RUN_OR_CHECKPOINT ... --data SHARDS --nets NETWORKS -o figures.json
+    python runs/held_out.py RUN_CHECKPOINT_OR_WEIGHTS ... --data SHARDS --nets NETWORKS -o figures.json
 
 Of the middle of each held-out photo (up to 512x512 px), through the running mean of the weights and with y
 rounded: bits per pixel of y, PSNR, LPIPS-squeeze, and the Frechet distance of MobileNetV2's features over all
@@ -29,10 +29,11 @@ from onedc.image import RGBArray
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import to_bytes, to_tensor
+from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
-from onedc.train.config import TrainConfig
+from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.data import Photos
-from onedc.train.nets import load_checkpoint, load_lpips
+from onedc.train.nets import load_checkpoint, load_lpips, load_model
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.sources import open_data
 from onedc.train.stage import psnr
@@ -50,6 +51,13 @@ def middles(config: TrainConfig) -> Iterator[RGBArray]:
         side = min(SIDE, *(n // STEP * STEP for n in pixels.shape[:2]))
         top, left = ((n - side) // 2 for n in pixels.shape[:2])
         yield np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+def codec_at(place: Path) -> OneDC:
+    """The codec of a weights file, a checkpoint, or a run's best checkpoint. Raises WeightsError."""
+    if place.is_file():
+        return load_model(trainable_tensors(place)[0], NetsConfig(start=str(place)))
+    return load_checkpoint(find_checkpoint(place))
 
 
 @torch.inference_mode()
@@ -87,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("places", nargs="+", type=Path, help="runs or checkpoints")
+    parser.add_argument("places", nargs="+", type=Path, help="runs, checkpoints or weights files")
     parser.add_argument("--data", required=True)
     parser.add_argument("--nets", type=Path, required=True)
     parser.add_argument("--bytes", type=int, nargs="+", default=[32], help="quality bytes (default: 32)")
@@ -103,7 +111,7 @@ def main() -> None:
         raise ConfigError(f"--data {args.data}: no photos held out, no name begins with {beginnings}")
     wanted = np.concatenate([judge.extract(GRID.cut(photo)) for photo in photos])
     for place in args.places:
-        model = load_checkpoint(find_checkpoint(place)).eval()
+        model = codec_at(place).eval()
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for byte in args.bytes:
             table[f"{place} {byte}"] = found = figures(model, photos, byte, wanted, lpips, judge, dtype)
