@@ -7,7 +7,7 @@
 # stops after about so long, each stage at a checkpoint; started again, it goes on from there. CPU or GPU.
 # What a stage learned is in runs/small/STAGE; the weights come out as runs/small/small.safetensors.
 #
-# SEED, and the steps of the stages (TOKENS, CODEC, TEACHER, MATCH, DECAY), may be set in the environment; 0 leaves
+# SEED, and the steps of the stages (TOKENS, CODEC, TEACHER, MATCH, DECAY, GAN), may be set in the environment; 0 leaves
 # a stage out, where the next one can do without it.
 set -euo pipefail
 
@@ -17,7 +17,7 @@ minutes=${3:-0}
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/small}
 seed=${SEED:-1}
-tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-5500}
+tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-5500} gan=${GAN:-0}
 begun=$(date +%s)
 
 # stage NAME RECIPE STEPS [SETTING ...]: train it to its end; leave the script where the time is over before.
@@ -71,6 +71,12 @@ if [ "$last" = codec ]; then
     if [ "$decay" -gt 0 ]; then
         last=decay
     fi
+fi
+
+# The end of stage II that needs no teacher, if wanted: GAN=2000.
+stage gan small-gan "$gan" "nets.start=$out/$last"
+if [ "$gan" -gt 0 ]; then
+    last=gan
 fi
 
 onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --model-id 0 --force

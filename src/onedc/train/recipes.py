@@ -197,6 +197,34 @@ def small_stage2() -> TrainConfig:
     )
 
 
+def small_gan() -> TrainConfig:
+    """Stage II without a teacher: generator and synthesis of nets.start against a GAN on LPIPS's features."""
+    config = small_stage2()
+    objective = Stage2Config(
+        judge="lpips",
+        dmd=0.0,
+        gan_share=0.35,
+        gan_after=200,
+        critic_gan=1.0,
+        generator_every=1,
+        move_synthesis=True,
+        pixel=2.9,
+        coarse=3.8,
+        structure=0.25,
+        latent=0.34,
+        window_px=168,
+    )
+    return replace(
+        config,
+        recipe="small-gan",
+        objective=objective,
+        data=replace(config.data, batch=1, crop_px=384),
+        optim=replace(config.optim, lr=1.5e-5, warmup_steps=50, decay_steps=1000, final_share=0.02),
+        critic_optim=replace(config.critic_optim, lr=5e-4, warmup_steps=20),
+        run=replace(config.run, steps=2000, validate_every=2000),
+    )
+
+
 def sd15_decay() -> TrainConfig:
     """The late phase of the paper's stage I, by recipe instead of by hand."""
     config = sd15_stage1()
@@ -277,6 +305,7 @@ RECIPES: dict[str, Recipe] = {
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
     "small-stage2": small_stage2,
+    "small-gan": small_gan,
     "small-decay": small_decay,
     "small-zonly": small_zonly,
     "sd15-stage1": sd15_stage1,
