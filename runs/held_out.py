@@ -31,9 +31,9 @@ from onedc.model.onedc import OneDC
 from onedc.model.pixels import to_bytes, to_tensor
 from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
-from onedc.train.config import NetsConfig, TrainConfig
+from onedc.train.config import TrainConfig
 from onedc.train.data import Photos
-from onedc.train.nets import load_checkpoint, load_lpips, load_model
+from onedc.train.nets import fill, load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.sources import open_data
 from onedc.train.stage import psnr
@@ -56,7 +56,10 @@ def middles(config: TrainConfig) -> Iterator[RGBArray]:
 def codec_at(place: Path) -> OneDC:
     """The codec of a weights file, a checkpoint, or a run's best checkpoint. Raises WeightsError."""
     if place.is_file():
-        return load_model(trainable_tensors(place)[0], NetsConfig(start=str(place)))
+        config, tensors = trainable_tensors(place)
+        model = OneDC(config)
+        fill(model, tensors, str(place))
+        return model
     return load_checkpoint(find_checkpoint(place))
 
 
