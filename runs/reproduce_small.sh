@@ -79,5 +79,5 @@ if [ "$gan" -gt 0 ]; then
     last=gan
 fi
 
-onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --model-id 0 --force
+onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --force
 onedc fit-z "$out/small.safetensors" --data "$data" --latents "$out/latents" -o "$out/small.safetensors" --force

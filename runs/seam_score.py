@@ -11,7 +11,6 @@ multiples of 64, where the latent grids meet too: that leaves the tiles alone. A
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from itertools import pairwise
@@ -21,6 +20,7 @@ from PIL import Image
 
 import onedc
 from onedc.cli.jobs import exit_status
+from onedc.evaluation.bench import resident_peak_mb
 from onedc.image import RGBArray, read_image
 
 
@@ -71,7 +71,7 @@ def main() -> None:
         f"{args.picture} {args.side}x{args.side}: {8 * len(data) / args.side**2:.4f} bpp, "
         f"score {ours:.4f}, over other multiples of 64 {over_grid:.4f}, the picture's own {own:.4f}; "
         f"encode {encoded_s - start_s:.0f} s, decode {decoded_s - encoded_s:.0f} s of processor time, "
-        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB"
+        f"peak {resident_peak_mb():.0f} MB"
     )
 
 

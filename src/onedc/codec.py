@@ -271,6 +271,14 @@ class Codec:
                 picture.info[DESCRIPTION] = note(self.model_id, quality)
         return pictures
 
+    def verify(self, file: File, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        """Check that a .1dc file is whole and of these weights, without decoding it.
+
+        Raises:
+            FormatError: it is not, or it holds more pixels than `max_pixels`.
+        """
+        self._unpack(read_file(file), max_pixels, partial=False)
+
     def check_effort(self, effort: int) -> None:
         """Raise ConfigError for an effort that is none, or none for this model."""
         if check_effort(effort) and not self.config.quality_knots:

@@ -51,7 +51,6 @@ class ModelConfig:
     """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
 
     name: str  # preset name, for people
-    model_id: int = 0  # registered id written into files; 0: experimental
     vae: str  # "sd" (Stable Diffusion KL autoencoder) or "taef2"
     vae_channels: int  # channels of vae_latents at 1/8
     # g_a
@@ -206,7 +205,6 @@ SMALL = ModelConfig(
 
 TINY = ModelConfig(
     name="tiny",
-    model_id=255,
     vae="taef2",
     vae_channels=32,
     vae_width=16,

@@ -24,6 +24,8 @@ DEFAULT_MAX_PIXELS = 1 << 26
 """Largest width * height that is decoded unless the caller allows more: 67 megapixels."""
 
 EXPERIMENTAL_MODEL_ID = 0
+PUBLISHED_MODELS = {1: "small"}
+"""Models whose weights never change, by id."""
 PRIVATE_MODEL_IDS = range(192, 256)
 
 SKIPPABLE = 0x80
@@ -173,16 +175,13 @@ def unpack(
     return contents
 
 
-def read_header(data: bytes, fingerprint: bytes | None = None) -> Header:
-    """The header of a file; its checksum is verified only against a given fingerprint.
+def read_header(data: bytes) -> Header:
+    """The header of a file, whose checksum stays unverified.
 
     Raises:
         FormatError: not a .1dc file, or a damaged one.
     """
-    header = _parse(data).header
-    if fingerprint is not None:
-        verify(data, fingerprint)
-    return header
+    return _parse(data).header
 
 
 def seal(data: bytes, fingerprint: bytes) -> bytes:
@@ -220,6 +219,8 @@ def describe_model(model_id: int) -> str:
     """A model id in words."""
     if model_id == EXPERIMENTAL_MODEL_ID:
         return f"{model_id} (experimental: its weights may change with any version of onedc)"
+    if model_id in PUBLISHED_MODELS:
+        return f"{model_id} ({PUBLISHED_MODELS[model_id]})"
     if model_id in PRIVATE_MODEL_IDS:
         return f"{model_id} (private: weights converted by a user, who must be asked for them)"
     return f"{model_id} (unknown to this version of onedc; a newer one may have it)"

@@ -114,6 +114,13 @@ class FamilyCodec(Codec):
             decoded |= dict(zip(places, pictures, strict=True))
         return [decoded[place] for place in range(len(files))]
 
+    def verify(self, file: File, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        """As `Codec.verify`, by the rate that the file was made with."""
+        data = read_file(file)
+        with self._lock:
+            self._select(self.file.member_of(read_header(data).quality))
+            super().verify(data, max_pixels=max_pixels)
+
     def compile(self) -> None:
         """As `Codec.compile`, for each rate that comes into memory."""
         self.compiles = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from onedc.errors import OutputError
 
@@ -38,6 +39,19 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, 
         raise
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Create a folder, and those above it, unless it is there. Raises OutputError."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{os.fspath(path)}: cannot be made a folder: {error.strerror or error}") from error
+
+
+def user_cache() -> Path:
+    """The folder for what onedc keeps in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onedc"
 
 
 def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
@@ -108,26 +109,13 @@ def read_picture(
         ImageError: as `read_image`.
     """
     name = _name(source)
-    try:
-        with _open(source) as image:
-            _check_size(image, max_pixels, name)
-            _check_frames(image, name)
-            if image.format == "1DC":
-                raise ImageError(f"{name}: is a .1dc file already; decode it first")
-            image.load()
-            return to_picture(image, background=background, keep=keep, name=name)
-    except OneDCError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{name}: no such file") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a picture that Pillow can read") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: too many pixels; scale it down first") from error
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read: {_one_line(error.strerror or error)}") from error
-    except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
-        raise ImageError(f"{name}: damaged or unsupported: {_one_line(error)}") from error
+    with _told(name), _open(source) as image:
+        _check_size(image, max_pixels, name)
+        _check_frames(image, name)
+        if image.format == "1DC":
+            raise ImageError(f"{name}: is a .1dc file already; decode it first")
+        image.load()
+        return _converted(image, background, keep, name)
 
 
 def to_picture(
@@ -140,9 +128,15 @@ def to_picture(
     """Convert an open Pillow picture as `read_picture` does, but without its limit of pixels.
 
     Raises:
-        ImageError: transparent without a background, an unusable colour profile or sample type, or a side
-            outside 1..16383 px. `name` begins its message.
+        ImageError: damaged, transparent without a background, an unusable colour profile or sample type, or a
+            side outside 1..16383 px. `name` begins its message.
     """
+    with _told(name):
+        return _converted(image, background, keep, name)
+
+
+def _converted(image: Image.Image, background: Color | None, keep: Collection[Keepable], name: str) -> Loaded:
+    """What `to_picture` returns; Pillow's errors are not caught."""
     _check_size(image, image.width * image.height, name)
     profile = image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
@@ -160,6 +154,25 @@ def to_picture(
             "white (in Python background='white'), or store them with --keep-alpha (keep=['alpha'])"
         )
     return Loaded(_flatten(rgb, alpha, parse_color(background)), extras)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What Pillow raises becomes an ImageError that begins with `name`."""
+    try:
+        yield
+    except OneDCError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not a picture that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: too many pixels; scale it down first") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {_one_line(error.strerror or error)}") from error
+    except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
+        raise ImageError(f"{name}: damaged or unsupported: {_one_line(error)}") from error
 
 
 def parse_color(color: Color) -> tuple[int, int, int]:
@@ -193,7 +206,8 @@ def image_bytes(picture: RGBArray | Image.Image, suffix: str = ".png", *, name: 
             the format has a place for them.
 
     Raises:
-        ImageError: an unknown suffix, or transparent places in a format without them.
+        ImageError: an unknown suffix, transparent places in a format without them, or a size or something
+            beside the pixels that the format cannot hold.
     """
     try:
         file_format, options = _WRITE_OPTIONS[suffix.lower()]
@@ -204,7 +218,10 @@ def image_bytes(picture: RGBArray | Image.Image, suffix: str = ".png", *, name: 
     if image.mode == "RGBA" and file_format not in _WITH_ALPHA:
         raise ImageError(f"{name}: {suffix} pictures cannot be transparent; use .png, .webp or .tif")
     buffer = io.BytesIO()
-    image.save(buffer, file_format, **options, **_beside(image, file_format))
+    try:
+        image.save(buffer, file_format, **options, **_beside(image, file_format))
+    except (OSError, ValueError) as error:  # too large for the format, or too much beside the pixels
+        raise ImageError(f"{name}: cannot be written as {suffix}: {_one_line(error)}") from error
     return buffer.getvalue()
 
 

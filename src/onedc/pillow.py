@@ -76,9 +76,8 @@ class OneDCImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None and self._data:
-            limit = Image.MAX_IMAGE_PIXELS or SIDE_MAX_PX**2
             with _named(self.filename):
-                decoded = (self.codec or _codec()).decode(self._data, max_pixels=limit)
+                decoded = (self.codec or _codec()).decode(self._data, max_pixels=_max_pixels())
             self.im = decoded.im
             self.info.update(decoded.info)
             self._data = b""
@@ -89,10 +88,14 @@ class OneDCImageFile(ImageFile.ImageFile):
 
     def verify(self) -> None:
         """Check the checksum, which takes the weights but no decoding."""
-        codec = self.codec or _codec()
         with _named(self.filename):
-            unpack(self._data, fingerprint=codec.fingerprint, model_id=codec.model_id)
+            (self.codec or _codec()).verify(self._data, max_pixels=_max_pixels())
         super().verify()
+
+
+def _max_pixels() -> int:
+    """Pillow's own limit, which its users change where they need more."""
+    return Image.MAX_IMAGE_PIXELS or SIDE_MAX_PX**2
 
 
 def _accept(prefix: bytes) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import onedc
 from onedc.container import Header, pack
 
-HEAVY = ("torch", "diffusers", "transformers", "accelerate", "peft", "datasets", "rich", "matplotlib")
+HEAVY = ("torch", "transformers", "accelerate", "datasets", "rich", "matplotlib")
 
 
 def modules_after(code: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 `python -m tests.conformance.regenerate` makes them anew and prints what differs from the committed ones;
 with `--write` it replaces them. Changed integers of the fixture model are a new format: they need a new
-format version. Those of the bundled weights change with these, which have model id 0 as long as they may.
+format version. Those of the bundled weights never change: other weights take another model id.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +14,13 @@ from tests.conformance.recording import recorded
 from tests.conformance.regenerate import SUITES, Suite
 
 from onedc.codec import Codec, load
+from onedc.container import PUBLISHED_MODELS
 from onedc.entropy.coder import SymbolDecoder
 from onedc.entropy.native import NativeCoder
 from onedc.entropy.pure import PureCoder
 from onedc.entropy.range_coder import RangeCoder
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,12 @@ def codecs() -> dict[str, Codec]:
 @pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
 def test_every_case_has_its_folder_and_no_folder_is_left(suite: Suite) -> None:
     assert sorted(path.name for path in suite.folder.iterdir()) == sorted(case.name for case in suite.cases)
+
+
+def test_the_bundled_weights_are_those_that_the_format_names(codecs: dict[str, Codec]) -> None:
+    codec, text = codecs["bundled"], (ROOT / "docs/format.md").read_text()
+    name = PUBLISHED_MODELS[codec.model_id]
+    assert re.search(rf"^\| {codec.model_id} \| `{name}` .*`{codec.fingerprint.hex()}` \|$", text, re.M)
 
 
 @pytest.mark.parametrize("coder", [NativeCoder(), PureCoder()], ids=lambda coder: coder.name)

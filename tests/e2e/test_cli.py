@@ -214,6 +214,10 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["encode", "a.png", "--threads", "0"], "whole number"),
         (["encode", "a.png", "--device", "nonsense"], "nonsense"),
         (["demo", "a.png", "-q", "300"], "0..100"),
+        (["demo", "a.png", "-o", "."], "replace itself"),
+        (["compare", "a.png", "-o", "a.html"], "replace itself"),
+        (["compare", "a.jpg", "-o", "shown.png"], "an .html file"),
+        (["export", "run", "-o", "w.safetensors", "--model-id", "1"], "private"),
         (["eval", "a.png", "-o", "r"], "nothing to measure"),
     ],
 )

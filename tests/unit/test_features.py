@@ -42,7 +42,7 @@ def test_same_padding_keeps_size_over_stride_and_pads_right(size: int, stride: i
 def test_mobilenet_pools_to_1280() -> None:
     net = MobileNetV2Features()
     assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 1280)
-    assert net.classify(torch.zeros(1, 3, 64, 64)).shape == (1, 1001)
+    assert net.classifier(net(torch.zeros(1, 3, 64, 64))).shape == (1, 1001)
 
 
 def test_loader_takes_its_own_weights_and_refuses_others(tmp_path: Path) -> None:

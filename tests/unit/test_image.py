@@ -228,6 +228,18 @@ def test_unwritable_folder_is_output_error(tmp_path: Path) -> None:
         write_image(tmp_path / "absent" / "a.png", gradient())
 
 
+@pytest.mark.parametrize(("suffix", "side"), [(".webp", 16384), (".jpg", 65501)])
+def test_sizes_that_a_format_cannot_hold_are_image_errors(suffix: str, side: int) -> None:
+    with pytest.raises(ImageError, match=rf"cannot be written as \{suffix}"):
+        image_bytes(np.zeros((1, side, 3), np.uint8), suffix)
+
+
+def test_an_open_picture_that_is_cut_short_is_an_image_error() -> None:
+    data = image_bytes(gradient())
+    with Image.open(io.BytesIO(data[:-40])) as image, pytest.raises(ImageError, match="image: "):
+        to_picture(image)
+
+
 def test_colours() -> None:
     assert parse_color("white") == (255, 255, 255)
     assert parse_color("#0a0b0c") == (10, 11, 12)

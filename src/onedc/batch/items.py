@@ -107,7 +107,9 @@ def folder_shards(source: Path, wanted: Wanted, shard_size: int | None) -> list[
 
 def shard_files(source: Path, kind: str) -> list[Path]:
     """The shard files that a source consists of, sorted."""
-    return [source] if source.is_file() else sorted(source.glob(f"*.{kind}"))
+    if source.is_file():
+        return [source]
+    return sorted(path for path in source.iterdir() if path.suffix.lower() == f".{kind}")
 
 
 def read_shard(file: Path, kind: str, wanted: Wanted) -> Shard:

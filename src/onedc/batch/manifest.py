@@ -42,10 +42,10 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
         raise OutputError(f"{path}: damaged; name a new folder") from error
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used: {error.strerror or error}") from error
-    for key, value in settings.items():
-        if earlier.get(key) != value:
+    for key in settings | earlier:
+        if earlier.get(key) != settings.get(key):
             raise ConfigError(
-                f"{folder}: was begun with {key} {earlier.get(key)!r}, not {value!r}; "
+                f"{folder}: was begun with {key} {earlier.get(key)!r}, not {settings.get(key)!r}; "
                 "go on with the same or name a new folder"
             )
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from onedc.batch import columns
 from onedc.batch.items import FOLDER, Item, Shard
-from onedc.errors import OutputError
-from onedc.files import write_whole
+from onedc.files import make_folder, write_whole
 from onedc.tar_index import Member, members, sample_key
 
 PARTS = ".parts"
@@ -39,10 +38,7 @@ class Output:
     def write(self, item: Item, data: bytes) -> None:
         """Write an item's result. Raises OutputError."""
         path = self.path(item)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made a folder: {error.strerror or error}") from error
+        make_folder(path.parent)
         write_whole(path, data, force=True)
 
     def shard_path(self, name: str) -> Path:

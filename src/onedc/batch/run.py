@@ -81,7 +81,7 @@ class Batch:
         self.spec = spec
         found = kind_of(source)
         self.output = Output(target, kind or found)
-        settings = _settings(spec, self.output.kind)
+        settings = _settings(spec, self.output.kind, column)
         wanted = spec.wanted(column)
         if found == FOLDER:
             cut = None if self.output.kind == FOLDER else shard_size
@@ -210,10 +210,15 @@ def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: 
             raise ConfigError(f"{name} {number} must be at least 1")
 
 
-def _settings(spec: Spec, kind: str) -> dict[str, Any]:
+def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
     """What must stay the same from run to run."""
     digest = _file_sha256(Path(spec.weights or BUNDLED))
-    settings: dict[str, Any] = {"direction": "decode", "to": kind, "weights_sha256": digest}
+    settings: dict[str, Any] = {
+        "direction": "decode",
+        "to": kind,
+        "weights_sha256": digest,
+        "column": column,
+    }
     if not spec.decode:
         background = None if spec.background is None else list(parse_color(spec.background))
         settings |= {

@@ -7,7 +7,7 @@ from typing import Any
 
 from onedc.cli.encode import quality
 from onedc.cli.evaluate import default_cache, names
-from onedc.cli.jobs import HelpFormatter, add_model_arguments
+from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, check_targets
 
 _DESCRIPTION = """\
 Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
@@ -64,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     image = Path(args.image)
     page = Path(args.output) if args.output else image.with_name(f"{image.stem}-compare.html")
     outputs = (page, page.with_suffix(".png"))
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o {page}: name the page, an .html file; its .png goes beside it")
+    check_targets(Job(str(image), str(path)) for path in outputs)
     for path in outputs:
         refuse_existing(path, force=args.force)
     options = Options(

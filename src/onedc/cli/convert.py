@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.container import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--z-only", action="store_true", help="the published model that codes z alone: its files have no y"
     )
     parser.add_argument(
-        "--model-id", type=int, default=192, metavar="N", help="written into .1dc files, 192 (default) to 255"
+        "--model-id",
+        type=int,
+        default=PRIVATE_MODEL_IDS.start,
+        metavar="N",
+        help="written into .1dc files, 192 (default) to 255",
     )
     parser.add_argument(
         "--lambda", dest="note", default="", metavar="L", help="the model's rate, kept as a note"

@@ -13,7 +13,7 @@ Fetch a dataset of Parquet files for `onedc train`.
 
   onedc data fetch commoncatalog --to catalog/ --files 10 --estimate
   onedc data fetch commoncatalog --to catalog/ --files 10
-  onedc train sd15-stage1 --data stream:catalog/ --out runs/paper
+  onedc train small-stage1 --data stream:catalog/ --nets nets/ --out runs/small
 
 Says first how much there is to fetch and how much room there is. Interrupted, the same command goes on where
 it was. HF_ENDPOINT names another hub, HF_TOKEN a token. `--data stream:OWNER/NAME` trains without all of it.

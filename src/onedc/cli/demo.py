@@ -8,9 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.encode import quality
-from onedc.cli.jobs import HelpFormatter, add_model_arguments
-from onedc.errors import OutputError
-from onedc.files import refuse_existing, write_whole
+from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, check_targets
+from onedc.files import make_folder, refuse_existing, write_whole
 
 if TYPE_CHECKING:
     from onedc.image import RGBArray
@@ -55,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output
     base = os.path.join(folder, os.path.splitext(os.path.basename(args.photo))[0])
     targets = (f"{base}.1dc", f"{base}.png", f"{base}-side-by-side.png")
+    check_targets(Job(args.photo, target) for target in targets)
     for target in targets:
         refuse_existing(target, force=args.force)
     pixels = read_image(args.photo)
@@ -73,10 +73,7 @@ def run(args: argparse.Namespace) -> int:
         f"decoded from {len(data)} bytes, {8 * len(data) / (width * height):.4f} bits per pixel; "
         f"encode {encoded_s - loaded_s:.2f} s, decode {decoded_s - encoded_s:.2f} s",
     )
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    make_folder(folder)
     contents = (data, image_bytes(decoded), image_bytes(side_by_side(pixels, decoded, captions)))
     for target, content in zip(targets, contents, strict=True):
         write_whole(target, content, force=args.force)

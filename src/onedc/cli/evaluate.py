@@ -195,8 +195,6 @@ def _options(args: argparse.Namespace) -> Options:
 
 def default_cache() -> Any:
     """Folder of file sizes in the user's cache."""
-    import os
-    from pathlib import Path
+    from onedc.files import user_cache
 
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "onedc" / "evaluation"
+    return user_cache() / "evaluation"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter
+from onedc.container import PRIVATE_MODEL_IDS
 
 _DESCRIPTION = """\
 Turn a checkpoint into one weights file for --weights, and write its model card beside it.
@@ -44,7 +45,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--model-id",
         type=_model_id,
-        default=192,
+        default=PRIVATE_MODEL_IDS.start,
         metavar="N",
         help="written into .1dc files, 192 (default) to 255",
     )
@@ -52,8 +53,8 @@ def add_command(commands: Any) -> None:
 
 
 def _model_id(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= 255):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a model id, 0 to 255")
+    if not (text.isdecimal() and int(text) in PRIVATE_MODEL_IDS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a private model id, 192 to 255")
     return int(text)
 
 

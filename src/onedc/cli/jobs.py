@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from onedc.errors import OneDCError, OutputError
-from onedc.files import refuse_existing, write_whole
+from onedc.errors import OneDCError
+from onedc.files import make_folder, refuse_existing, write_whole
 
 PIPE = "-"
 """Stands for standard input or output."""
@@ -78,17 +78,14 @@ def plan(inputs: Sequence[str], output: str | None, *, suffix: str, accepted: Co
         jobs = [Job(PIPE, PIPE)]
     else:
         jobs = [Job(source, _target(source, output, suffix)) for source in sources]
-    _check_targets(jobs)
+    check_targets(jobs)
     return jobs
 
 
 def make_folders(jobs: Iterable[Job]) -> None:
     """Create the folders of the outputs. Raises OutputError."""
     for folder in {os.path.dirname(job.target) or "." for job in jobs if job.target != PIPE}:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+        make_folder(folder)
 
 
 def check_output(job: Job, *, force: bool) -> None:
@@ -236,7 +233,7 @@ def _target(source: str, folder: str | None, suffix: str) -> str:
     return os.path.join(parent if folder is None else folder, os.path.splitext(name)[0] + suffix)
 
 
-def _check_targets(jobs: Iterable[Job]) -> None:
+def check_targets(jobs: Iterable[Job]) -> None:
     """No two inputs for one output, and no output over its own input."""
     seen: dict[str, str] = {}
     for job in jobs:

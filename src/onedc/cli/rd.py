@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.evaluation.published import published_curves
     from onedc.evaluation.rd import bd_table, load_curves, to_json
     from onedc.evaluation.summary import replace_section
-    from onedc.files import write_whole
+    from onedc.files import make_folder, write_whole
 
     curves = load_curves([Path(folder) for folder in args.results])
     metrics = _metrics(args.metrics, curves)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         for metric in metrics
     }
     output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     for metric, by_codec in by_metric.items():
         write_whole(output / f"rd-{metric}.png", draw_curves(metric, by_codec, published), force=True)
     comparisons = _comparisons(args, curves, metrics)

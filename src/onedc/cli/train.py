@@ -17,7 +17,8 @@ Train a model by a recipe.
   onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1
   onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1 --resume --max-minutes 60
   onedc train small-stage1 --set optim.lr=1e-4 data.batch=16 --show
-  accelerate launch -m onedc train sd15-stage1 --data hf:FOLDER --out runs/paper
+  accelerate launch -m onedc train sd15-stage1 --data hf:FOLDER --nets nets/ --out runs/paper \\
+      --set nets.vae=FILE nets.generator=FILE nets.teacher=FILE
 
 --show prints the resolved settings, which are the names that --set takes. A run ends with a checkpoint, also
 at the end of --max-minutes or on Ctrl-C, and the same command with --resume goes on exactly there.
@@ -58,7 +59,7 @@ def add_command(commands: Any) -> None:
 
 def check_extra() -> None:
     """Raise MissingExtraError unless the packages for training are there."""
-    if importlib.util.find_spec("accelerate") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("accelerate", "tensorboard")):
         raise MissingExtraError("training needs more packages: pip install 'onedc[train]'")
 
 

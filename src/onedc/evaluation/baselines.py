@@ -6,7 +6,6 @@ Settings and versions are part of `identity`, the key of every cached number. Ra
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import io
 import subprocess
@@ -22,6 +21,7 @@ from PIL import Image, features
 import onedc
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError, MissingExtraError, OneDCError
+from onedc.evaluation.metrics import file_hash
 from onedc.image import RGBArray
 
 FFMPEG_TIMEOUT_S = 600
@@ -152,7 +152,7 @@ class OneDCCodec(EvaluatedCodec):
     def __init__(self, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto") -> None:
         module = importlib.import_module("onedc.codec")
         self.codec = module.load(weights, device=device, precision=precision)
-        digest = hashlib.sha256((weights or module.BUNDLED).read_bytes()).hexdigest()[:16]
+        digest = file_hash(weights or module.BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         dtype = str(self.codec.dtype).removeprefix("torch.")
         self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from onedc.errors import ConfigError, OutputError
-from onedc.files import write_whole
+from onedc.files import make_folder, write_whole
 
 RESULTS_FILE = "results.jsonl"
 
@@ -81,10 +81,7 @@ class ResultsFile:
     """The growing results file of a run: every record is on disk as soon as it is appended."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
+        make_folder(folder)
         self.path = folder / RESULTS_FILE
         self.records = {record.key: record for record in read_results(folder)}
         self.rewrite(self.records.values())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import SD15, ModelConfig
+from onedc.container import PRIVATE_MODEL_IDS
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.interop.checkpoint import Checkpoint, list_keys, open_checkpoint, sha256
@@ -26,7 +27,6 @@ from onedc.model.stream_writer import Entry, write_safetensors
 from onedc.model.weights import SEAM, SEAM_NETS, file_metadata, stored
 
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-FIRST_PRIVATE_ID = 192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ class Options:
 
     storage: str = "bf16"  # a key of STORAGE
     fold_time: bool = True  # constant time embeddings into the convolutions before them
-    model_id: int = FIRST_PRIVATE_ID  # written into .1dc files; 192..255 are private
+    model_id: int = PRIVATE_MODEL_IDS.start  # written into .1dc files; 192..255 are private
 
     def __post_init__(self) -> None:
-        if not FIRST_PRIVATE_ID <= self.model_id <= 255:
-            raise WeightsError(f"model id {self.model_id}: converted models take {FIRST_PRIVATE_ID} to 255")
+        if self.model_id not in PRIVATE_MODEL_IDS:
+            raise WeightsError(f"model id {self.model_id}: converted models take 192 to 255")
 
 
 def convert(published: Published, output: Path, options: Options) -> None:
@@ -83,7 +83,7 @@ def read_published(published: Published, options: Options) -> tuple[ModelConfig,
         _fitting(open_checkpoint(published.codec), "codec", codec_key, expected["codec"]),
         _fitting(open_checkpoint(published.vae), "autoencoder", vae_key, expected["vae"]),
     ]
-    config = replace(SD15, model_id=options.model_id, z_only=published.z_only)
+    config = replace(SD15, z_only=published.z_only)
     weights = joined("published", parts)
     return fold_time(config, weights) if options.fold_time else (config, weights)
 

@@ -1,7 +1,7 @@
 """Low-rank adapters for the generator's UNet: its layers stay, and a small difference to each is learned.
 
 A checkpoint holds them beside the layers; whoever takes weights from it gets layers with adapters merged.
-Source: Hu et al. 2021 (LoRA); ranks and layers: reference page, section 4.
+Source: Hu et al. 2021 (LoRA); ranks and layers: Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations

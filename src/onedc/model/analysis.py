@@ -1,6 +1,6 @@
 """g_a: picture and VAE latents in, latents y and semantic features out.
 
-Source: reference page, sections 3 and 3.1 (`enc`).
+Source: Xue et al. 2025 (OneDC); `enc` in its checkpoints.
 """
 
 from __future__ import annotations

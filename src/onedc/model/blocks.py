@@ -2,7 +2,7 @@
 
 Blocks without normalisation (DepthConvBlock, ResidualBlockUpsample) are the only ones that the
 integer seam may hold; all nonlinearities there are LeakyReLU.
-Source: reference page, section 2.
+Source: Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from onedc.errors import ConfigError
+from onedc.files import user_cache
 
 
 def find_device(device: str | torch.device) -> torch.device:
@@ -53,6 +53,5 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     """
     if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise ConfigError("compiling the networks for a processor needs a C++ compiler, and there is none")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(cache) / "onedc" / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache() / "compiled"))
     return torch.compile(function, dynamic=False)

@@ -178,10 +178,6 @@ class MobileNetV2Features(nn.Module):
         """Features [B,1280,H/32,W/32] of images [B,3,H,W] in [-1,1]."""
         return self.features((x * 127.5 - 0.5) / 128)  # the network was trained on (byte - 128) / 128
 
-    def classify(self, x: Tensor) -> Tensor:
-        """Logits [B,1001] (class 0 is background) of images [B,3,H,W] in [-1,1]."""
-        return self.classifier(self(x))
-
 
 def _load(module: M, path: str | Path) -> M:
     """Fill a module from a safetensors file whose keys are the module's."""

@@ -1,6 +1,6 @@
 """Finite scalar quantisation of z: 7 dimensions of 4 levels, 14 bits for each 64x64 pixels.
 
-Source: Mentzer et al. 2023; constants in the reference page, section 3.2.
+Source: Mentzer et al. 2023; constants of Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Its output is taken as the noise prediction, a small convolutional branch on its input as the noisy
 latents; clean latents follow from both. Attention sees the semantic tokens in place of a text prompt.
-Source: reference page, section 4.
+Source: Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations

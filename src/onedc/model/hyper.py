@@ -1,6 +1,6 @@
 """h_a and h_s: between y and the hyperprior z. h_s belongs to the integer seam.
 
-Source: reference page, section 3 (`hyper_enc`, `hyper_dec`).
+Source: Xue et al. 2025 (OneDC); `hyper_enc` and `hyper_dec` in its checkpoints.
 """
 
 from __future__ import annotations

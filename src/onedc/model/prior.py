@@ -3,7 +3,7 @@
 One walk, `SpatialPrior.scan`, with different visitors: training adds noise, the encoder records
 symbols, the decoder reads them, the z-only mode answers with the means. Integer seam: no
 normalisation, no attention, no division here.
-Source: reference page, section 3.3 (four-part spatial prior, after DCVC).
+Source: Xue et al. 2025 (OneDC), whose four-part spatial prior is that of DCVC.
 """
 
 from __future__ import annotations

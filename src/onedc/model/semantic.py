@@ -1,6 +1,6 @@
 """The semantic adaptor: z_semantic to the tokens that condition the generator.
 
-Source: reference page, section 3 (`semantic_adaptor`).
+Source: Xue et al. 2025 (OneDC); `semantic_adaptor` in its checkpoints.
 """
 
 from __future__ import annotations

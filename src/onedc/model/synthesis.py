@@ -1,6 +1,6 @@
 """g_s: decoded latents and tokens to the generator's input.
 
-Source: reference page, section 3 (`dec`).
+Source: Xue et al. 2025 (OneDC); `dec` in its checkpoints.
 """
 
 from __future__ import annotations

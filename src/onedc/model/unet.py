@@ -1,7 +1,7 @@
 """The UNet trunk that g_a and the generator share, with diffusers' key names.
 
 Levels, residual blocks, skips and samplers live here; what attention does is given by a factory.
-Source: diffusers UNet2DModel and UNet2DConditionModel as described in the reference page, sections 3.1 and 4.
+Source: UNet2DModel and UNet2DConditionModel of diffusers, as Xue et al. 2025 (OneDC) set them up.
 """
 
 from __future__ import annotations

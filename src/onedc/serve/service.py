@@ -31,8 +31,8 @@ class BusyError(OneDCError):
 class Limits:
     """What the server takes from its users."""
 
-    upload_bytes: int = 32 << 20  # of one uploaded file
-    pixels: int = 1 << 24  # of one picture, sent or declared by a .1dc file
+    upload_bytes: int = 32_000_000  # of one uploaded file
+    pixels: int = 16_000_000  # of one picture, sent or declared by a .1dc file
     queue: int = 16  # jobs that wait or run at a time
     effort: int = 3  # highest that is taken: everybody waits for it
 

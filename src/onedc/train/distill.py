@@ -1,7 +1,7 @@
 """Semantic distillation: from z alone, tell the teacher's tokens. Lives in training only.
 
 Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
-under the predicted probabilities. Source: reference page, section 6. The convolutional head serves crops of
+under the predicted probabilities. Source: Xue et al. 2025 (OneDC). The convolutional head serves crops of
 any size and reads z_semantic; the paper's, in `swin.py`, needs multiples of its window and reads the tokens.
 """
 
@@ -20,29 +20,40 @@ from onedc.train.swin import SwinHead
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig:
-    """Weight of distillation and width of its head."""
+class HeadConfig:
+    """The head that tells the tokens, and what it is judged by."""
+
+    code: float = 0.01  # weight of the code error beside cross-entropy
+    width: int = 192  # channels of the convolutional head; the swin head's are those of the tokens
+    blocks: int = 2  # residual blocks, or pairs of attention blocks, at 1/32
+
+    def __post_init__(self) -> None:
+        if self.width % 32 or self.blocks < 1:
+            raise ConfigError("objective.distill: width must be a multiple of 32, blocks at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(HeadConfig):
+    """Distillation beside the other terms of a stage."""
 
     weight: float = 0.0  # of cross-entropy and code error together; 0: no distillation
-    code: float = 0.01  # of the code error, within that
     head: str = "convolutional"  # or "swin", the paper's
-    width: int = 192  # channels of the convolutional head; the other's are those of the tokens
-    blocks: int = 2  # residual blocks, or pairs of attention blocks, at 1/32
     window: int = 16  # positions of 32 px a side that attention of the swin head sees
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.width % 32:
-            raise ConfigError("objective.distill: weight must not be negative, width a multiple of 32")
+        super().__post_init__()
+        if self.weight < 0:
+            raise ConfigError("objective.distill: weight must not be negative")
         if self.head not in ("convolutional", "swin"):
             raise ConfigError(f"objective.distill.head: {self.head!r} is neither 'convolutional' nor 'swin'")
-        if self.blocks < 1 or self.window < 2 or self.window % 2:
-            raise ConfigError("objective.distill: blocks must be at least 1, window even and at least 2")
+        if self.window < 2 or self.window % 2:
+            raise ConfigError("objective.distill: window must be even and at least 2")
 
 
 class DistillHead(nn.Module):
     """z_semantic [B,C,H/64,W/64] -> logits [B,K,H/32,W/32] of the teacher's codes."""
 
-    def __init__(self, config: DistillConfig, channels: int, codes: int) -> None:
+    def __init__(self, config: HeadConfig, channels: int, codes: int) -> None:
         super().__init__()
         width = config.width
         self.layers = nn.Sequential(

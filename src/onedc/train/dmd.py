@@ -1,6 +1,6 @@
 """Distribution matching and adversarial terms, on latents of any shape [B,...]. Networks come as arguments.
 
-Source: Yin et al. 2024 (DMD2); constants in the reference page, section 8.
+Source: Yin et al. 2024 (DMD2); constants of Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations

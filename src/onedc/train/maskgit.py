@@ -1,7 +1,7 @@
 """The paper's teacher of semantic distillation: the encoder and codebook of MaskGIT's VQGAN, f16.
 
 It sees pictures at half their size, so it says one index for 32x32 pixels. Keys are those of the published
-file. Source: reference page, section 6.
+file. Source: Chang et al. 2022 (MaskGIT).
 """
 
 from __future__ import annotations

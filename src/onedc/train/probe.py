@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import FSQ_DIMS, FSQ_LEVELS
-from onedc.errors import ConfigError
 from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.distill import DistillConfig, DistillHead, distillation
+from onedc.train.distill import DistillHead, HeadConfig, distillation
 from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import used_share, vae_latents_of
@@ -29,11 +28,7 @@ from onedc.train.tokenizer import FeatureTokenizer
 class ProbeConfig:
     """The head that reads z."""
 
-    distill: DistillConfig = field(default_factory=lambda: DistillConfig(weight=1.0))
-
-    def __post_init__(self) -> None:
-        if self.distill.head != "convolutional":
-            raise ConfigError("objective.distill.head: a probe reads z, which only 'convolutional' can")
+    distill: HeadConfig = field(default_factory=HeadConfig)
 
 
 class Probe(Stage):

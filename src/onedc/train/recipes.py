@@ -13,7 +13,7 @@ from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.distill import DistillConfig
+from onedc.train.distill import DistillConfig, HeadConfig
 from onedc.train.nets import has_taef2
 from onedc.train.probe import ProbeConfig
 from onedc.train.score import ScoreConfig
@@ -285,7 +285,7 @@ def tiny_teacher() -> TrainConfig:
 
 def tiny_probe() -> TrainConfig:
     """For tests only."""
-    objective = ProbeConfig(distill=DistillConfig(weight=1.0, width=32))
+    objective = ProbeConfig(distill=HeadConfig(width=32))
     return replace(tiny_stage1(), recipe="tiny-probe", objective=objective)
 
 

@@ -18,7 +18,7 @@ def lr_at(optim: OptimConfig, step: int, steps: int) -> float:
     return optim.lr * rise * fall
 
 
-def ramped(start: float, end: float, step: int, ramp_steps: int) -> float:
-    """Quadratic rise from `start` at step 0 to `end` at `ramp_steps`, constant after it."""
+def ramped(step: int, ramp_steps: int) -> float:
+    """Quadratic rise from 0 at step 0 to 1 at `ramp_steps`, constant after it."""
     share = min(step / ramp_steps, 1.0) if ramp_steps else 1.0
-    return start + (end - start) * share * share
+    return share * share

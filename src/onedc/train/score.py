@@ -29,7 +29,6 @@ class ScoreConfig:
         )
     )
     guidance: str = "none"  # "tokens" of the codec's hyperprior, "text" of the caption, or "none"
-    dropout: float = 0.1  # share of training images whose tokens or captions are withheld
 
     def __post_init__(self) -> None:
         if self.guidance not in ("tokens", "text", "none"):

@@ -1,7 +1,7 @@
 """Stage I: the whole codec against rate, latent distance, pixel distance and LPIPS.
 
 Rate and distortion of a batch, nothing of loops, files or devices.
-Source: Xue et al. 2025, section 3; reference page, sections 3.4 and 8.
+Source: Xue et al. 2025 (OneDC), section 3.
 """
 
 from __future__ import annotations
@@ -333,7 +333,7 @@ class Stage1(Stage):
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
         """Weight of each picture's bits at a step of the ramp [B]."""
         full, config = rate_weight(quality, self.config.weights), self.config
-        share = ramped(0.0, 1.0, step, config.ramp_steps)
+        share = ramped(step, config.ramp_steps)
         return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:

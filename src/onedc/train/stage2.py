@@ -3,7 +3,7 @@
 Distribution matching against a frozen diffusion teacher and a trained fake score, a GAN, and the pixel terms
 of stage I. The GAN judges by the fake score's middle features (diffusion GAN), or by vae_latents and those
 of LPIPS's network.
-Sources: reference page, section 8; Sauer et al. 2021, "Projected GANs converge faster".
+Sources: Xue et al. 2025 (OneDC); Sauer et al. 2021, "Projected GANs converge faster".
 """
 
 from __future__ import annotations

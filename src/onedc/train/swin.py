@@ -1,6 +1,6 @@
 """The paper's head of semantic distillation: shifted-window attention at 1/32 on the semantic tokens.
 
-Lives in training only. Source: reference page, section 6; Liu et al. 2021 (Swin) for the shifted windows.
+Lives in training only. Source: Xue et al. 2025 (OneDC); Liu et al. 2021 (Swin) for the shifted windows.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class TeacherConfig:
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    dropout: float = 0.1  # share of training images whose tokens or captions are withheld
     scored_timesteps: tuple[int, ...] = (100, 300, 500, 700)  # of validation
 
 
@@ -65,7 +66,7 @@ class Teacher(Stage):
         timesteps = batch.noise.integers("timestep", 0, self.diffusion.timesteps)
         told = self._told(batch, latents)
         if told is not None:
-            withheld = batch.noise.uniform("told") < self.config.score.dropout
+            withheld = batch.noise.uniform("told") < self.config.dropout
             blind = self.text([""] * len(withheld)) if self.text else self.score_net.withheld[:, None, None]
             told = torch.where(withheld[:, None, None, None], blind, told)
         noise = batch.noise.normal("noise", *latents.shape[1:])

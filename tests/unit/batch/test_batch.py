@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,13 +140,13 @@ def test_tar_shards_keep_the_rest_of_their_samples(tmp_path: Path, expected: dic
     files = {"x/1.png": png(SIZES["a.png"]), "x/1.txt": b"caption", "2.png": b"damaged", "2.cls": b"7"}
     tar_of(source / "s-0.tar", files)
     tar_of(source / "s-1.tar", {"3.seg.png": png(SIZES["f.png"]), "3.json": b"{}"})
-    (source / "s-2.tar").write_bytes(b"no tar")
+    (source / "s-2.TAR").write_bytes(b"no tar")
     assert batch(source, tmp_path / "out") == Summary(4, 0, 2)
     assert contents(tmp_path / "out/s-0.tar") == {"x/1.1dc": expected["a.png"], "x/1.txt": b"caption"}
     assert contents(tmp_path / "out/s-1.tar") == {"3.seg.1dc": expected["f.png"], "3.json": b"{}"}
     found = records(tmp_path / "out")
     assert "not a picture" in found["s-0/2.png"]["error"]
-    assert "not an uncompressed tar" in found["s-2.tar"]["error"]
+    assert "not an uncompressed tar" in found["s-2.TAR"]["error"]
     assert batch(source, tmp_path / "out") == Summary(0, 4, 2)
     assert batch(source / "s-1.tar", tmp_path / "folder", kind="folder") == Summary(1, 0, 0)
     assert (tmp_path / "folder/s-1/3.seg.1dc").read_bytes() == expected["f.png"]
@@ -275,6 +276,12 @@ def test_what_does_not_fit_is_refused(photos: Path, tmp_path: Path) -> None:
         batch(photos, out, Spec(weights=str(FIXTURE), quality=40))
     with pytest.raises(ConfigError, match="begun with to 'folder', not 'tar'"):
         batch(photos, out, kind="tar")
+    with pytest.raises(ConfigError, match="begun with column None, not 'jpg'"):
+        batch(photos, out, column="jpg")
+    refined = replace(SPEC, effort=1)
+    Batch(photos, tmp_path / "refined", refined).manifest.close()
+    with pytest.raises(ConfigError, match="begun with effort 1, not None"):
+        batch(photos, tmp_path / "refined")
     with pytest.raises(OutputError, match="not empty"):
         batch(photos, photos / "b")
     for source, target in ((photos, photos), (tmp_path / "absent", out), (photos / "a.png", out)):

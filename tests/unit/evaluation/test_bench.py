@@ -61,7 +61,7 @@ def test_measuring_leaves_the_codec_as_it_was(codec: Codec) -> None:
 
 
 def test_the_paper_s_unet_costs_what_was_counted_of_it() -> None:
-    """Figures of the reference page, in 10**9 multiply-adds at 512x512: 408.64 merged, 455.76 not."""
+    """The published UNet in 10**9 multiply-adds at 512x512: 408.64 merged, 455.76 not."""
     with torch.device("meta"):
         generator = OneDC(SD15).generator.eval().requires_grad_(False)
         inputs = torch.empty(1, 320, 64, 64), torch.empty(1, 768, 8, 8), torch.zeros(1, dtype=torch.int64)

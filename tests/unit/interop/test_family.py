@@ -23,7 +23,7 @@ from onedc.model.onedc import OneDC
 from onedc.model.seam import seam_integers
 from onedc.model.weights import save_weights
 
-CONFIG = replace(TINY, quality_knots=0, model_id=200)
+CONFIG = replace(TINY, quality_knots=0)
 ADAPTED = "generator.unet.conv_in.weight"
 FP32 = Options(storage="fp32", model_id=200)
 
@@ -128,6 +128,10 @@ def test_a_file_of_one_rate_is_refused_by_another(folder: Path) -> None:
     other = load(folder / "1.safetensors", precision="fp32")
     with pytest.raises(FormatError):
         other.decode(bytes(data))
+    with pytest.raises(FormatError):
+        other.verify(bytes(data))
+    family.encode(picture(), quality=0)
+    family.verify(bytes(data))
 
 
 def test_damaged_families_are_refused_in_one_line(folder: Path, tmp_path: Path) -> None:

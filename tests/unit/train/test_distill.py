@@ -17,7 +17,7 @@ from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, distillation
 from onedc.train.loop import Trainer
 from onedc.train.nets import load_tokenizer, start_tensors
-from onedc.train.probe import ProbeConfig, levels_apart
+from onedc.train.probe import levels_apart
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
@@ -145,5 +145,3 @@ def test_a_probe_reads_each_level_apart() -> None:
     z_hat = torch.tensor([-1.0, -0.5, 0.0, 0.5, 0.5, -1.0, 0.0]).reshape(1, 7, 1, 1)
     where = levels_apart(z_hat).flatten().nonzero().flatten().tolist()
     assert where == [0, 5, 10, 15, 19, 20, 26]
-    with pytest.raises(ConfigError, match="convolutional"):
-        ProbeConfig(distill=DistillConfig(weight=1.0, head="swin"))

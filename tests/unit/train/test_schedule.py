@@ -21,7 +21,7 @@ def test_constant_without_warmup_and_decay() -> None:
 
 
 def test_ramp_is_quadratic_and_starts_low() -> None:
-    assert ramped(1e-4, 4.6, 0, 4000) == 1e-4
-    assert ramped(1e-4, 4.6, 2000, 4000) == pytest.approx(1e-4 + (4.6 - 1e-4) / 4)
-    assert ramped(1e-4, 4.6, 4000, 4000) == ramped(1e-4, 4.6, 9999, 4000) == 4.6
-    assert ramped(1e-4, 4.6, 0, 0) == 4.6
+    assert ramped(0, 4000) == 0
+    assert ramped(2000, 4000) == pytest.approx(1 / 4)
+    assert ramped(4000, 4000) == ramped(9999, 4000) == 1
+    assert ramped(0, 0) == 1
