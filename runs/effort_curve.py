@@ -116,9 +116,8 @@ def _print(judge: str, rows: np.ndarray) -> None:
     print(f"\nBits saved, judged by {judge}:\n\n| effort | seconds | bytes | {labels} |")
     print("|---" * 6 + "|")
     for effort, (seconds, size, *saved) in zip((0, *EFFORTS), rows, strict=True):
-        print(
-            f"| {effort} | {seconds:.1f} | {size:+.0f} % | " + " | ".join(f"{x:.0f} %" for x in saved) + " |"
-        )
+        cells = [str(effort), f"{seconds:.1f}", f"{size:+.0f} %", *(f"{round(x)} %" for x in saved)]
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
