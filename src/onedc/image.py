@@ -115,7 +115,7 @@ def read_picture(
         if image.format == "1DC":
             raise ImageError(f"{name}: is a .1dc file already; decode it first")
         image.load()
-        return _converted(image, background, keep, name)
+        return to_picture(image, background=background, keep=keep, name=name)
 
 
 def to_picture(
@@ -132,28 +132,26 @@ def to_picture(
             side outside 1..16383 px. `name` begins its message.
     """
     with _told(name):
-        return _converted(image, background, keep, name)
-
-
-def _converted(image: Image.Image, background: Color | None, keep: Collection[Keepable], name: str) -> Loaded:
-    """What `to_picture` returns; Pillow's errors are not caught."""
-    _check_size(image, image.width * image.height, name)
-    profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(image)
-    colour, alpha = _split_alpha(_to_8_bit(upright, name))
-    rgb = np.ascontiguousarray(np.asarray(_to_srgb(colour, profile, name), dtype=np.uint8))
-    icc = profile if "icc" in keep and profile and profile[16:20] == b"RGB " else None
-    extras = Extras(icc=icc, exif=_exif(upright) if "exif" in keep else None)
-    if alpha is None or alpha.min() == 255:
-        return Loaded(rgb, extras)
-    if "alpha" in keep:
-        return Loaded(_with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha)))
-    if background is None:
-        raise ImageError(
-            f"{name}: has transparent places; choose a colour to lay under them, for example --background "
-            "white (in Python background='white'), or store them with --keep-alpha (keep=['alpha'])"
-        )
-    return Loaded(_flatten(rgb, alpha, parse_color(background)), extras)
+        _check_size(image, image.width * image.height, name)
+        profile = image.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(image)
+        colour, alpha = _split_alpha(_to_8_bit(upright, name))
+        rgb = np.ascontiguousarray(np.asarray(_to_srgb(colour, profile, name), dtype=np.uint8))
+        icc = profile if "icc" in keep and profile and profile[16:20] == b"RGB " else None
+        extras = Extras(icc=icc, exif=_exif(upright) if "exif" in keep else None)
+        if alpha is None or alpha.min() == 255:
+            return Loaded(rgb, extras)
+        if "alpha" in keep:
+            return Loaded(
+                _with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha))
+            )
+        if background is None:
+            raise ImageError(
+                f"{name}: has transparent places; choose a colour to lay under them, for example "
+                "--background white (in Python background='white'), or store them with --keep-alpha "
+                "(keep=['alpha'])"
+            )
+        return Loaded(_flatten(rgb, alpha, parse_color(background)), extras)
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
+from onedc.files import user_cache
 
 if TYPE_CHECKING:
     from onedc.evaluation.plan import Options
@@ -139,8 +141,6 @@ def numbers(text: str) -> tuple[float, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
-    from pathlib import Path
-
     from onedc.evaluation.run import evaluate, set_metric_of
     from onedc.evaluation.summary import replace_section, summarise, write_summary
     from onedc.image import READABLE_SUFFIXES
@@ -161,8 +161,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from pathlib import Path
-
     from onedc.evaluation.frechet import PatchGrid
     from onedc.evaluation.matching import Rule
     from onedc.evaluation.plan import Options
@@ -193,8 +191,6 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def default_cache() -> Any:
+def default_cache() -> Path:
     """Folder of file sizes in the user's cache."""
-    from onedc.files import user_cache
-
     return user_cache() / "evaluation"
