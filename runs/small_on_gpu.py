@@ -1,12 +1,13 @@
-"""Stage I of `small` at the speed of one large GPU: minutes there are hours of two cores.
+"""Stage I of `small`, then with a GAN, at the speed of one large GPU: minutes there are hours of two cores.
 
     python runs/small_on_gpu.py --data SHARDS --nets NETWORKS --start WEIGHTS_OR_RUN --tokens RUN -o OUT
 
 The terms and the networks are those of `small-decay`; what differs is how they are fed. Windows of all photos
 and their vae_latents lie on the GPU, crops are cut and noise is drawn there, loss and gradients are replayed
 as one CUDA graph, and Muon moves matrices of one shape together. So a run is not repeatable to the bit, as
-one of `onedc train` is. The learning rate falls to nothing at the end of the given time. OUT is a run that
-`onedc export`, `onedc train` (nets.start) and `runs/held_out.py` take. Without a GPU it works, slowly.
+one of `onedc train` is. The learning rate falls to nothing at the end of the given time. With --gan-seconds
+all but the autoencoder moves on for so long against a critic too, from the running mean on. OUT is a run
+that `onedc export`, `onedc train` (nets.start) and `runs/held_out.py` take. Without a GPU it works, slowly.
 """
 
 from __future__ import annotations
@@ -30,22 +31,28 @@ from torch import Tensor, nn
 
 from onedc.cli.jobs import exit_status, tell
 from onedc.errors import ConfigError, OneDCError, OutputError
+from onedc.model.features import LPIPSSqueeze
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels
+from onedc.train.dmd import critic_gan_loss, generator_gan_loss
 from onedc.train.ema import RunningMean
 from onedc.train.muon import is_matrix
 from onedc.train.nets import load_lpips, load_model, load_tokenizer
 from onedc.train.noise import derived_seed
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.report import write_run_file
+from onedc.train.score import Judges
 from onedc.train.sources import open_data
 from onedc.train.stage import Figures, Player
-from onedc.train.stage1 import Stage1, windows
+from onedc.train.stage1 import PixelTerms, Stage1, analysed, windows
 
-VIEW_PX, VIEWS = 512, 5  # side of a photo's windows, and how many of each
+VIEW_PX, VIEWS = 512, 8  # side of a photo's windows, and how many of each
 SMALLEST_PX, SHRUNK_PX = 250, 400  # shorter sides: of photos that are left out; to which photos are shrunk
-PLATEAU, WARMUP_STEPS = 0.35, 50  # share of the time before the learning rate falls; steps of its rise
+PLATEAU, GAN_PLATEAU = 0.35, 0.4  # share of the time before the learning rate falls
+WARMUP_STEPS, GAN_AFTER = 50, 100  # steps of the rate's rise, and before the critic is listened to
+GAN_SHARE, GAN_WEIGHT, GAN_LARGEST = 0.5, 0.3, 3.0  # of other terms' gradient; weight at first, and at most
+GAN_RATE = 1e-3  # learning rate of the critic
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024
 MOMENTUM, UPDATE_RMS = 0.95, 0.2  # of Muon; the second makes its steps as large as AdamW's
 
@@ -232,24 +239,95 @@ class Step:
         return self.figures
 
 
+class Critic:
+    """Judges what LPIPS's network sees; its say is limited to GAN_SHARE of the other terms' gradient."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.judges = Judges(LPIPSSqueeze.WIDTHS).to(device)
+        self.adamw = torch.optim.AdamW(self.judges.parameters(), lr=GAN_RATE, betas=(0.5, 0.99))
+        self.weight = torch.full((), GAN_WEIGHT, device=device)
+        self.heard = torch.zeros((), device=device)  # 1 as soon as it is listened to
+
+    def generator_loss(self, decoded: Tensor, terms: PixelTerms) -> Tensor:
+        """Low where decoded vae_latents pass for a photo's."""
+        return torch.stack([generator_gan_loss(each) for each in self.judges(decoded, terms.seen)]).mean()
+
+    def loss(self, target: Tensor, decoded: Tensor, terms: PixelTerms) -> tuple[Tensor, Figures]:
+        """Its own loss, which moves nothing else."""
+        real = self.judges(target, terms.wanted)
+        fake = self.judges(decoded.detach(), [seen.detach() for seen in terms.seen])
+        loss = torch.stack([critic_gan_loss(*pair) for pair in zip(real, fake, strict=True)]).mean()
+        return loss, {"gan_critic": loss}
+
+    @torch.no_grad()
+    def weigh(self, gan: Tensor, others: Tensor) -> Tensor:
+        """The weight after these two gradients of the generator's last layer, a running mean."""
+        share = GAN_SHARE * others.float().norm() / (gan.float().norm() + 1e-12)
+        return self.weight.lerp_(share.clamp(max=GAN_LARGEST), 0.1)
+
+    def move(self, step: int) -> None:
+        """After each step: learn, and from GAN_AFTER on be listened to."""
+        self.adamw.step()
+        if step + 1 == GAN_AFTER:
+            self.heard.fill_(1.0)
+
+
+class GANStep(Step):
+    """A step of stage I whose decoded vae_latents a critic judges too; both learn from one forward pass."""
+
+    def __init__(self, stage: Stage1, pool: Pool, mover: Mover, config: TrainConfig, critic: Critic) -> None:
+        self.critic = critic
+        super().__init__(stage, pool, mover, config)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.critic.adamw.zero_grad()
+
+    def _gradients(self, batch: Batch) -> Figures:
+        stage, critic, layer = self.stage, self.critic, self.stage.model.generator.unet.conv_out.weight
+        autocast = torch.autocast(self.pool.device.type, torch.bfloat16, cache_enabled=False)
+        with autocast:
+            quality, target = stage.qualities(batch.noise), stage.vae_latents(batch)
+            sent = analysed(stage.model, batch.x, target, quality, batch.noise)
+            decoded = stage.model.synthesise(sent.y_hat, sent.z_semantic, quality)
+            cost, told = stage.cost(batch, sent, quality, step=0)
+            leaf = decoded.detach().requires_grad_(True)
+            terms = stage.pixel_terms(batch, leaf)
+            distortion, figures = stage.distortion(terms, leaf, target, quality)
+            gan = critic.generator_loss(leaf, terms)
+        pair = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term in (gan, distortion)]
+        at_layer = [torch.autograd.grad(decoded, layer, g, retain_graph=True)[0] for g in pair]
+        weight = critic.weigh(*at_layer)
+        torch.autograd.backward([decoded, cost], [pair[1] + critic.heard * weight * pair[0], None])
+        with autocast:
+            loss, judged = critic.loss(target, leaf, terms)
+        loss.backward()
+        own = {"loss": distortion + cost, "gan_generator": gan, "gan_weight": weight.clone()}
+        return {name: value.detach() for name, value in {**figures, **told, **own, **judged}.items()}
+
+
 def train(
-    stage: Stage1, pool: Pool, config: TrainConfig, seconds: float, log: Path
-) -> tuple[RunningMean, int]:
-    """Train for so long; the running mean of the weights and the number of steps."""
+    stage: Stage1, pool: Pool, config: TrainConfig, seconds: float, log: Path, critic: Critic | None = None
+) -> int:
+    """Train for so long, and leave the running mean of the weights; the number of steps."""
     (player,) = stage.players()
     mover, mean = Mover(player), RunningMean(player.parameters, config.run.ema)
-    one, begun, step = Step(stage, pool, mover, config), time.monotonic(), 0
+    one = GANStep(stage, pool, mover, config, critic) if critic else Step(stage, pool, mover, config)
+    plateau, begun, step = GAN_PLATEAU if critic else PLATEAU, time.monotonic(), 0
     sums: dict[str, Tensor] = {}
     while (share := (time.monotonic() - begun) / seconds) < 1:
-        fall = min(1.0, (1 - share) / (1 - PLATEAU))
+        fall = min(1.0, (1 - share) / (1 - plateau))
         figures = {**one(), "norm": mover.step(config.optim.lr * fall * min(1.0, (step + 1) / WARMUP_STEPS))}
+        if critic:
+            critic.move(step)
         mean.update(step)
         step += 1
         sums = {name: sums.get(name, 0) + value.float() for name, value in figures.items()}
         if step % config.run.log_every == 0:
             report(log, step, {name: float(s) / config.run.log_every for name, s in sums.items()}, share)
             sums = {}
-    return mean, step
+    mean.settle()
+    return step
 
 
 def report(log: Path, step: int, values: Mapping[str, float], share: float) -> None:
@@ -275,6 +353,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=56, help="crops of a step (default: 56)")
     parser.add_argument("--crop-px", type=int, default=384, help="side of a crop (default: 384)")
     parser.add_argument("--lr", type=float, default=5e-4, help="at its peak (default: 5e-4)")
+    parser.add_argument("--gan-seconds", type=float, default=0, help="of training with a GAN (default: none)")
+    parser.add_argument("--gan-lr", type=float, default=1.5e-4, help="then, at its peak (default: 1.5e-4)")
     parser.add_argument("--seed", type=int, default=1, help="seed of chance (default: 1)")
     return parser.parse_args(arguments)
 
@@ -282,7 +362,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def configured(args: argparse.Namespace) -> TrainConfig:
     """`small-decay` with what the command line says."""
     config = with_places(find_recipe("small-decay"), data=args.data, nets=args.nets)
-    objective = replace(config.objective, window_px=max(args.crop_px * 7 // 16 // 8 * 8, 64))
+    objective = replace(
+        config.objective,
+        weights=replace(config.objective.weights, lpips=2.0),
+        drop_y=0.15,
+        window_px=max(args.crop_px * 7 // 16 // 8 * 8, 64),
+    )
     if args.tokens:
         objective = replace(objective, distill=replace(objective.distill, weight=0.1))
     return replace(
@@ -291,14 +376,14 @@ def configured(args: argparse.Namespace) -> TrainConfig:
         nets=replace(config.nets, start=args.start, teacher=args.tokens),
         data=replace(config.data, batch=args.batch, crop_px=args.crop_px),
         optim=replace(config.optim, lr=args.lr, warmup_steps=WARMUP_STEPS),
-        run=replace(config.run, seed=args.seed),
+        run=replace(config.run, seed=args.seed, ema=0.997),
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Train and write a checkpoint of the running mean."""
-    if args.crop_px > VIEW_PX or args.seconds <= 0:
-        raise ConfigError(f"--crop-px is at most {VIEW_PX}, --seconds above 0")
+    if args.crop_px > VIEW_PX or args.seconds <= 0 or args.gan_seconds < 0:
+        raise ConfigError(f"--crop-px is at most {VIEW_PX}, --seconds above 0, --gan-seconds not below")
     config = configured(args)
     folder = CheckpointFolder(args.output, keep=1)
     if folder.steps():
@@ -314,10 +399,14 @@ def run(args: argparse.Namespace) -> None:
     (args.output / "log.jsonl").write_text("")
     pool = Pool(config, model.vae, device)
     tell(f"{len(pool.x)} windows of {VIEW_PX} px")
-    mean, step = train(stage, pool, config, args.seconds, args.output / "log.jsonl")
+    log = args.output / "log.jsonl"
+    step = train(stage, pool, config, args.seconds, log)
+    if args.gan_seconds:
+        stage.vae().requires_grad_(False)
+        gently = replace(config, optim=replace(config.optim, lr=args.gan_lr))
+        step += train(stage, pool, gently, args.gan_seconds, log, Critic(device))
     folder.begin(step)
     folder.write(step, "model", module_tensors(stage.stored()))
-    folder.write(step, "ema", mean.means)
     stored = {"step": step, "recipe": config.recipe, "stage": "Stage1Config", "model": config.model.to_json()}
     folder.commit(step, stored)
     print(folder.path(step))

@@ -337,26 +337,35 @@ class Stage1(Stage):
         return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        weights, quality = self.config.weights, self.qualities(batch.noise)
-        target = self.vae_latents(batch)
-        y_hat, z_semantic, bpp, z = analysed(self.model, batch.x, target, quality, batch.noise)
-        decoded = self.model.synthesise(y_hat, z_semantic, quality)
-        terms = self.pixel_terms(batch, decoded)
-        lpips, l1, coarse = terms[:3]
+        quality, target = self.qualities(batch.noise), self.vae_latents(batch)
+        sent = analysed(self.model, batch.x, target, quality, batch.noise)
+        decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
+        distortion, figures = self.distortion(self.pixel_terms(batch, decoded), decoded, target, quality)
+        cost, told = self.cost(batch, sent, quality, step)
+        return distortion + cost, figures | told
+
+    def distortion(
+        self, terms: PixelTerms, decoded: Tensor, target: Tensor, quality: Tensor
+    ) -> tuple[Tensor, Figures]:
+        """What the loss has of decoded vae_latents, which should be `target`."""
+        weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
         latent = (decoded - target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
         distortion = weights.lpips * lpips + weights.coarse * coarse
         distortion = distortion + torch.where(quality > 0, 1.0, weights.zonly) * detail
-        figures = {"bpp": bpp, "lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
+        figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
             figures["structure"] = terms.structure
             distortion = distortion + weights.structure * figures["structure"]
-        total = (distortion + self.rate_weights(quality, step) * bpp).mean()
-        figures = {name: value.mean() for name, value in figures.items()}
-        if weights.spread:
-            figures["spread_lack"] = spread_lack(z)
-            total = total + weights.spread * figures["spread_lack"]
-        term, told = self._distillation(batch, z_semantic)
+        return distortion.mean(), {name: value.mean() for name, value in figures.items()}
+
+    def cost(self, batch: Batch, sent: Analysed, quality: Tensor, step: int) -> tuple[Tensor, Figures]:
+        """What the loss has of what was sent: its bits, how z spreads and what it tells of the tokens."""
+        total, figures = (self.rate_weights(quality, step) * sent.bpp).mean(), {"bpp": sent.bpp.mean()}
+        if self.config.weights.spread:
+            figures["spread_lack"] = spread_lack(sent.z)
+            total = total + self.config.weights.spread * figures["spread_lack"]
+        term, told = self._distillation(batch, sent.z_semantic)
         return total + self.config.distill.weight * term, figures | told
 
     def _distillation(self, batch: Batch, z_semantic: Tensor) -> tuple[Tensor, Figures]:

@@ -6,22 +6,26 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tests.conformance.published import SHARED
-from torch import nn
+from torch import Tensor, nn
 
 from onedc.codec import BUNDLED
+from onedc.model.weights import trainable_tensors
 from onedc.train.config import OptimConfig
 from onedc.train.muon import Muon
-from onedc.train.nets import load_checkpoint
+from onedc.train.nets import load_checkpoint, load_lpips, load_model
 from onedc.train.stage import Player
+from onedc.train.stage1 import Stage1
 
 ROOT = Path(__file__).parents[3]
 NETS = SHARED / "nets"
+needs_nets = pytest.mark.skipif(not NETS.exists(), reason="needs LPIPS-squeeze, which is in ../shared/nets")
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +71,64 @@ def test_views_are_windows_of_the_photo(script: ModuleType) -> None:
     assert list(script.views(pixels[:200], np.random.default_rng(1))) == []
 
 
-@pytest.mark.skipif(not NETS.exists(), reason="needs LPIPS-squeeze, which is in ../shared/nets")
-def test_a_few_steps_leave_a_run(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def photos(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(script, "VIEWS", 1)
     monkeypatch.setattr(script, "VIEW_PX", 256)
-    photos = tmp_path / "photos"
-    photos.mkdir()
+    folder = tmp_path / "photos"
+    folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
     for name in ("a", "b"):
-        Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC).save(photos / f"{name}.png")
+        Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder
+
+
+@needs_nets
+def test_a_critic_adds_its_share_to_the_gradients_of_stage_1(script: ModuleType, photos: Path) -> None:
+    arguments = ["--data", str(photos), "--nets", str(NETS), "--start", str(BUNDLED), "-o", "unused"]
+    config = script.configured(script.parse([*arguments, "--batch", "2", "--crop-px", "128"]))
+    model, device = load_model(config.model, config.nets), torch.device("cpu")
+    stage = Stage1(model, load_lpips(config.nets), config.objective, config.optim)
+    pool = script.Pool(config, model.vae, device)
+    stage.vae().requires_grad_(False)
+    (player,) = stage.players()
+    mover, critic, batch = script.Mover(player), script.Critic(device), pool.batch(2, 128)
+
+    def gradients(step: Any) -> Tensor:
+        torch.manual_seed(0)  # noise is drawn while the terms are computed
+        step._forget()
+        step._gradients(batch)
+        return torch.cat([p.grad.flatten() for p in player.parameters.values() if p.grad is not None])
+
+    alone = gradients(script.Step(stage, pool, mover, config))
+    unheard, heard = script.GANStep(stage, pool, mover, config, critic), critic.heard
+    torch.testing.assert_close(gradients(unheard), alone, rtol=0.02, atol=1e-3)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.judges.parameters())
+    heard.fill_(1.0)
+    added = (gradients(unheard) - alone).norm() / alone.norm()
+    assert 0.01 < added < 1
+
+
+@needs_nets
+def test_a_few_steps_leave_a_run(
+    script: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(script, "GAN_AFTER", 1)
     run = tmp_path / "run"
     command = ["--data", str(photos), "--nets", str(NETS), "--start", str(BUNDLED), "-o", str(run)]
-    command += ["--seconds", "3", "--batch", "1", "--crop-px", "128"]
+    command += ["--seconds", "3", "--gan-seconds", "3", "--batch", "1", "--crop-px", "128"]
     assert script.main(command) == 0
     folder = Path(capsys.readouterr().out.strip())
     model = load_checkpoint(folder)
     assert model.config.name == "small"
+    _, bundled = trainable_tensors(BUNDLED)
+    moved = {name: t.ne(bundled[name]).any() for name, t in model.state_dict().items()}
+    parts = {
+        part
+        for part in ("g_a", "generator", "vae.decoder", "vae.encoder")
+        for name in moved
+        if name.startswith(part) and moved[name]
+    }
+    assert parts == {"g_a", "generator", "vae.decoder"}
     assert script.main(command) == 1
     assert "holds a run already" in capsys.readouterr().err
