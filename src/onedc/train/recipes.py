@@ -133,6 +133,28 @@ def small_zonly() -> TrainConfig:
     return replace(config, recipe="small-zonly", model=model, run=replace(config.run, steps=10_000))
 
 
+def small_preview() -> TrainConfig:
+    """The two vectors that belong to quality byte 0 alone: pictures of z, all others staying as they are."""
+    config = small_decay()
+    objective = replace(
+        config.objective,
+        weights=replace(config.objective.weights, lpips=1.0, zonly=1.0),
+        drop_y=1.0,
+        window_px=168,
+        move_decoder=False,
+        only=("generator.quality.zero", "g_s.quality_bias.zero"),
+        scored_qualities=(0,),
+    )
+    return replace(
+        config,
+        recipe="small-preview",
+        objective=objective,
+        data=replace(config.data, batch=6, crop_px=384),
+        optim=replace(config.optim, lr=2e-2, warmup_steps=5, decay_steps=60),
+        run=replace(config.run, steps=120, ema=0.9, validate_every=60),
+    )
+
+
 def small_autoencoder() -> TrainConfig:
     """TAEF2's decoder, fine-tuned on the photos; with objective.keep_encoder=false all of it."""
     optim = OptimConfig(lr=1e-4, betas=(0.5, 0.99), clip=1.0, weight_decay=0.0, warmup_steps=100)
@@ -308,6 +330,7 @@ RECIPES: dict[str, Recipe] = {
     "small-gan": small_gan,
     "small-decay": small_decay,
     "small-zonly": small_zonly,
+    "small-preview": small_preview,
     "sd15-stage1": sd15_stage1,
     "sd15-stage2": sd15_stage2,
     "sd15-decay": sd15_decay,

@@ -75,6 +75,7 @@ class Stage1Config:
     start_images: int = 64  # crops that this code is fitted to
     spread_start: bool = False  # begin with a z that uses all its values
     move_decoder: bool = False  # let the autoencoder's decoder learn too; its encoder stays
+    only: tuple[str, ...] = ()  # parts of the codec that learn, the rest staying as it is; (): all of it
     slow_share: float = 0.1  # share of the learning rate for that decoder, and for layers of the linear start
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
 
@@ -284,6 +285,11 @@ class Stage1(Stage):
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.move_decoder)
+        if config.only:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith(config.only))
+            if not trainable(self.model, "model"):
+                raise ConfigError(f"objective.only: the codec has nothing named {', '.join(config.only)}")
         self.teacher, self.head = teacher, None
         if teacher is not None:
             teacher.requires_grad_(False)

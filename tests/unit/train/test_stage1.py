@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onedc.errors import ConfigError
 from onedc.model.bits import gaussian_bits
 from onedc.model.features import LPIPSSqueeze
 from onedc.model.fsq import CENTRE, SPREAD
@@ -294,3 +295,15 @@ def test_structure_weighs_what_it_says(stage: Stage1) -> None:
     total, figures = stage.loss("codec", batch, 0)
     assert 0 < figures["structure"].item() < 1
     torch.testing.assert_close(total, without + 0.5 * figures["structure"])
+
+
+def test_only_the_named_parts_learn(tiny: Callable[..., TrainConfig]) -> None:
+    config, vector = tiny("objective.drop_y=1.0"), "generator.quality.zero"
+    model = OneDC(config.model)
+    stage = Stage1(model, LPIPSSqueeze(), replace(config.objective, only=(vector,)), config.optim)
+    assert set(stage.players()[0].parameters) == {f"model.{vector}"}
+    loss, _ = stage.loss("codec", batch_of(2), step=0)
+    loss.backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {vector}
+    with pytest.raises(ConfigError, match=r"objective.only.*nowhere"):
+        Stage1(model, LPIPSSqueeze(), replace(config.objective, only=("nowhere",)), config.optim)
