@@ -2,12 +2,13 @@
 
     python runs/small_on_gpu.py --data SHARDS --nets NETWORKS --start WEIGHTS_OR_RUN --tokens RUN -o OUT
 
-The terms and the networks are those of `small-decay`; what differs is how they are fed. Windows of all photos
-and their vae_latents lie on the GPU, crops are cut and noise is drawn there, loss and gradients are replayed
-as one CUDA graph, and Muon moves matrices of one shape together. So a run is not repeatable to the bit, as
-one of `onedc train` is. The learning rate falls to nothing at the end of the given time. With --gan-seconds
-all but the autoencoder moves on for so long against a critic too, from the running mean on. OUT is a run
-that `onedc export`, `onedc train` (nets.start) and `runs/held_out.py` take. Without a GPU it works, slowly.
+The networks and the terms are those of `small-decay`, some weighing otherwise (`configured`); what differs is
+how they are fed. Windows of all photos and their vae_latents lie on the GPU, crops are cut and noise is drawn
+there, loss and gradients are replayed as one CUDA graph, and Muon moves matrices of one shape together. So a
+run is not repeatable to the bit, as one of `onedc train` is. The learning rate falls to nothing at the end of
+the given time. With --gan-seconds all but the autoencoder moves on for so long against a critic too, from the
+running mean on. OUT is a run that `onedc export`, `onedc train` (nets.start) and `runs/held_out.py` take.
+Without a GPU it works, slowly.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from onedc.train.nets import load_lpips, load_model, load_tokenizer
 from onedc.train.noise import derived_seed
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.report import write_run_file
-from onedc.train.score import Judges
+from onedc.train.score import FeatureHeads
 from onedc.train.sources import open_data
 from onedc.train.stage import Figures, Player
 from onedc.train.stage1 import PixelTerms, Stage1, analysed, windows
@@ -50,7 +51,7 @@ from onedc.train.stage1 import PixelTerms, Stage1, analysed, windows
 VIEW_PX, VIEWS = 512, 8  # side of a photo's windows, and how many of each
 SMALLEST_PX, SHRUNK_PX = 250, 400  # shorter sides: of photos that are left out; to which photos are shrunk
 PLATEAU, GAN_PLATEAU = 0.35, 0.4  # share of the time before the learning rate falls
-WARMUP_STEPS, GAN_AFTER = 50, 100  # steps of the rate's rise, and before the critic is listened to
+WARMUP_STEPS, GAN_AFTER = 50, 100  # steps of the rate's rise, and before the critic is heard
 GAN_SHARE, GAN_WEIGHT, GAN_LARGEST = 0.5, 0.3, 3.0  # of other terms' gradient; weight at first, and at most
 GAN_RATE = 1e-3  # learning rate of the critic
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024
@@ -240,40 +241,42 @@ class Step:
 
 
 class Critic:
-    """Judges what LPIPS's network sees; its say is limited to GAN_SHARE of the other terms' gradient."""
+    """Judges what LPIPS's network sees; heard from step GAN_AFTER on, with GAN_SHARE of the gradient."""
 
     def __init__(self, device: torch.device) -> None:
-        self.judges = Judges(LPIPSSqueeze.WIDTHS).to(device)
-        self.adamw = torch.optim.AdamW(self.judges.parameters(), lr=GAN_RATE, betas=(0.5, 0.99))
+        self.heads = FeatureHeads(LPIPSSqueeze.WIDTHS).to(device)
+        self.adamw = torch.optim.AdamW(self.heads.parameters(), lr=GAN_RATE, betas=(0.5, 0.99))
         self.weight = torch.full((), GAN_WEIGHT, device=device)
-        self.heard = torch.zeros((), device=device)  # 1 as soon as it is listened to
+        self.heard = torch.zeros((), device=device)  # 0 or 1
 
-    def generator_loss(self, decoded: Tensor, terms: PixelTerms) -> Tensor:
-        """Low where decoded vae_latents pass for a photo's."""
-        return torch.stack([generator_gan_loss(each) for each in self.judges(decoded, terms.seen)]).mean()
+    def generator_loss(self, terms: PixelTerms) -> Tensor:
+        """Low where decoded pictures pass for photos."""
+        return torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.seen)]).mean()
 
-    def loss(self, target: Tensor, decoded: Tensor, terms: PixelTerms) -> tuple[Tensor, Figures]:
+    def loss(self, terms: PixelTerms) -> Tensor:
         """Its own loss, which moves nothing else."""
-        real = self.judges(target, terms.wanted)
-        fake = self.judges(decoded.detach(), [seen.detach() for seen in terms.seen])
-        loss = torch.stack([critic_gan_loss(*pair) for pair in zip(real, fake, strict=True)]).mean()
-        return loss, {"gan_critic": loss}
+        pairs = zip(self.heads(terms.wanted), self.heads([f.detach() for f in terms.seen]), strict=True)
+        return torch.stack([critic_gan_loss(*pair) for pair in pairs]).mean()
 
     @torch.no_grad()
     def weigh(self, gan: Tensor, others: Tensor) -> Tensor:
-        """The weight after these two gradients of the generator's last layer, a running mean."""
-        share = GAN_SHARE * others.float().norm() / (gan.float().norm() + 1e-12)
-        return self.weight.lerp_(share.clamp(max=GAN_LARGEST), 0.1)
+        """The weight, a running mean, after these two gradients of the generator's last layer."""
+        share = GAN_SHARE * others.float().norm() / gan.float().norm()
+        return self.weight.lerp_(share.nan_to_num(0.0, GAN_LARGEST).clamp(max=GAN_LARGEST), 0.1)
 
     def move(self, step: int) -> None:
-        """After each step: learn, and from GAN_AFTER on be listened to."""
+        """Learn from step `step`, counted from 0."""
         self.adamw.step()
         if step + 1 == GAN_AFTER:
             self.heard.fill_(1.0)
 
 
 class GANStep(Step):
-    """A step of stage I whose decoded vae_latents a critic judges too; both learn from one forward pass."""
+    """A step of stage I that a critic judges too; both learn from one forward pass.
+
+    Gradients of the distortion and of the critic's say meet at the decoded vae_latents and go on as one; the
+    autoencoder, which they pass before, has to stand still.
+    """
 
     def __init__(self, stage: Stage1, pool: Pool, mover: Mover, config: TrainConfig, critic: Critic) -> None:
         self.critic = critic
@@ -294,22 +297,35 @@ class GANStep(Step):
             leaf = decoded.detach().requires_grad_(True)
             terms = stage.pixel_terms(batch, leaf)
             distortion, figures = stage.distortion(terms, leaf, target, quality)
-            gan = critic.generator_loss(leaf, terms)
-        pair = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term in (gan, distortion)]
-        at_layer = [torch.autograd.grad(decoded, layer, g, retain_graph=True)[0] for g in pair]
-        weight = critic.weigh(*at_layer)
-        torch.autograd.backward([decoded, cost], [pair[1] + critic.heard * weight * pair[0], None])
+            gan = critic.generator_loss(terms)
+        (by_gan,) = torch.autograd.grad(gan, leaf, retain_graph=True)
+        (by_others,) = torch.autograd.grad(distortion, leaf)
+        pair = (torch.autograd.grad(decoded, layer, g, retain_graph=True)[0] for g in (by_gan, by_others))
+        weight = critic.heard * critic.weigh(*pair)
+        torch.autograd.backward([decoded, cost], [by_others + weight * by_gan, None])
         with autocast:
-            loss, judged = critic.loss(target, leaf, terms)
-        loss.backward()
-        own = {"loss": distortion + cost, "gan_generator": gan, "gan_weight": weight.clone()}
-        return {name: value.detach() for name, value in {**figures, **told, **own, **judged}.items()}
+            critic_loss = critic.loss(terms)
+        critic_loss.backward()
+        own = {
+            "loss": distortion + cost,
+            "gan_generator": gan,
+            "gan_critic": critic_loss,
+            "gan_weight": weight,
+        }
+        return {name: value.detach() for name, value in {**figures, **told, **own}.items()}
 
 
 def train(
-    stage: Stage1, pool: Pool, config: TrainConfig, seconds: float, log: Path, critic: Critic | None = None
+    stage: Stage1,
+    pool: Pool,
+    config: TrainConfig,
+    seconds: float,
+    log: Path,
+    *,
+    done: int,
+    critic: Critic | None,
 ) -> int:
-    """Train for so long, and leave the running mean of the weights; the number of steps."""
+    """Train for so long after `done` steps, and leave the running mean of the weights; the steps of all."""
     (player,) = stage.players()
     mover, mean = Mover(player), RunningMean(player.parameters, config.run.ema)
     one = GANStep(stage, pool, mover, config, critic) if critic else Step(stage, pool, mover, config)
@@ -324,10 +340,12 @@ def train(
         step += 1
         sums = {name: sums.get(name, 0) + value.float() for name, value in figures.items()}
         if step % config.run.log_every == 0:
-            report(log, step, {name: float(s) / config.run.log_every for name, s in sums.items()}, share)
+            report(
+                log, done + step, {name: float(s) / config.run.log_every for name, s in sums.items()}, share
+            )
             sums = {}
-    mean.settle()
-    return step
+    mean.adopt()
+    return done + step
 
 
 def report(log: Path, step: int, values: Mapping[str, float], share: float) -> None:
@@ -337,7 +355,7 @@ def report(log: Path, step: int, values: Mapping[str, float], share: float) -> N
     shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
     tell(f"{share:.0%}  step {step}  {shown}")
     if not math.isfinite(values["loss"]):
-        raise OneDCError(f"{log}: loss is {values['loss']} at step {step}; try a lower --lr")
+        raise OneDCError(f"{log}: loss is {values['loss']} at step {step}; try a lower learning rate")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -360,7 +378,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def configured(args: argparse.Namespace) -> TrainConfig:
-    """`small-decay` with what the command line says."""
+    """`small-decay` with other weights of terms and with what the command line says."""
     config = with_places(find_recipe("small-decay"), data=args.data, nets=args.nets)
     objective = replace(
         config.objective,
@@ -380,12 +398,28 @@ def configured(args: argparse.Namespace) -> TrainConfig:
     )
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raises ConfigError for numbers that make no sense."""
+    if args.crop_px > VIEW_PX:
+        raise ConfigError(f"--crop-px {args.crop_px}: at most {VIEW_PX}")
+    if not 0 < args.seconds < math.inf or not 0 <= args.gan_seconds < math.inf:
+        raise ConfigError(f"--seconds {args.seconds}, --gan-seconds {args.gan_seconds}: not a time")
+
+
+def save(folder: CheckpointFolder, step: int, stage: Stage1, config: TrainConfig) -> None:
+    """A checkpoint of the stage as it is."""
+    folder.begin(step)
+    folder.write(step, "model", module_tensors(stage.stored()))
+    stored = {"step": step, "recipe": config.recipe, "stage": "Stage1Config", "model": config.model.to_json()}
+    folder.commit(step, stored)
+
+
 def run(args: argparse.Namespace) -> None:
-    """Train and write a checkpoint of the running mean."""
-    if args.crop_px > VIEW_PX or args.seconds <= 0 or args.gan_seconds < 0:
-        raise ConfigError(f"--crop-px is at most {VIEW_PX}, --seconds above 0, --gan-seconds not below")
+    """Train and write a checkpoint of the running mean, at the end and before the GAN."""
+    check(args)
     config = configured(args)
-    folder = CheckpointFolder(args.output, keep=1)
+    gently = replace(config, optim=replace(config.optim, lr=args.gan_lr))
+    folder, log = CheckpointFolder(args.output, keep=1), args.output / "log.jsonl"
     if folder.steps():
         raise OutputError(f"{args.output}: holds a run already; name another folder")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -396,19 +430,16 @@ def run(args: argparse.Namespace) -> None:
     stage = Stage1(model, load_lpips(config.nets), config.objective, config.optim, teacher)
     stage = stage.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     write_run_file(args.output, config, step=0, processes=1)
-    (args.output / "log.jsonl").write_text("")
+    log.write_text("")
     pool = Pool(config, model.vae, device)
     tell(f"{len(pool.x)} windows of {VIEW_PX} px")
-    log = args.output / "log.jsonl"
-    step = train(stage, pool, config, args.seconds, log)
+    step = train(stage, pool, config, args.seconds, log, done=0, critic=None)
+    save(folder, step, stage, config)
     if args.gan_seconds:
+        stage.zero_grad()  # the first graph's memory
         stage.vae().requires_grad_(False)
-        gently = replace(config, optim=replace(config.optim, lr=args.gan_lr))
-        step += train(stage, pool, gently, args.gan_seconds, log, Critic(device))
-    folder.begin(step)
-    folder.write(step, "model", module_tensors(stage.stored()))
-    stored = {"step": step, "recipe": config.recipe, "stage": "Stage1Config", "model": config.model.to_json()}
-    folder.commit(step, stored)
+        step = train(stage, pool, gently, args.gan_seconds, log, done=step, critic=Critic(device))
+        save(folder, step, stage, gently)
     print(folder.path(step))
 
 

@@ -38,7 +38,7 @@ class RunningMean:
         finally:
             self._write(kept)
 
-    def settle(self) -> None:
+    def adopt(self) -> None:
         """From now on the parameters are the mean."""
         self._write(self.means)
 

@@ -286,14 +286,20 @@ class Stage1(Stage):
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.move_decoder)
         if config.only:
-            for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_(name.startswith(config.only))
-            if not trainable(self.model, "model"):
-                raise ConfigError(f"objective.only: the codec has nothing named {', '.join(config.only)}")
+            self._freeze_all_but(config.only)
         self.teacher, self.head = teacher, None
         if teacher is not None:
             teacher.requires_grad_(False)
             self.head = make_head(config.distill, model.config, len(teacher.codebook))
+
+    def _freeze_all_but(self, parts: tuple[str, ...]) -> None:
+        named = dict(self.model.named_parameters())
+        for part in parts:
+            if not any(f"{name}.".startswith(f"{part}.") for name in named):
+                raise ConfigError(f"objective.only: the codec has no part {part!r}")
+        for name, parameter in named.items():
+            inside = any(f"{name}.".startswith(f"{part}.") for part in parts)
+            parameter.requires_grad_(inside and parameter.requires_grad)
 
     def begin(self, samples: Iterable[Batch]) -> None:
         if not (self.config.linear_start or self.config.spread_start):

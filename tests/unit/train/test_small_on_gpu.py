@@ -103,7 +103,7 @@ def test_a_critic_adds_its_share_to_the_gradients_of_stage_1(script: ModuleType,
     alone = gradients(script.Step(stage, pool, mover, config))
     unheard, heard = script.GANStep(stage, pool, mover, config, critic), critic.heard
     torch.testing.assert_close(gradients(unheard), alone, rtol=0.02, atol=1e-3)
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.judges.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.heads.parameters())
     heard.fill_(1.0)
     added = (gradients(unheard) - alone).norm() / alone.norm()
     assert 0.01 < added < 1
@@ -132,3 +132,6 @@ def test_a_few_steps_leave_a_run(
     assert parts == {"g_a", "generator", "vae.decoder"}
     assert script.main(command) == 1
     assert "holds a run already" in capsys.readouterr().err
+    for wrong in (["--seconds", "nan"], ["--gan-seconds", "-1"], ["--gan-lr", "0"], ["--crop-px", "1024"]):
+        assert script.main([*command, "-o", str(tmp_path / "other"), *wrong]) == 1
+        assert not (tmp_path / "other").exists()

@@ -305,5 +305,9 @@ def test_only_the_named_parts_learn(tiny: Callable[..., TrainConfig]) -> None:
     loss, _ = stage.loss("codec", batch_of(2), step=0)
     loss.backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {vector}
-    with pytest.raises(ConfigError, match=r"objective.only.*nowhere"):
-        Stage1(model, LPIPSSqueeze(), replace(config.objective, only=("nowhere",)), config.optim)
+    for part in ("nowhere", "g"):
+        with pytest.raises(ConfigError, match=f"objective.only.*'{part}'"):
+            Stage1(model, LPIPSSqueeze(), replace(config.objective, only=("g_s", part)), config.optim)
+    still = replace(config.objective, only=("vae", "g_s"), move_decoder=False)
+    (player,) = Stage1(OneDC(config.model), LPIPSSqueeze(), still, config.optim).players()
+    assert {name.split(".")[1] for name in player.parameters} == {"g_s"}
