@@ -85,6 +85,7 @@ def photos(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @needs_nets
 def test_a_critic_adds_its_share_to_the_gradients_of_stage_1(script: ModuleType, photos: Path) -> None:
+    torch.manual_seed(0)
     arguments = ["--data", str(photos), "--nets", str(NETS), "--start", str(BUNDLED), "-o", "unused"]
     config = script.configured(script.parse([*arguments, "--batch", "2", "--crop-px", "128"]))
     model, device = load_model(config.model, config.nets), torch.device("cpu")
@@ -103,7 +104,7 @@ def test_a_critic_adds_its_share_to_the_gradients_of_stage_1(script: ModuleType,
     alone = gradients(script.Step(stage, pool, mover, config))
     unheard, heard = script.GANStep(stage, pool, mover, config, critic), critic.heard
     torch.testing.assert_close(gradients(unheard), alone, rtol=0.02, atol=1e-3)
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.heads.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in critic.heads.parameters() if p.ndim > 1)
     heard.fill_(1.0)
     added = (gradients(unheard) - alone).norm() / alone.norm()
     assert 0.01 < added < 1
