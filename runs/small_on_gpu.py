@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from onedc.cli.jobs import exit_status, tell
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.model.features import LPIPSSqueeze
+from onedc.train.balance import balanced
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels
@@ -46,7 +47,7 @@ from onedc.train.report import write_run_file
 from onedc.train.score import FeatureHeads
 from onedc.train.sources import open_data
 from onedc.train.stage import Figures, Player
-from onedc.train.stage1 import PixelTerms, Stage1, analysed, windows
+from onedc.train.stage1 import PixelTerms, Stage1, windows
 
 VIEW_PX, VIEWS = 512, 8  # side of a photo's windows, and how many of each
 SMALLEST_PX, SHRUNK_PX = 250, 400  # shorter sides: of photos that are left out; to which photos are shrunk
@@ -261,8 +262,8 @@ class Critic:
     @torch.no_grad()
     def weigh(self, gan: Tensor, others: Tensor) -> Tensor:
         """The weight, a running mean, after these two gradients of the generator's last layer."""
-        share = GAN_SHARE * others.float().norm() / gan.float().norm()
-        return self.weight.lerp_(share.nan_to_num(0.0, GAN_LARGEST).clamp(max=GAN_LARGEST), 0.1)
+        norms = gan.float().norm(), others.float().norm()
+        return self.weight.lerp_(balanced(*norms, GAN_SHARE, GAN_LARGEST), 0.1)
 
     def move(self, step: int) -> None:
         """Learn from step `step`, counted from 0."""
@@ -290,19 +291,18 @@ class GANStep(Step):
         stage, critic, layer = self.stage, self.critic, self.stage.model.generator.unet.conv_out.weight
         autocast = torch.autocast(self.pool.device.type, torch.bfloat16, cache_enabled=False)
         with autocast:
-            quality, target = stage.qualities(batch.noise), stage.vae_latents(batch)
-            sent = analysed(stage.model, batch.x, target, quality, batch.noise)
-            decoded = stage.model.synthesise(sent.y_hat, sent.z_semantic, quality)
-            cost, told = stage.cost(batch, sent, quality, step=0)
-            leaf = decoded.detach().requires_grad_(True)
+            coded = stage.coded(batch)
+            cost, told = stage.cost(batch, coded, step=0)
+            leaf = coded.decoded.detach().requires_grad_(True)
             terms = stage.pixel_terms(batch, leaf)
-            distortion, figures = stage.distortion(terms, leaf, target, quality)
+            distortion, figures = stage.distortion(terms, coded._replace(decoded=leaf))
             gan = critic.generator_loss(terms)
         (by_gan,) = torch.autograd.grad(gan, leaf, retain_graph=True)
         (by_others,) = torch.autograd.grad(distortion, leaf)
-        pair = (torch.autograd.grad(decoded, layer, g, retain_graph=True)[0] for g in (by_gan, by_others))
+        grads = (by_gan, by_others)
+        pair = (torch.autograd.grad(coded.decoded, layer, g, retain_graph=True)[0] for g in grads)
         weight = critic.heard * critic.weigh(*pair)
-        torch.autograd.backward([decoded, cost], [by_others + weight * by_gan, None])
+        torch.autograd.backward([coded.decoded, cost], [by_others + weight * by_gan, None])
         with autocast:
             critic_loss = critic.loss(terms)
         critic_loss.backward()
@@ -340,9 +340,8 @@ def train(
         step += 1
         sums = {name: sums.get(name, 0) + value.float() for name, value in figures.items()}
         if step % config.run.log_every == 0:
-            report(
-                log, done + step, {name: float(s) / config.run.log_every for name, s in sums.items()}, share
-            )
+            means = {name: float(s) / config.run.log_every for name, s in sums.items()}
+            report(log, done + step, means, share)
             sums = {}
     mean.adopt()
     return done + step

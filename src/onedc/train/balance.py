@@ -12,6 +12,11 @@ from torch import Tensor, nn
 LARGEST = 1e4  # weight, where the adversarial gradient vanishes
 
 
+def balanced(adversarial: Tensor, others: Tensor, share: float, largest: float = LARGEST) -> Tensor:
+    """The weight, at most `largest`, that makes the first gradient's norm `share` times the second's."""
+    return (share * others / adversarial).nan_to_num(0.0, largest).clamp(max=largest)
+
+
 class GANBalance(nn.Module):
     """Keeps the norm of the weighted adversarial gradient at `share` times that of the other terms'.
 
@@ -43,5 +48,5 @@ class GANBalance(nn.Module):
         if self._sums is None:
             return
         adversarial, others = reduce(self._sums, "sum").norm(dim=1)
-        self.weight.copy_((self.share * others / adversarial).nan_to_num(0.0, LARGEST).clamp(max=LARGEST))
+        self.weight.copy_(balanced(adversarial, others, self.share))
         self._sums = None

@@ -141,7 +141,6 @@ def small_preview() -> TrainConfig:
         weights=replace(config.objective.weights, lpips=1.0, zonly=1.0),
         drop_y=1.0,
         window_px=168,
-        move_decoder=False,
         only=("generator.quality.zero", "g_s.quality_bias.zero"),
         scored_qualities=(0,),
     )

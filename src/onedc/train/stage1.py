@@ -149,6 +149,15 @@ class Analysed(NamedTuple):
     z: Tensor  # [B,7,H/64,W/64], before quantisation
 
 
+class Coded(NamedTuple):
+    """A batch through the codec in training."""
+
+    sent: Analysed
+    decoded: Tensor  # vae_latents [B,C,H/8,W/8]
+    target: Tensor  # the vae_latents that they should be
+    quality: Tensor  # bytes [B]
+
+
 def analysed(
     model: OneDC,
     x: Tensor,
@@ -294,12 +303,13 @@ class Stage1(Stage):
 
     def _freeze_all_but(self, parts: tuple[str, ...]) -> None:
         named = dict(self.model.named_parameters())
+        inside = {part: {name for name in named if f"{name}.".startswith(f"{part}.")} for part in parts}
         for part in parts:
-            if not any(f"{name}.".startswith(f"{part}.") for name in named):
+            if not inside[part]:
                 raise ConfigError(f"objective.only: the codec has no part {part!r}")
+        kept = set().union(*inside.values())
         for name, parameter in named.items():
-            inside = any(f"{name}.".startswith(f"{part}.") for part in parts)
-            parameter.requires_grad_(inside and parameter.requires_grad)
+            parameter.requires_grad_(name in kept and parameter.requires_grad)
 
     def begin(self, samples: Iterable[Batch]) -> None:
         if not (self.config.linear_start or self.config.spread_start):
@@ -349,31 +359,36 @@ class Stage1(Stage):
         return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        coded = self.coded(batch)
+        terms = self.pixel_terms(batch, coded.decoded)
+        distortion, figures = self.distortion(terms, coded)
+        cost, told = self.cost(batch, coded, step)
+        return distortion + cost, figures | told
+
+    def coded(self, batch: Batch) -> Coded:
+        """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         sent = analysed(self.model, batch.x, target, quality, batch.noise)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
-        distortion, figures = self.distortion(self.pixel_terms(batch, decoded), decoded, target, quality)
-        cost, told = self.cost(batch, sent, quality, step)
-        return distortion + cost, figures | told
+        return Coded(sent, decoded, target, quality)
 
-    def distortion(
-        self, terms: PixelTerms, decoded: Tensor, target: Tensor, quality: Tensor
-    ) -> tuple[Tensor, Figures]:
-        """What the loss has of decoded vae_latents, which should be `target`."""
+    def distortion(self, terms: PixelTerms, coded: Coded) -> tuple[Tensor, Figures]:
+        """What the loss has of the decoded vae_latents, whose pixels have these terms."""
         weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
-        latent = (decoded - target).abs().mean(dim=(1, 2, 3))
+        latent = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
         distortion = weights.lpips * lpips + weights.coarse * coarse
-        distortion = distortion + torch.where(quality > 0, 1.0, weights.zonly) * detail
+        distortion = distortion + torch.where(coded.quality > 0, 1.0, weights.zonly) * detail
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
             figures["structure"] = terms.structure
             distortion = distortion + weights.structure * figures["structure"]
         return distortion.mean(), {name: value.mean() for name, value in figures.items()}
 
-    def cost(self, batch: Batch, sent: Analysed, quality: Tensor, step: int) -> tuple[Tensor, Figures]:
+    def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:
         """What the loss has of what was sent: its bits, how z spreads and what it tells of the tokens."""
-        total, figures = (self.rate_weights(quality, step) * sent.bpp).mean(), {"bpp": sent.bpp.mean()}
+        sent, figures = coded.sent, {"bpp": coded.sent.bpp.mean()}
+        total = (self.rate_weights(coded.quality, step) * sent.bpp).mean()
         if self.config.weights.spread:
             figures["spread_lack"] = spread_lack(sent.z)
             total = total + self.config.weights.spread * figures["spread_lack"]

@@ -106,4 +106,4 @@ def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path) -> None:
     assert main(["export", str(run), "-o", str(weights)]) == 0
     codec, original = onedc.load(weights), np.asarray(Image.open(io.BytesIO(picture(3))))
     decoded = codec.decode(codec.encode(original, quality=100), output="numpy")
-    assert np.square(decoded / 255 - original / 255).mean() < 0.02  # the bundled autoencoder is in it
+    assert np.square(decoded / 255 - original / 255).mean() < 0.015  # the bundled autoencoder is in it
