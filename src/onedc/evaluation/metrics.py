@@ -38,7 +38,7 @@ class Value:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """How a metric is written and which way is better."""
+    """How a metric is written, which way is better, and which differences say nothing."""
 
     name: str
     label: str
@@ -46,21 +46,22 @@ class MetricInfo:
     digits: int
     unit: str = ""
     per_set: bool = False
+    noise: float = 0.0  # differences up to this come of roundings and precision, not of the codec
 
 
 METRICS = {
     info.name: info
     for info in (
-        MetricInfo("psnr", "PSNR", True, 2, "dB"),
-        MetricInfo("ms_ssim", "MS-SSIM", True, 4),
-        MetricInfo("lpips_squeeze", "LPIPS-squeeze", False, 4),
-        MetricInfo("lpips_alex", "LPIPS-alex", False, 4),
-        MetricInfo("lpips_vgg", "LPIPS-vgg", False, 4),
-        MetricInfo("dists", "DISTS", False, 4),
-        MetricInfo("fd_mobilenet", "FDmb", False, 1, per_set=True),
-        MetricInfo("fid", "FID", False, 2, per_set=True),
-        MetricInfo("kid", "KID", False, 5, per_set=True),
-        MetricInfo("inception_score", "Inception score", True, 3, per_set=True),
+        MetricInfo("psnr", "PSNR", True, 2, "dB", noise=0.02),
+        MetricInfo("ms_ssim", "MS-SSIM", True, 4, noise=0.0005),
+        MetricInfo("lpips_squeeze", "LPIPS-squeeze", False, 4, noise=0.001),
+        MetricInfo("lpips_alex", "LPIPS-alex", False, 4, noise=0.001),
+        MetricInfo("lpips_vgg", "LPIPS-vgg", False, 4, noise=0.001),
+        MetricInfo("dists", "DISTS", False, 4, noise=0.001),
+        MetricInfo("fd_mobilenet", "FDmb", False, 1, per_set=True, noise=1),
+        MetricInfo("fid", "FID", False, 2, per_set=True, noise=0.2),
+        MetricInfo("kid", "KID", False, 5, per_set=True, noise=0.0001),
+        MetricInfo("inception_score", "Inception score", True, 3, per_set=True, noise=0.02),
     )
 }
 

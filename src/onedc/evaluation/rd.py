@@ -31,6 +31,9 @@ MIN_OVERLAP = 0.10
 MIN_SHARE = 0.5
 """Least share of the pictures that must give a BD-rate for their mean to be stated."""
 
+NEAR_SHARE = 0.01
+"""Points of one curve whose values are closer than this share of its range count as one."""
+
 RESAMPLES = 2000
 SEED = 13
 
@@ -54,18 +57,35 @@ class BDRate:
         return 100 * math.expm1(self.log_ratio)
 
 
-def monotone(points: Iterable[Point], *, higher_is_better: bool) -> list[Point]:
-    """The points by rising rate without those that a cheaper one equals or beats."""
+def monotone(points: Iterable[Point], *, higher_is_better: bool, gap: float = 0.0) -> list[Point]:
+    """The points by rising rate without those that are no more than `gap` better than a cheaper one."""
     kept: list[Point] = []
     sign = 1 if higher_is_better else -1
     for bpp, value in sorted(points, key=lambda p: (p[0], -sign * p[1])):
-        if not kept or sign * value > sign * kept[-1][1]:
+        if not kept or sign * (value - kept[-1][1]) > gap:
             kept.append((bpp, value))
     return kept
 
 
-def bd_rate(anchor: Sequence[Point], test: Sequence[Point], *, higher_is_better: bool) -> BDRate:
+def _distinct(points: Sequence[Point], *, higher_is_better: bool, noise: float) -> list[Point]:
+    """Monotone points far enough apart in value for the slope between neighbours to mean something."""
+    kept = monotone(points, higher_is_better=higher_is_better)
+    reach = abs(kept[-1][1] - kept[0][1]) if kept else 0.0
+    return monotone(kept, higher_is_better=higher_is_better, gap=max(2 * noise, NEAR_SHARE * reach))
+
+
+def bd_rate(
+    anchor: Sequence[Point], test: Sequence[Point], *, higher_is_better: bool, noise: float = 0.0
+) -> BDRate:
     """Bjontegaard delta rate by PCHIP of log rate over the metric, integrated over the common range.
+
+    Args:
+        anchor: points of the codec that the rate is compared with.
+        test: points of the codec under test.
+        higher_is_better: of the metric.
+        noise: of the metric, in its unit. Of points closer than twice this (both may be off), or than
+            NEAR_SHARE of the curve's range, the cheapest counts: the slope between them is noise, and PCHIP
+            would carry it into the interval beside them.
 
     Raises:
         OverlapError: fewer than MIN_POINTS monotone points, or less overlap than MIN_OVERLAP.
@@ -79,7 +99,7 @@ def bd_rate(anchor: Sequence[Point], test: Sequence[Point], *, higher_is_better:
         raise MissingExtraError('scipy is not installed: pip install "onedc[eval]"') from error
     curves = []
     for name, points in (("anchor", anchor), ("test", test)):
-        kept = monotone(points, higher_is_better=higher_is_better)
+        kept = _distinct(points, higher_is_better=higher_is_better, noise=noise)
         if len(kept) < MIN_POINTS:
             raise OverlapError(f"the {name} has {len(kept)} monotone points; {MIN_POINTS} are needed")
         bpp, values = np.array(sorted(kept, key=lambda p: p[1])).T
@@ -125,11 +145,12 @@ def compare(records: Sequence[Record], test: str, anchor: str, metric: str) -> C
     """BD-rate of `test` over `anchor`, per picture, then averaged; refused where too few allow it."""
     curves = {name: image_curves(records, name, metric) for name in (test, anchor)}
     images = sorted(set(curves[test]) & set(curves[anchor]))
+    info = METRICS[metric]
     found, reasons = [], []
     for image in images:
         try:
             pair = curves[anchor][image], curves[test][image]
-            found.append(bd_rate(*pair, higher_is_better=METRICS[metric].higher_is_better))
+            found.append(bd_rate(*pair, higher_is_better=info.higher_is_better, noise=info.noise))
         except OverlapError as error:
             reasons.append(str(error))
     if not found or len(found) < MIN_SHARE * len(images):
