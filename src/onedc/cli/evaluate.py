@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--section", default="evaluation", metavar="NAME", help="of --report (default: evaluation)"
     )
-    add_model_arguments(parser)
+    add_model_arguments(parser, threads=1)
     parser.set_defaults(run=run)
 
 
@@ -134,7 +135,10 @@ def names(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[float, ...]:
     """Parse a list of numbers with commas for argparse."""
     try:
-        return tuple(float(number) for number in text.split(",") if number.strip())
+        found = tuple(float(number) for number in text.split(",") if number.strip())
+        if not all(map(math.isfinite, found)):
+            raise ValueError
+        return found
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
 

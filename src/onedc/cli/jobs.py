@@ -163,8 +163,8 @@ def add_file_arguments(parser: argparse.ArgumentParser, *, inputs: str, output: 
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that runs the networks."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, threads: int | None = None) -> None:
+    """The arguments of every command that runs the networks; `threads` is the default where it matters."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
@@ -177,7 +177,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "It never changes what the bits of a file mean",
     )
     group.add_argument(
-        "--threads", type=whole, metavar="N", help="processor threads (default: PyTorch's choice)"
+        "--threads",
+        type=whole,
+        metavar="N",
+        default=threads,
+        help="processor threads (default: PyTorch's choice)" if threads is None else f"default: {threads}",
     )
     group.add_argument("--weights", metavar="FILE", help="a model other than the bundled one (.safetensors)")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image, features
 
 import onedc
@@ -156,6 +157,8 @@ class OneDCCodec(EvaluatedCodec):
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         dtype = str(self.codec.dtype).removeprefix("torch.")
         self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
+        if self.codec.device.type == "cpu":  # in bf16 the floats that y comes from depend on it
+            self.identity += f" threads {torch.get_num_threads()}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         """[H,W,3] -> the bytes of a .1dc file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from onedc.errors import ConfigError
+from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray
 from onedc.model.features import LPIPS_SQUEEZE_FILE, load_lpips_squeeze
 
@@ -96,6 +97,23 @@ def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> lis
         WeightsError: a weights file that is there but damaged.
     """
     return [MAKERS[name](weights) for name in check_names(names) if not METRICS[name].per_set]
+
+
+def number_or_reason(measure: Callable[..., Value], *pictures: Any) -> Value:
+    """What a metric gives: missing, with the reason, where it fails or its number is not finite.
+
+    Raises:
+        OneDCError: what the metric itself raises so.
+    """
+    try:
+        value = measure(*pictures)
+    except OneDCError:
+        raise
+    except Exception as error:  # metrics of others raise nearly anything
+        return Value(None, f"{type(error).__name__}: {error}")
+    if value.number is None or math.isfinite(value.number):
+        return value
+    return Value(None, f"came out as {value.number}")
 
 
 def psnr(original: RGBArray, decoded: RGBArray) -> Value:

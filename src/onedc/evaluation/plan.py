@@ -5,6 +5,7 @@ Options and rows only: nothing is loaded or measured here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Options:
     weights: Path | None = None  # of onedc
     device: str = "cpu"
     precision: str = "auto"
-    threads: int | None = None
+    threads: int | None = None  # of the processor; part of the key, since bytes may depend on it
     keep_decoded: bool = False
     cache: Path | None = None  # folder of file sizes for rate matching
 
@@ -49,8 +50,12 @@ class Options:
             raise ConfigError("nothing to measure: give --quality or --bpp")
         if self.against and not self.qualities:
             raise ConfigError("--against needs --quality: the files to match")
-        if any(target <= 0 for target in self.targets_bpp):
-            raise ConfigError(f"targets_bpp: {min(self.targets_bpp)} is not above 0")
+        for target in self.targets_bpp:
+            if not 0 < target < math.inf:
+                raise ConfigError(f"targets_bpp: {target} is not a rate above 0")
+        for quality in self.qualities:
+            if not math.isfinite(quality):
+                raise ConfigError(f"qualities: {quality} is not a number")
 
 
 @dataclass(frozen=True)

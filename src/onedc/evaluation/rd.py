@@ -296,4 +296,4 @@ def to_json(
         "bd_rates": [vars(c) for c in comparisons],
         "curves": {m: {c: [vars(p) for p in points] for c, points in by.items()} for m, by in curves.items()},
     }
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"

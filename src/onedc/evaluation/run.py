@@ -15,7 +15,7 @@ import numpy as np
 
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import SET_METRIC_SOURCES, set_metric
-from onedc.evaluation.metrics import Value
+from onedc.evaluation.metrics import Value, number_or_reason
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, Record, ResultsFile
 from onedc.evaluation.workbench import ORIGINAL, Workbench
@@ -43,7 +43,7 @@ def evaluate(
     Args:
         images: picture files, of different stems.
         options: what to measure.
-        jobs: processes; above 1 the times measured disturb each other.
+        jobs: processes; above 1 the times measured disturb each other, and each has one thread by default.
         progress: called with the name of each finished picture.
 
     Returns:
@@ -54,6 +54,8 @@ def evaluate(
         OutputError: the output folder cannot be written.
     """
     _check(images, jobs)
+    if jobs > 1 and options.threads is None:
+        options = replace(options, threads=1)
     file = ResultsFile(options.output)
     known = dict(file.records)
     results = Results()
@@ -94,10 +96,9 @@ def _rows(
         for path in images:
             yield path.name, bench.measure(path, known)
         return
-    options = bench.options if bench.options.threads is not None else replace(bench.options, threads=1)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        min(jobs, len(images)), context, initializer=_start_worker, initargs=(options, dict(known))
+        min(jobs, len(images)), context, initializer=_start_worker, initargs=(bench.options, dict(known))
     ) as pool:
         for path, rows in zip(images, pool.map(_measure_in_worker, images), strict=True):
             yield path.name, rows
@@ -132,6 +133,6 @@ def set_metric_of(bench: Workbench) -> Callable[[str, Sequence[Record]], Value]:
             [bench.features_path(r.image_hash, r.identity, r.setting, source) for r in ordered],
         )
         original, decoded = (np.concatenate([np.load(path) for path in side]) for side in paths)
-        return set_metric(name, original, decoded)
+        return number_or_reason(set_metric, name, original, decoded)
 
     return measure

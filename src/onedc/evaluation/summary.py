@@ -125,7 +125,7 @@ def to_json(rows: Sequence[Row], failures: Sequence[Failure], unavailable: Mappi
         "failures": [vars(failure) for failure in failures],
         "unavailable_codecs": dict(unavailable),
     }
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def to_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:

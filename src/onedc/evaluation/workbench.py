@@ -20,7 +20,7 @@ from onedc.errors import MissingExtraError, OneDCError
 from onedc.evaluation.baselines import BaselineError, EvaluatedCodec, load_codec
 from onedc.evaluation.frechet import Features, FeatureSource, load_sources
 from onedc.evaluation.matching import Match, Rule, SizeCache, match_rate
-from onedc.evaluation.metrics import ImageMetric, load_image_metrics
+from onedc.evaluation.metrics import ImageMetric, load_image_metrics, number_or_reason
 from onedc.evaluation.plan import Entry, Options, entries
 from onedc.evaluation.recon import Reconstructions
 from onedc.evaluation.records import Failure, Record
@@ -204,7 +204,10 @@ class _Walk:
         if self.options.keep_decoded:
             write_image(self._file("decoded", codec_name, setting, ".png"), coded.decoded, force=True)
         self._store_features(self.bench.identity(codec_name), setting, coded.decoded)
-        values = {m.name: m.measure(self.picture.pixels, coded.decoded) for m in self.bench.metrics}
+        values = {
+            m.name: number_or_reason(m.measure, self.picture.pixels, coded.decoded)
+            for m in self.bench.metrics
+        }
         codec = self.bench.codecs.get(codec_name)
         return Record(
             key="",

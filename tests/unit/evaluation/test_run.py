@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from onedc.cli.main import main
@@ -14,10 +18,11 @@ from onedc.errors import ConfigError
 from onedc.evaluation.baselines import PillowCodec
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
+from onedc.evaluation.metrics import MAKERS, ImageMetric, Value
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, read_results
 from onedc.evaluation.run import evaluate, set_metric_of
-from onedc.evaluation.summary import summarise
+from onedc.evaluation.summary import summarise, write_summary
 from onedc.image import read_image
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
@@ -146,6 +151,55 @@ def test_onedc_itself(tmp_path: Path, pictures: list[Path]) -> None:
     assert "weights" in full.identity and full.encode_s and full.decode_s
 
 
+def test_threads_are_part_of_the_key_and_processes_are_not(tmp_path: Path, pictures: list[Path]) -> None:
+    chosen = options(tmp_path, codecs=("onedc",), weights=FIXTURE, qualities=(50.0,), targets_bpp=())
+    before = torch.get_num_threads()
+    try:
+        keys = {
+            (threads, jobs): evaluate(
+                pictures[:2],
+                replace(chosen, output=tmp_path / f"{threads}-{jobs}", threads=threads),
+                jobs=jobs,
+            )[0]
+            .records[0]
+            .key
+            for threads, jobs in ((1, 1), (2, 1), (None, 2))
+        }
+    finally:
+        torch.set_num_threads(before)
+    assert keys[1, 1] == keys[None, 2] != keys[2, 1]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_metric_that_gives_no_number_or_fails_is_missing_with_its_reason(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch, number: float
+) -> None:
+    def failing(original: object, decoded: object) -> Value:
+        raise ZeroDivisionError("no contrast")
+
+    made = {"psnr": lambda *pair: Value(number), "ms_ssim": failing}
+    for name, measure in made.items():
+        metric = ImageMetric(name, name, measure)
+        monkeypatch.setitem(MAKERS, name, lambda weights, metric=metric: metric)
+    chosen = options(tmp_path, codecs=("jpeg",), metrics=tuple(made))
+    results, bench = evaluate(pictures[:1], chosen)
+    assert results.records[0].metrics == {"psnr": None, "ms_ssim": None}
+    rows = summarise(results.records, chosen.metrics, set_metric_of(bench))
+    text = write_summary(chosen.output, rows, chosen.metrics)
+    assert f"PSNR: p0.png: came out as {number}" in text and "ZeroDivisionError: no contrast" in text
+    for name in ("summary.json", "results.jsonl"):
+        assert not {"NaN", "Infinity"} & set(re.findall(r"\w+", (chosen.output / name).read_text()))
+
+
+@pytest.mark.parametrize("numbers", [["--bpp", "inf"], ["--bpp", "nan,0.1"], ["--quality", "nan"]])
+def test_rates_and_qualities_are_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], numbers: list[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["eval", "x.png", "-o", str(tmp_path), *numbers])
+    assert f"'{numbers[1]}' is not a list of numbers" in capsys.readouterr().err
+
+
 def test_pictures_decoded_elsewhere(tmp_path: Path, pictures: list[Path]) -> None:
     recon = tmp_path / "recon"
     recon.mkdir()
@@ -195,6 +249,8 @@ def test_pictures_of_one_stem_are_refused(tmp_path: Path, pictures: list[Path]) 
         ({"codecs": ("bpg",)}, "'bpg'"),
         ({"metrics": ("vmaf",)}, "'vmaf'"),
         ({"targets_bpp": (0.0,)}, "above 0"),
+        ({"targets_bpp": (math.inf,)}, "inf is not a rate"),
+        ({"qualities": (math.nan,)}, "nan is not a number"),
     ],
 )
 def test_bad_options(tmp_path: Path, changes: dict[str, object], message: str) -> None:
