@@ -318,7 +318,7 @@ class Codec:
         pairs = []
         for picture in pictures:
             x = self._padded(picture)
-            pairs.append(self.nets.analyse(x, self.nets.vae.encode(x)))
+            pairs.append(self.nets.analyse(x, self.nets.vae_latents(x)))
         y, z_hat = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
         if not bool(y.isfinite().all()):
             raise ImageError("the picture's latents are not finite; try precision='fp32'")

@@ -47,18 +47,44 @@ class UNetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LightConfig:
+    """Widths and residual blocks of a model whose g_a takes pixels and whose decoder is small.
+
+    In such a model the generator works at 1/16, and no operation sees the whole picture: norms are those of
+    single positions, tokens are attended to within 3x3 of them, and there is no self-attention.
+    """
+
+    analysis_widths: tuple[int, int, int]  # g_a at 1/4, 1/8 and 1/16
+    analysis_blocks: tuple[int, int, int]  # residual blocks there
+    semantic_width: int  # of g_a's way from 1/16 to 1/64
+    decoder_widths: tuple[int, int]  # decoder of vae_latents at 1/8 and 1/4
+    decoder_blocks: tuple[int, int]  # residual blocks there
+
+    def __post_init__(self) -> None:
+        for name in ("analysis_widths", "decoder_widths"):
+            if min(getattr(self, name)) <= 0:
+                raise ConfigError(f"LightConfig.{name}: {getattr(self, name)} must be above 0")
+        for name, count in (("analysis_blocks", 3), ("decoder_blocks", 2)):
+            if len(getattr(self, name)) != count or min(getattr(self, name)) < 0:
+                raise ConfigError(f"LightConfig.{name}: {getattr(self, name)} is not {count} counts")
+        if self.semantic_width <= 0:
+            raise ConfigError(f"LightConfig.semantic_width: {self.semantic_width} must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
 
     name: str  # preset name, for people
-    vae: str  # "sd" (Stable Diffusion KL autoencoder) or "taef2"
+    vae: str  # "sd" (Stable Diffusion KL autoencoder), "taef2", or "light": a decoder of TAEF2's latents
     vae_channels: int  # channels of vae_latents at 1/8
-    # g_a
-    pixel_channels: int  # channels of the 8x8 patch embedding of the image, 1/8
-    fusion_channels: int  # channels after fusing pixels and vae_latents, 1/8
-    analysis_unet: UNetConfig  # levels at 1/16, 1/32, 1/64
-    analysis_in_blocks: int  # residual blocks before the step from 1/8 to 1/16
-    analysis_attention: bool  # single-head attention at 1/16 behind the UNet
+    light: LightConfig | None = None  # with vae "light"
+    # g_a of models with an autoencoder
+    pixel_channels: int = 0  # channels of the 8x8 patch embedding of the image, 1/8
+    fusion_channels: int = 0  # channels after fusing pixels and vae_latents, 1/8
+    analysis_unet: UNetConfig | None = None  # levels at 1/16, 1/32, 1/64
+    analysis_in_blocks: int = 0  # residual blocks before the step from 1/8 to 1/16
+    analysis_attention: bool = False  # single-head attention at 1/16 behind the UNet
     analysis_skip: bool = False  # linear path from vae_latents to y, where training starts
     y_channels: int  # channels of y at 1/16, a multiple of 4
     # h_a, h_s, prior: the integer seam is h_s and prior
@@ -66,15 +92,17 @@ class ModelConfig:
     hyper_analysis_norm: bool = False  # h_a scales what it reads, and what z is made of, by picture
     hyper_channels: int  # channels of z_semantic (1/64) and of the hyper features (1/16)
     prior_blocks: int  # depth-convolution blocks of the shared spatial prior
+    prior_fusion_blocks: int = 2  # those that make its parameters of the hyper features
+    seam_expansion: int = 2  # hidden width of the feed-forward layers of h_s and prior, in widths
     # tokens, g_s
     token_channels: int  # width of a semantic token
     semantic_stages: int  # residual + attention + attention stages of the semantic adaptor
-    synthesis_widths: tuple[int, int]  # g_s channels at 1/16 and 1/8
-    synthesis_blocks: tuple[int, int]  # residual blocks of g_s at 1/16 and at 1/8
+    synthesis_widths: tuple[int, int]  # g_s channels at 1/16 and 1/8 (light: 1/16 alone)
+    synthesis_blocks: tuple[int, int]  # residual blocks of g_s at 1/16 and at 1/8 (light: 1/16 alone)
     semantic_up_widths: tuple[int, int]  # g_s: widths of the tokens' way up, at 1/32 and 1/16 (then 1/8)
     # generator
-    generator_channels: int  # channels of the generator's input at 1/8
-    generator_unet: UNetConfig  # levels at 1/8, 1/16, ...
+    generator_channels: int  # channels of the generator's input at 1/8 (light: 1/16)
+    generator_unet: UNetConfig  # levels at 1/8 (light: 1/16) and below
     guidance: str = "tokens"  # what its attention sees; "none": one learned vector in place of every token
     timestep: int = 999  # constant timestep fed to the generator
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
@@ -86,8 +114,12 @@ class ModelConfig:
     attention_window: int = 32  # side of the windows above that, in positions
 
     def __post_init__(self) -> None:
-        if self.vae not in ("sd", "taef2"):
-            raise ConfigError(f"ModelConfig.vae: {self.vae!r} is neither 'sd' nor 'taef2'")
+        if self.vae not in ("sd", "taef2", "light"):
+            raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
+        if (self.vae == "light") != (self.light is not None):
+            raise ConfigError(f"ModelConfig.light: goes with vae 'light', not with {self.vae!r}")
+        if (self.light is None) != (self.analysis_unet is not None):
+            raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with light")
         if self.y_channels % 4 or self.y_channels <= 0:
             raise ConfigError(f"ModelConfig.y_channels: {self.y_channels} is not a positive multiple of 4")
         if self.guidance not in ("tokens", "none"):
@@ -117,7 +149,7 @@ class ModelConfig:
 
 
 def _build(cls: type[Any], values: Any) -> Any:
-    """A dataclass from plain JSON values; lists become tuples, nested objects become UNetConfig."""
+    """A dataclass from plain JSON values; lists become tuples, nested objects their own dataclasses."""
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__}: expected an object, got {type(values).__name__}")
     known = {f.name for f in fields(cls)}
@@ -126,8 +158,8 @@ def _build(cls: type[Any], values: Any) -> Any:
         raise ConfigError(f"{cls.__name__}: unknown field {unknown[0]!r}")
     kwargs: dict[str, Any] = {}
     for name, value in values.items():
-        if name.endswith("_unet"):
-            value = _build(UNetConfig, value)
+        if value is not None and (name.endswith("_unet") or name == "light"):
+            value = _build(LightConfig if name == "light" else UNetConfig, value)
         kwargs[name] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**kwargs)
@@ -202,6 +234,39 @@ SMALL = ModelConfig(
     attention_window=16,
 )
 """The bundled model for CPUs, round the tiny autoencoder TAEF2."""
+
+LIGHT = ModelConfig(
+    name="light",
+    vae="light",
+    vae_channels=32,
+    light=LightConfig(
+        analysis_widths=(64, 128, 224),
+        analysis_blocks=(2, 2, 2),
+        semantic_width=128,
+        decoder_widths=(128, 64),
+        decoder_blocks=(3, 1),
+    ),
+    y_channels=64,
+    hyper_analysis_widths=(128, 128),
+    hyper_analysis_norm=True,
+    hyper_channels=64,
+    prior_blocks=0,
+    prior_fusion_blocks=1,
+    seam_expansion=1,
+    token_channels=128,
+    semantic_stages=1,
+    synthesis_widths=(160, 0),
+    synthesis_blocks=(2, 0),
+    semantic_up_widths=(96, 64),
+    generator_channels=160,
+    generator_unet=UNetConfig(
+        widths=(160, 160), layers=1, attention=(True, True), heads=4, time_channels=128
+    ),
+    timestep=500,
+    alpha_bar=0.5,
+    quality_knots=10,
+)
+"""The model that takes the place of `small` once it is trained: a sixth of its work for each pixel."""
 
 TINY = ModelConfig(
     name="tiny",

@@ -46,6 +46,7 @@ def fold_time(config: ModelConfig, weights: Checkpoint) -> tuple[ModelConfig, Ch
 
     gone = tuple(prefix + _EMBEDDING for prefix in vectors)
     shapes = {k: s for k, s in weights.shapes.items() if not k.startswith(gone) and _PROJECTION not in k}
+    assert config.analysis_unet is not None
     folded = replace(
         config,
         analysis_unet=replace(config.analysis_unet, time_channels=0),
@@ -56,6 +57,7 @@ def fold_time(config: ModelConfig, weights: Checkpoint) -> tuple[ModelConfig, Ch
 
 def _unets(config: ModelConfig) -> Iterator[tuple[str, UNetConfig, int]]:
     """Prefix, configuration and constant timestep of both UNets."""
+    assert config.analysis_unet is not None
     yield "g_a.unet.", config.analysis_unet, TIMESTEP
     yield "generator.unet.", config.generator_unet, config.timestep
 

@@ -7,11 +7,50 @@ Source: Xue et al. 2025 (OneDC).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS = 32
+
+Norm = Callable[[int], nn.Module]
+"""channels -> a normalisation of that many."""
+
+
+class RMSNorm2d(nn.Module):
+    """Each position of a map [B,C,H,W] over the root mean square of its channels, times a learned vector."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        power = x.square().mean(dim=1, keepdim=True)
+        return x * torch.rsqrt(power + 1e-5) * self.weight[:, None, None]
+
+
+def group_norm(eps: float) -> Norm:
+    """GroupNorm of GROUPS groups; it sees the whole map."""
+    return lambda channels: nn.GroupNorm(GROUPS, channels, eps=eps)
+
+
+GROUP_NORM = group_norm(1e-6)
+
+
+class ResidualBlock(nn.Module):
+    """x plus two 3x3 convolutions, each behind a ReLU; no normalisation, and at first the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class DepthConv(nn.Module):
@@ -33,12 +72,12 @@ class DepthConv(nn.Module):
 class ConvFFN(nn.Module):
     """Pointwise feed-forward: two halves with different slopes are added, not multiplied."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 4 * channels, 1)
+        self.conv = nn.Conv2d(channels, 2 * expansion * channels, 1)
         self.activation1 = nn.LeakyReLU(0.1)
         self.activation2 = nn.LeakyReLU(0.01)
-        self.conv_out = nn.Conv2d(2 * channels, channels, 1)
+        self.conv_out = nn.Conv2d(expansion * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.conv(x).chunk(2, dim=1)
@@ -48,11 +87,11 @@ class ConvFFN(nn.Module):
 class DepthConvBlock(nn.Module):
     """DepthConv, then ConvFFN."""
 
-    def __init__(self, channels_in: int, channels_out: int | None = None) -> None:
+    def __init__(self, channels_in: int, channels_out: int | None = None, expansion: int = 2) -> None:
         super().__init__()
         channels_out = channels_out or channels_in
         self.depth = DepthConv(channels_in, channels_out)
-        self.ffn = ConvFFN(channels_out)
+        self.ffn = ConvFFN(channels_out, expansion)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ffn(self.depth(x))
@@ -76,15 +115,15 @@ class ResidualBlockUpsample(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """GroupNorm, SiLU, 3x3, twice. Where the width changes the input is not added: published weights
+    """Norm, SiLU, 3x3, twice. Where the width changes the input is not added: published weights
     were trained with that oddity (the shortcut convolution is applied to the branch's own output)."""
 
-    def __init__(self, channels_in: int, channels_out: int | None = None) -> None:
+    def __init__(self, channels_in: int, channels_out: int | None = None, norm: Norm = GROUP_NORM) -> None:
         super().__init__()
         channels_out = channels_out or channels_in
-        self.norm1 = nn.GroupNorm(GROUPS, channels_in, eps=1e-6)
+        self.norm1 = norm(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(GROUPS, channels_out, eps=1e-6)
+        self.norm2 = norm(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         if channels_in != channels_out:
             self.nin_shortcut = nn.Conv2d(channels_out, channels_out, 1, bias=False)

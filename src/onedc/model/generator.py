@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.blocks import GROUPS, QualityTable
-from onedc.model.unet import Transformer2d, UNet
+from onedc.model.blocks import GROUP_NORM, Norm, QualityTable, RMSNorm2d
+from onedc.model.unet import TokenAttention, Transformer2d, UNet
 
 
 class VAEReduction(nn.Module):
     """Generator input [B,C,h,w] -> what plays the part of the noisy latents [B,L,h,w]."""
 
-    def __init__(self, channels: int, latents: int) -> None:
+    def __init__(self, channels: int, latents: int, norm: Norm = GROUP_NORM) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.norm1 = norm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.norm2 = norm(channels)
         self.conv2 = nn.Conv2d(channels, latents, 3, padding=1)
         self.skip = nn.Conv2d(channels, latents, 1)
 
@@ -33,19 +33,31 @@ class VAEReduction(nn.Module):
 
 
 class OneStepGenerator(nn.Module):
-    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32."""
+    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32.
+
+    In a light model x_hat lies at 1/16, and the UNet makes the four latents of each position at once.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         unet, channels = config.generator_unet, config.generator_channels
         limit, window = config.attention_positions, config.attention_window
-        self.unet = UNet(
-            unet,
-            config.vae_channels,
-            lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
-        )
+        if config.light is None:
+            self.unet = UNet(
+                unet,
+                config.vae_channels,
+                lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
+            )
+            self.vae_reduction = VAEReduction(channels, config.vae_channels)
+            self.upscale: nn.Module = nn.Identity()
+        else:
+            latents = 4 * config.vae_channels
+            self.unet = UNet(
+                unet, latents, lambda c: TokenAttention(c, unet.heads, config.token_channels), RMSNorm2d
+            )
+            self.vae_reduction = VAEReduction(channels, latents, RMSNorm2d)
+            self.upscale = nn.PixelShuffle(2)
         self.unet.conv_in = nn.Conv2d(channels, unet.widths[0], 3, padding=1)
-        self.vae_reduction = VAEReduction(channels, config.vae_channels)
         self.quality = (
             QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
         )
@@ -55,10 +67,10 @@ class OneStepGenerator(nn.Module):
 
     def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
         noise, noisy = self.predict(x_hat, tokens, quality)
-        return self.clean(noise, noisy)
+        return self.upscale(self.clean(noise, noisy))
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        """The UNet's noise prediction and the noisy latents it belongs to, [B,L,H/8,W/8] each."""
+        """The UNet's noise prediction and the noisy latents it belongs to, alike in shape."""
         if hasattr(self, "untold"):
             tokens = self.untold.to(tokens.dtype)[:, None, None].expand_as(tokens)
         noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self.time_vector(quality), tokens)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import FSQ_DIMS, ModelConfig
-from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlockUpsample
+from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlockUpsample, RMSNorm2d
 
 
 class HyperAnalysis(nn.Module):
@@ -18,24 +18,41 @@ class HyperAnalysis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         y, (first, second) = config.y_channels, config.hyper_analysis_widths
-        limit, window = config.attention_positions, config.attention_window
-        fused = y + config.analysis_unet.widths[-1]
+        fused = y + semantic_channels(config)
         self.y_trans_coding = nn.Sequential(
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
         )  # fmt: skip
         self.fusion = nn.Sequential(
-            DepthConvBlock(fused, first), AttentionBlock(first, limit, window),
-            DepthConvBlock(first, second), AttentionBlock(second, limit, window),
+            DepthConvBlock(fused, first), _attention(config, first),
+            DepthConvBlock(first, second), _attention(config, second),
             DepthConvBlock(second), nn.Conv2d(second, FSQ_DIMS, 1),
         )  # fmt: skip
-        scaled = config.hyper_analysis_norm
-        self.norm_in = nn.GroupNorm(1, fused) if scaled else nn.Identity()
-        self.norm_out = nn.GroupNorm(1, second) if scaled else nn.Identity()
+        self.norm_in, self.norm_out = _norm(config, fused), _norm(config, second)
 
     def forward(self, y: Tensor, sem: Tensor) -> Tensor:
         fused = self.fusion[:-1](self.norm_in(torch.cat([self.y_trans_coding(y), sem], dim=1)))
         return self.fusion[-1](self.norm_out(fused))
+
+
+def semantic_channels(config: ModelConfig) -> int:
+    """Channels of the semantic features that g_a hands to h_a."""
+    if config.light is not None:
+        return config.light.semantic_width
+    assert config.analysis_unet is not None
+    return config.analysis_unet.widths[-1]
+
+
+def _attention(config: ModelConfig, channels: int) -> nn.Module:
+    if config.light is not None:
+        return nn.Identity()
+    return AttentionBlock(channels, config.attention_positions, config.attention_window)
+
+
+def _norm(config: ModelConfig, channels: int) -> nn.Module:
+    if not config.hyper_analysis_norm:
+        return nn.Identity()
+    return nn.GroupNorm(1, channels) if config.light is None else RMSNorm2d(channels)
 
 
 class HyperSynthesis(nn.Module):
@@ -43,12 +60,12 @@ class HyperSynthesis(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        c = config.hyper_channels
+        c, expansion = config.hyper_channels, config.seam_expansion
         self.feat_in = nn.Sequential(nn.Conv2d(FSQ_DIMS, c, 1), nn.LeakyReLU(0.01))
         self.to_entropy = nn.Sequential(
-            DepthConvBlock(c), ResidualBlockUpsample(c, c),
-            DepthConvBlock(c), ResidualBlockUpsample(c, c),
-            DepthConvBlock(c),
+            DepthConvBlock(c, None, expansion), ResidualBlockUpsample(c, c),
+            DepthConvBlock(c, None, expansion), ResidualBlockUpsample(c, c),
+            DepthConvBlock(c, None, expansion),
         )  # fmt: skip
 
     def forward(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.analysis import AnalysisTransform
+from onedc.model.analysis import AnalysisTransform, PixelAnalysis
 from onedc.model.device import compiled
 from onedc.model.fsq import FSQ
 from onedc.model.generator import OneStepGenerator
 from onedc.model.hyper import HyperAnalysis, HyperSynthesis
+from onedc.model.light_decoder import LightDecoder
 from onedc.model.prior import SpatialPrior
 from onedc.model.semantic import SemanticAdaptor
 from onedc.model.synthesis import SynthesisTransform
@@ -35,7 +36,7 @@ class OneDC(nn.Module):
         super().__init__()
         self.config = config
         self.vae = _vae(config)
-        self.g_a = AnalysisTransform(config)
+        self.g_a: nn.Module = AnalysisTransform(config) if config.light is None else PixelAnalysis(config)
         self.h_a = HyperAnalysis(config)
         self.fsq = FSQ()
         self.h_s = HyperSynthesis(config)
@@ -50,14 +51,22 @@ class OneDC(nn.Module):
             parameter.data = parameter.data.to(torch.float32 if name.startswith(PRECISE_NETS) else dtype)
         return self
 
-    def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B,3,H,W] and its vae_latents -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
+    def analyse(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x [B,3,H,W] and its `vae_latents` -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
         y, z = self.analyse_unquantised(x, vae_latents)
         return y, self.fsq(z)
 
-    def analyse_unquantised(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
+    def vae_latents(self, x: Tensor) -> Tensor | None:
+        """What g_a takes beside x [B,3,H,W]: its latents, where the model has an autoencoder."""
+        return None if self.config.light is not None else self.vae.encode(x)  # type: ignore[operator]
+
+    def analyse_unquantised(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
         """What `analyse` gives, but z [B,7,H/64,W/64] as h_a made it."""
-        y, sem = self._in_tiles(self.g_a, [x, vae_latents], *x.shape[-2:])
+        if self.config.light is not None:
+            y, sem = self.g_a(x)
+        else:
+            assert vae_latents is not None
+            y, sem = self._in_tiles(self.g_a, [x, vae_latents], *x.shape[-2:])
         return y, self.h_a(y, sem)
 
     def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
@@ -75,6 +84,8 @@ class OneDC(nn.Module):
         parts: list[Any] = [self.g_a, self.h_a, self.semantic, self.g_s, self.generator]
         if self.config.vae == "sd":
             parts += [self.vae.encoder, self.vae.decoder]
+        elif self.config.light is not None:
+            parts += [self.vae.decoder]
         else:
             parts += [block for block in self.vae.modules() if isinstance(block, Block)]
         for part in parts:
@@ -88,6 +99,8 @@ class OneDC(nn.Module):
 
 
 def _vae(config: ModelConfig) -> nn.Module:
+    if config.light is not None:
+        return LightDecoder(config.light, config.vae_channels)
     if config.vae == "taef2":
         return TAEF2(config.vae_channels, config.vae_width)
     from onedc.model.vae_kl import AutoencoderKL

@@ -32,10 +32,16 @@ class SpatialPrior(nn.Module):
         super().__init__()
         n = config.y_channels
         self.y_channels = n
-        self.fusion = nn.Sequential(DepthConvBlock(config.hyper_channels, 2 * n), DepthConvBlock(2 * n))
+
+        def block(channels_in: int = 2 * n) -> DepthConvBlock:
+            return DepthConvBlock(channels_in, 2 * n, config.seam_expansion)
+
+        self.fusion = nn.Sequential(
+            block(config.hyper_channels), *(block() for _ in range(config.prior_fusion_blocks - 1))
+        )
         self.reduction = nn.Conv2d(2 * n, n, 1)
-        self.adaptors = nn.ModuleList(DepthConvBlock(2 * n) for _ in range(PARTS - 1))
-        self.trunk = nn.Sequential(*(DepthConvBlock(2 * n) for _ in range(config.prior_blocks)))
+        self.adaptors = nn.ModuleList(block() for _ in range(PARTS - 1))
+        self.trunk = nn.Sequential(*(block() for _ in range(config.prior_blocks)))
         knots = config.quality_knots
         self.hyper_bias = QualityBias(knots, config.hyper_channels) if knots else None
         self.context_bias = QualityBias(knots, n) if knots else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResnetBlock
+from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResnetBlock, RMSNorm2d
 
 
 class SemanticAdaptor(nn.Module):
@@ -19,6 +19,9 @@ class SemanticAdaptor(nn.Module):
         width, limit, window = config.token_channels, config.attention_positions, config.attention_window
         stages: list[nn.Module] = []
         for _ in range(config.semantic_stages):
+            if config.light is not None:
+                stages.append(ResnetBlock(width, norm=RMSNorm2d))
+                continue
             stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
         self.to_semantic = nn.Sequential(
             DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)

@@ -9,11 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.blocks import DepthConvBlock, QualityBias, ResidualBlockUpsample, ResnetBlock, Upsample2
+from onedc.model.blocks import (
+    GROUP_NORM,
+    DepthConvBlock,
+    QualityBias,
+    ResidualBlockUpsample,
+    ResnetBlock,
+    RMSNorm2d,
+    Upsample2,
+)
 
 
 class SynthesisTransform(nn.Module):
-    """y_hat [B,N,H/16,W/16] and tokens [B,D,H/64,W/64] -> generator input [B,C,H/8,W/8]."""
+    """y_hat [B,N,H/16,W/16] and tokens [B,D,H/64,W/64] -> generator input [B,C,H/8,W/8] (light: 1/16)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -21,16 +29,18 @@ class SynthesisTransform(nn.Module):
         first, second = config.semantic_up_widths
         self.trans_coding = nn.Sequential(DepthConvBlock(config.y_channels, low), DepthConvBlock(low))
         self.quality_bias = QualityBias(config.quality_knots, low) if config.quality_knots else None
-        self.blocks = nn.Sequential(
-            *(ResnetBlock(low) for _ in range(blocks_low)), Upsample2(low, high),
-            *(ResnetBlock(high) for _ in range(blocks_high)),
-        )  # fmt: skip
-        self.sem_up = nn.Sequential(
+        norm = GROUP_NORM if config.light is None else RMSNorm2d
+        blocks: list[nn.Module] = [ResnetBlock(low, norm=norm) for _ in range(blocks_low)]
+        sem_up: list[nn.Module] = [
             ResidualBlockUpsample(config.token_channels, first), DepthConvBlock(first),
             ResidualBlockUpsample(first, second), DepthConvBlock(second),
-            ResidualBlockUpsample(second, second),
-        )  # fmt: skip
-        self.conv_out = DepthConvBlock(high + second, config.generator_channels)
+        ]  # fmt: skip
+        if config.light is None:
+            blocks += [Upsample2(low, high), *(ResnetBlock(high, norm=norm) for _ in range(blocks_high))]
+            sem_up.append(ResidualBlockUpsample(second, second))
+        self.blocks, self.sem_up = nn.Sequential(*blocks), nn.Sequential(*sem_up)
+        width = low if config.light is not None else high
+        self.conv_out = DepthConvBlock(width + second, config.generator_channels)
 
     def forward(self, y_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
         h = self.trans_coding(y_hat)

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import UNetConfig
-from onedc.model.blocks import GROUPS, windowed
+from onedc.model.blocks import GROUPS, Norm, RMSNorm2d, group_norm, windowed
 
+GROUP_NORM_UNET = group_norm(1e-5)
 AttentionFactory = Callable[[int], nn.Module]
 """channels -> module called as module(x, tokens) that keeps the shape of x."""
 
@@ -23,12 +24,12 @@ AttentionFactory = Callable[[int], nn.Module]
 class TimeResnet(nn.Module):
     """Residual block with an optional per-channel shift from the time embedding."""
 
-    def __init__(self, channels_in: int, channels_out: int, time_channels: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, time_channels: int, norm: Norm) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, channels_in, eps=1e-5)
+        self.norm1 = norm(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.time_emb_proj = nn.Linear(time_channels, channels_out) if time_channels else None
-        self.norm2 = nn.GroupNorm(GROUPS, channels_out, eps=1e-5)
+        self.norm2 = norm(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         same = channels_in == channels_out
         self.conv_shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
@@ -60,10 +61,15 @@ class Level(nn.Module):
     upsamplers: nn.ModuleList
 
     def __init__(
-        self, channels_in: list[int], channels: int, time_channels: int, attention: AttentionFactory | None
+        self,
+        channels_in: list[int],
+        channels: int,
+        time_channels: int,
+        attention: AttentionFactory | None,
+        norm: Norm,
     ) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(TimeResnet(c, channels, time_channels) for c in channels_in)
+        self.resnets = nn.ModuleList(TimeResnet(c, channels, time_channels, norm) for c in channels_in)
         if attention is not None:
             self.attentions = nn.ModuleList(attention(channels) for _ in channels_in)
 
@@ -76,9 +82,9 @@ class Level(nn.Module):
 class MidBlock(nn.Module):
     """Residual block, attention, residual block at the lowest resolution."""
 
-    def __init__(self, channels: int, time_channels: int, attention: AttentionFactory) -> None:
+    def __init__(self, channels: int, time_channels: int, attention: AttentionFactory, norm: Norm) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(TimeResnet(channels, channels, time_channels) for _ in range(2))
+        self.resnets = nn.ModuleList(TimeResnet(channels, channels, time_channels, norm) for _ in range(2))
         self.attentions = nn.ModuleList([attention(channels)])
 
     def forward(self, h: Tensor, time: Tensor | None, tokens: Tensor | None) -> Tensor:
@@ -109,7 +115,13 @@ class UNet(nn.Module):
 
     conv_in: nn.Module
 
-    def __init__(self, config: UNetConfig, channels_out: int, attention: AttentionFactory) -> None:
+    def __init__(
+        self,
+        config: UNetConfig,
+        channels_out: int,
+        attention: AttentionFactory,
+        norm: Norm = GROUP_NORM_UNET,
+    ) -> None:
         super().__init__()
         widths, time = config.widths, config.time_channels
         if time:
@@ -119,24 +131,24 @@ class UNet(nn.Module):
         skips, channels, last = [widths[0]], widths[0], len(widths) - 1
         for i, width in enumerate(widths):
             ins = [channels] + [width] * (config.layers - 1)
-            level = Level(ins, width, time, factories[i])
+            level = Level(ins, width, time, factories[i], norm)
             skips += [width] * config.layers
             if i < last:
                 level.downsamplers = nn.ModuleList([Sampler(width, up=False)])
                 skips.append(width)
             self.down_blocks.append(level)
             channels = width
-        self.mid_block = MidBlock(channels, time, attention)
+        self.mid_block = MidBlock(channels, time, attention, norm)
         self.up_blocks = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
             ins = [(channels if k == 0 else width) + skips.pop() for k in range(config.layers + 1)]
             attends = (config.up_attention or config.attention)[i]
-            level = Level(ins, width, time, attention if attends else None)
+            level = Level(ins, width, time, attention if attends else None, norm)
             if i > 0:
                 level.upsamplers = nn.ModuleList([Sampler(width, up=True)])
             self.up_blocks.append(level)
             channels = width
-        self.conv_norm_out = nn.GroupNorm(GROUPS, widths[0], eps=1e-5)
+        self.conv_norm_out = norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], channels_out, 3, padding=1)
 
     def trunk(self, h: Tensor, time: Tensor | None, tokens: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -254,3 +266,36 @@ class Transformer2d(nn.Module):
         sequence = h.flatten(2).transpose(1, 2)
         out = self.transformer_blocks[0](sequence, tokens.flatten(2).transpose(1, 2))
         return out.transpose(1, 2).unflatten(2, h.shape[-2:])
+
+
+class TokenAttention(nn.Module):
+    """Cross-attention of each position of a map to the 3x3 tokens round it; beyond the edge lie zeros."""
+
+    def __init__(self, channels: int, heads: int, token_channels: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = RMSNorm2d(channels)
+        self.to_q = nn.Conv2d(channels, channels, 1, bias=False)
+        self.to_kv = nn.Conv2d(token_channels, 2 * channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        down, across = tokens.shape[-2:]
+        side = x.shape[-2] // down
+        q = self.to_q(self.norm(x)).unflatten(1, (self.heads, -1))
+        q = q.unflatten(3, (down, side)).unflatten(5, (across, side))  # [B,heads,c,down,side,across,side]
+        q = q.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5)  # [B,down,across,heads,side*side,c]
+        k, v = _neighbourhoods(self.to_kv(tokens)).unflatten(4, (2, self.heads, -1)).unbind(4)
+        k, v = (t.transpose(3, 4) for t in (k, v))  # [B,down,across,heads,9,c]
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        out = (weights @ v).unflatten(4, (side, side))  # [B,down,across,heads,side,side,c]
+        out = out.permute(0, 3, 6, 1, 4, 2, 5).flatten(5, 6).flatten(3, 4).flatten(1, 2)
+        return x + self.proj_out(out)
+
+
+def _neighbourhoods(t: Tensor) -> Tensor:
+    """[B,C,h,w] -> [B,h,w,9,C]: what lies round each position, zeros beyond the edge."""
+    height, width = t.shape[-2:]
+    padded = F.pad(t, (1, 1, 1, 1))
+    shifts = [padded[..., i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return torch.stack(shifts, dim=1).permute(0, 3, 4, 1, 2)
