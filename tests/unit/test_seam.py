@@ -93,3 +93,22 @@ def test_a_seam_with_another_kind_of_layer_is_refused(model: OneDC) -> None:
     strange.prior.trunk.append(nn.GroupNorm(4, 2 * TINY.y_channels))
     with pytest.raises(WeightsError, match=r"prior\.trunk\.1 \(GroupNorm\) has no fixed-point form"):
         seam_integers(strange.h_s, strange.prior, SCALES)
+
+
+def test_activations_fit_int32_whatever_the_weights(model: OneDC, integers: dict[str, Tensor]) -> None:
+    # Weights as large as they may be: sums run into the clamp everywhere, and skips add up behind it.
+    wild = {
+        name: torch.full_like(value, 2**14) if name.endswith(".weight") else value
+        for name, value in integers.items()
+    } | {name: torch.full_like(value, 1) for name, value in integers.items() if name.endswith(".shift")}
+    seam, largest = Seam(model.h_s, model.prior, wild), [0.0]
+
+    def watch(_module: nn.Module, _inputs: object, out: object) -> None:
+        for tensor in out if isinstance(out, tuple) else (out,):
+            largest[0] = max(largest[0], float(tensor.abs().max()))
+
+    for part in seam.modules():
+        part.register_forward_hook(watch)
+    hyper, _ = seam.hyper(z_hat())
+    seam.scan(hyper, torch.tensor([0, 200]), lambda _, table_idx, mean: torch.full_like(mean, 30000))
+    assert 2**27 < largest[0] < 2**31

@@ -1,7 +1,8 @@
 """Layers in fixed point, each the twin of a float layer that the integer seam may hold.
 
 Activations are integers in units of 2**-FRACTION_BITS, held in float64, and every sum stays below 2**53: the
-same bits on any device, at any thread count, in any order of summation. Knows single layers only.
+same bits on any device, at any thread count, in any order of summation. What a layer takes and what it gives
+is clamped to +-LIMIT, so that a port may store activations, skips added, as int32. Knows single layers only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FRACTION_BITS = 14
 """Activations are integers in units of 2**-14."""
 UNITS = float(2**FRACTION_BITS)
 LIMIT = float(2**27)
-"""Inputs of every leaf are clamped to +-2**27 units (8192)."""
+"""Inputs and outputs of every leaf are clamped to +-2**27 units (8192); trained models reach 2**19."""
 EXACT = 2.0**53
 """Integers below this are exact in float64."""
 WEIGHT_LIMIT = 2**15 - 1
@@ -39,7 +40,7 @@ Shapes = dict[str, tuple[int, ...]]
 class FixedConv2d(nn.Module):
     """A convolution of stride 1 with "same" padding on integers: 1x1, 3x3, or depthwise 3x3.
 
-    out = floor((conv(x, weight) + bias + 2**(shift - 1)) / 2**shift), bias in the accumulator's unit.
+    out = clamp(floor((conv(x, weight) + bias + 2**(shift - 1)) / 2**shift)), bias in the accumulator's unit.
 
     Args:
         weight: [out, in, k, k] (depthwise: [channels, 1, 3, 3]) integers.
@@ -110,7 +111,7 @@ class FixedConv2d(nn.Module):
         sums = (self._sums(_rows_with_halo(x, top, bottom, self.size // 2)) for top, bottom in slices)
         acc = next(sums) if len(slices) == 1 else torch.cat(list(sums), dim=2)
         # Round first: a backend whose convolution is a little off still lands on the exact sum.
-        return acc.round_().add_(self.offset).mul_(self.step).floor_()
+        return _clamped(acc.round_().add_(self.offset).mul_(self.step).floor_())
 
     def _sums(self, x: Tensor) -> Tensor:
         """Convolution of rows that carry their halo above and below; zero padding left and right."""
@@ -197,7 +198,7 @@ class FixedQualityGain(nn.Module):
 
     def _scaled(self, x: Tensor, gain: Tensor) -> Tensor:
         scaled = x.clamp(-LIMIT, LIMIT) * gain[:, :, None, None]
-        return scaled.add_(2 ** (GAIN_BITS - 1)).mul_(2.0**-GAIN_BITS).floor_()
+        return _clamped(scaled.add_(2 ** (GAIN_BITS - 1)).mul_(2.0**-GAIN_BITS).floor_())
 
 
 class FixedQualityBias(nn.Module):
@@ -226,7 +227,7 @@ class FixedQualityBias(nn.Module):
 
     def forward(self, x: Tensor, quality: Tensor) -> Tensor:
         """Integers [B,C,h,w] and bytes [B] -> integers."""
-        return x + self.bias[quality][:, :, None, None]
+        return _clamped(x + self.bias[quality][:, :, None, None])
 
 
 class SlicedRows(nn.Module):
@@ -270,6 +271,11 @@ def _rows_with_halo(x: Tensor, top: int, bottom: int, halo: int) -> Tensor:
     first, last = max(0, top - halo), min(x.shape[2], bottom + halo)
     rows = x[:, :, first:last].clamp(-LIMIT, LIMIT)
     return F.pad(rows, (0, 0, halo - (top - first), halo - (last - bottom)))
+
+
+def _clamped(x: Tensor) -> Tensor:
+    """x, changed in place, within +-LIMIT."""
+    return x.clamp_(-LIMIT, LIMIT)
 
 
 def _units(values: Tensor, bits: int) -> Tensor:
