@@ -280,16 +280,15 @@ class TokenAttention(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        down, across = tokens.shape[-2:]
-        side = x.shape[-2] // down
-        q = self.to_q(self.norm(x)).unflatten(1, (self.heads, -1))
-        q = q.unflatten(3, (down, side)).unflatten(5, (across, side))  # [B,heads,c,down,side,across,side]
-        q = q.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5)  # [B,down,across,heads,side*side,c]
-        k, v = _neighbourhoods(self.to_kv(tokens)).unflatten(4, (2, self.heads, -1)).unbind(4)
-        k, v = (t.transpose(3, 4) for t in (k, v))  # [B,down,across,heads,9,c]
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
-        out = (weights @ v).unflatten(4, (side, side))  # [B,down,across,heads,side,side,c]
-        out = out.permute(0, 3, 6, 1, 4, 2, 5).flatten(5, 6).flatten(3, 4).flatten(1, 2)
+        batch, channels, (down, across) = x.shape[0], x.shape[1], tokens.shape[-2:]
+        side, width = int(x.shape[-2] // down), channels // self.heads  # positions a token, channels a head
+        q = self.to_q(self.norm(x)).reshape(batch, self.heads, width, down, side, across, side)
+        q = q.permute(0, 3, 5, 1, 4, 6, 2).reshape(batch, down, across, self.heads, side * side, width)
+        kv = _neighbourhoods(self.to_kv(tokens)).reshape(batch, down, across, 9, 2, self.heads, width)
+        k, v = kv.permute(4, 0, 1, 2, 5, 3, 6).unbind(0)  # [B,down,across,heads,9,width]
+        weights = (q @ k.transpose(-1, -2) * width**-0.5).softmax(dim=-1)
+        out = (weights @ v).reshape(batch, down, across, self.heads, side, side, width)
+        out = out.permute(0, 3, 6, 1, 4, 2, 5).reshape(x.shape)
         return x + self.proj_out(out)
 
 
