@@ -56,7 +56,7 @@ def check_curve(images: Sequence[Path], networks: Path, weights: Path | None) ->
         metric_weights=networks,
         weights=weights,
     )
-    results, _ = evaluate(images, options, progress=lambda name: tell(f"curve: {name}"))
+    results = evaluate(images, options, replace_others=True, progress=lambda name: tell(f"curve: {name}"))
     for failure in results.failures:
         raise ConfigError(f"{failure.image}: {failure.reason}")
     rows = summarise(results.records, options.metrics)

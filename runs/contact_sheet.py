@@ -21,11 +21,11 @@ from onedc.cli.evaluate import default_cache
 from onedc.cli.jobs import exit_status, tell
 from onedc.codec import Codec, load
 from onedc.errors import ConfigError
+from onedc.evaluation.codecs import kept_file
 from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
-from onedc.evaluation.workbench import kept_file
 from onedc.files import write_whole
 from onedc.image import RGBArray, read_image
 from onedc.rate import bytes_at
@@ -93,7 +93,7 @@ def others(images: Sequence[Path]) -> dict[tuple[str, str], Version]:
         cache=default_cache(),
         keep_decoded=True,
     )
-    results, _ = evaluate(images, options, progress=lambda name: tell(f"avif, vvc: {name}"))
+    results = evaluate(images, options, replace_others=True, progress=lambda name: tell(f"avif, vvc: {name}"))
     for failure in results.failures:
         raise ConfigError(f"{failure.codec + ': ' if failure.codec else ''}{failure.reason}")
     for codec, reason in results.unavailable.items():

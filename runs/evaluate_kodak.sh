@@ -16,11 +16,11 @@ page=docs/evaluation.md
 
 # Ours at five qualities; WebP and AVIF each at its smallest file not below ours.
 onedc eval "$kodak" -o "$out/qualities" --quality 0,15,30,50,70 --against webp,avif --rule at-least \
-    --metric-weights "$networks" --jobs "$processes" --report "$page" --section qualities
+    --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section qualities
 
 # Every codec at four rates: its largest file not above each.
 onedc eval "$kodak" -o "$out/rates" --codec onedc,jpeg,webp,avif,jxl,hevc,vvc --bpp 0.05,0.1,0.2,0.3 \
-    --metric-weights "$networks" --jobs "$processes" --report "$page" --section rates
+    --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section rates
 
 # Curves, and BD-rates of ours over each of the others.
 onedc rd "$out/qualities" "$out/rates" -o docs/rd --test onedc --published kodak --report "$page" --section bd-rates

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.evaluation.test_summary import record
 
-from onedc.evaluation.rd import Point, bd_rate, compare
+from onedc.evaluation.curves import Curves, compare
+from onedc.evaluation.feature_store import FeatureStore
+from onedc.evaluation.rd import Point, bd_rate
 from onedc.evaluation.records import Record
 
 NOISE = 0.02  # of the metric, as PSNR's
@@ -80,5 +82,5 @@ def test_comparisons_know_the_noise_of_their_metric() -> None:
     # Within 1 dB of range, two points 0.03 dB apart: above NEAR_SHARE, within PSNR's noise.
     anchor = [(0.1, 30.0), (0.2, 30.4), (0.4, 30.7), (0.8, 31.0)]
     records = results("a", anchor) + results("b", [*anchor, (0.25, 30.43)])
-    found = compare(records, "b", "a", "psnr")
+    found = compare(Curves([records], FeatureStore([])), "b", "a", "psnr")
     assert found.percent == pytest.approx(0)

@@ -19,11 +19,13 @@ Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SS
   onedc eval kodak/ -o results --quality 10,30,50
   onedc eval kodak/ -o results --codec onedc,webp,avif --bpp 0.1,0.2
   onedc eval kodak/ -o results --quality 10,30 --against webp,avif --rule at-least
-  onedc eval kodak/ -o results --recon decoded/ --sizes sizes.csv
+  onedc eval kodak/ -o results --quality 10,30 --weights mine.safetensors --name mine
+  onedc eval kodak/ -o results --recon low/ high/ --sizes low.csv high.csv --name theirs
 
 --quality sets each codec's own quality; --bpp brings every codec to one rate: per image its largest file not
 above it. --against brings other codecs to the very bytes that ours has. Run it again after a stop, and only
-what is missing is measured. Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
+what is missing is measured; with other points or names, and they join those of before. Results: results.jsonl
+(a line per image and codec), summary.json, .csv, .md.
 """
 
 
@@ -67,9 +69,8 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--codec",
         type=names,
-        default=("onedc",),
         metavar="LIST",
-        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc (default: onedc)",
+        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc (default: onedc, or none with --recon)",
     )
     group.add_argument(
         "--quality",
@@ -86,7 +87,7 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=(),
         metavar="LIST",
-        help="codecs to bring to the file sizes of --codec at --quality",
+        help="codecs to bring to the file sizes of --codec at --quality, or of --recon",
     )
     group.add_argument(
         "--rule",
@@ -119,11 +120,31 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("pictures decoded elsewhere")
-    group.add_argument("--recon", metavar="DIR", help="measure these decoded pictures, found by their stems")
-    group.add_argument("--sizes", metavar="CSV", help="their file sizes: columns image,bytes")
+    group = parser.add_argument_group("models and codecs that run elsewhere")
     group.add_argument(
-        "--name", default="recon", metavar="NAME", help="what to call their codec (default: recon)"
+        "--name",
+        metavar="NAME",
+        help="what to call the model of --weights, or the codec of --recon (default: onedc, recon); "
+        "runs under different names may share a folder",
+    )
+    group.add_argument(
+        "--recon",
+        nargs="+",
+        default=(),
+        metavar="DIR",
+        help="measure these decoded pictures, found by their stems; a folder for each rate",
+    )
+    group.add_argument(
+        "--sizes",
+        nargs="+",
+        default=(),
+        metavar="CSV",
+        help="their file sizes, columns image,bytes; a file for each folder",
+    )
+    group.add_argument(
+        "--replace",
+        action="store_true",
+        help="drop what the folder holds of the same names in other versions (default: refuse)",
     )
 
 
@@ -145,20 +166,27 @@ def numbers(text: str) -> tuple[float, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
-    from onedc.evaluation.run import evaluate, set_metric_of
+    from onedc.evaluation.feature_store import FeatureStore
+    from onedc.evaluation.run import evaluate
     from onedc.evaluation.summary import replace_section, summarise, write_summary
     from onedc.image import READABLE_SUFFIXES
 
     images = [Path(source) for entry in args.images for source in expand(entry, READABLE_SUFFIXES)]
     options = _options(args)
     with progress_bar(len(images)) as advance:
-        results, bench = evaluate(images, options, jobs=args.jobs, progress=lambda name: advance())
+        results = evaluate(
+            images, options, jobs=args.jobs, replace_others=args.replace, progress=lambda name: advance()
+        )
     for failure in results.failures:
         print_error(f"{failure.image}: {failure.codec + ': ' if failure.codec else ''}{failure.reason}")
-    rows = summarise(results.records, options.metrics, set_metric_of(bench))
+    rows = summarise(results.folder, options.metrics, FeatureStore([options.output]).measure)
     text = write_summary(options.output, rows, options.metrics, results.failures, results.unavailable)
     print(text, end="")
-    print(f"\n{results.measured} of {len(results.records)} measured now; all of it in {options.output}")
+    kept = len(results.folder) - len(results.records)
+    print(
+        f"\n{results.measured} of {len(results.records)} measured now; {kept} of other points and "
+        f"{results.replaced} replaced; all of it in {options.output}"
+    )
     if args.report is not None:
         replace_section(Path(args.report), args.section, text)
     return 1 if results.failures else 0
@@ -167,7 +195,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> Options:
     from onedc.evaluation.frechet import PatchGrid
     from onedc.evaluation.matching import Rule
-    from onedc.evaluation.plan import Options
+    from onedc.evaluation.plan import OURS, Options
 
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")
@@ -175,7 +203,8 @@ def _options(args: argparse.Namespace) -> Options:
     metrics = args.metrics or ("psnr", "ms_ssim", *(("lpips_squeeze", "fd_mobilenet") if weights else ()))
     return Options(
         output=Path(args.output),
-        codecs=args.codec,
+        codecs=args.codec or (() if args.recon else (OURS,)),
+        name=OURS if args.recon or not args.name else args.name,
         qualities=args.quality,
         targets_bpp=args.bpp,
         against=args.against,
@@ -183,9 +212,9 @@ def _options(args: argparse.Namespace) -> Options:
         metrics=metrics,
         metric_weights=weights,
         patches=PatchGrid(size=args.patch_size, count=args.patch_count),
-        recon=None if args.recon is None else Path(args.recon),
-        sizes=None if args.sizes is None else Path(args.sizes),
-        recon_name=args.name,
+        recon=tuple(map(Path, args.recon)),
+        sizes=tuple(map(Path, args.sizes)),
+        recon_name=args.name or "recon",
         weights=None if args.weights is None else Path(args.weights),
         device=args.device,
         precision=args.precision,

@@ -9,7 +9,7 @@ from onedc.cli.evaluate import names
 from onedc.cli.jobs import HelpFormatter, UsageError
 
 if TYPE_CHECKING:
-    from onedc.evaluation.rd import Comparison, Curves
+    from onedc.evaluation.curves import Comparison, Curves
 
 _DESCRIPTION = """\
 Draw rate-distortion curves and compute BD-rates from folders that onedc eval wrote.
@@ -18,7 +18,8 @@ Draw rate-distortion curves and compute BD-rates from folders that onedc eval wr
   onedc rd results-ours results-others -o curves --test onedc --metrics lpips_squeeze,psnr --published kodak
 
 BD-rate is per image (PCHIP of log rate over the range that both codecs cover), then the mean over images of
-the logarithm of the rate ratio, with a bootstrap interval. Below 10 % of overlap an image gives none.
+the logarithm of the rate ratio, with a bootstrap interval. Below 10 % of overlap an image gives none. Of
+metrics over sets (FDmb, FID, KID) it is that of the two curves. Curves are over the images every point has.
 """
 
 
@@ -55,17 +56,23 @@ def run(args: argparse.Namespace) -> int:
     """Draw and compare what the command line names; returns the exit status."""
     from pathlib import Path
 
+    from onedc.evaluation.curves import bd_table, load_curves, to_json
+    from onedc.evaluation.metrics import check_names
     from onedc.evaluation.plots import draw_curves
     from onedc.evaluation.published import published_curves
-    from onedc.evaluation.rd import bd_table, load_curves, to_json
     from onedc.evaluation.summary import replace_section
     from onedc.files import make_folder, write_whole
 
     curves = load_curves([Path(folder) for folder in args.results])
-    metrics = _metrics(args.metrics, curves)
+    metrics = check_names(args.metrics) if args.metrics else tuple(curves.metrics)
     published = None if args.published is None else published_curves(args.published)
+    images = {metric: curves.common_images(metric) for metric in metrics}
     by_metric = {
-        metric: {codec: points for codec in curves.codecs if (points := curves.mean_curve(codec, metric))}
+        metric: {
+            codec: points
+            for codec in curves.codecs
+            if (points := curves.mean_curve(codec, metric, images[metric]))
+        }
         for metric in metrics
     }
     output = Path(args.output)
@@ -73,33 +80,21 @@ def run(args: argparse.Namespace) -> int:
     for metric, by_codec in by_metric.items():
         write_whole(output / f"rd-{metric}.png", draw_curves(metric, by_codec, published), force=True)
     comparisons = _comparisons(args, curves, metrics)
-    text = bd_table(comparisons)
+    text = bd_table(comparisons, curves.notes(metrics))
     write_whole(output / "rd.md", text.encode(), force=True)
-    write_whole(output / "rd.json", to_json(comparisons, by_metric).encode(), force=True)
+    write_whole(output / "rd.json", to_json(comparisons, by_metric, images).encode(), force=True)
     print(text, end="")
     if args.report is not None:
         replace_section(Path(args.report), args.section, text)
     return 0
 
 
-def _metrics(chosen: tuple[str, ...] | None, curves: Curves) -> tuple[str, ...]:
-    from onedc.evaluation.metrics import METRICS, check_names
-
-    if chosen:
-        return check_names(chosen)
-    measured = {name for r in curves.records for name, value in r.metrics.items() if value is not None}
-    measured |= {metric for _, metric, _, _ in curves.set_values}
-    return tuple(name for name in METRICS if name in measured)
-
-
 def _comparisons(args: argparse.Namespace, curves: Curves, metrics: tuple[str, ...]) -> list[Comparison]:
-    from onedc.evaluation.metrics import METRICS
-    from onedc.evaluation.rd import compare
+    from onedc.evaluation.curves import compare
 
     test = args.test or curves.codecs[0]
     anchors = args.anchor or tuple(codec for codec in curves.codecs if codec != test)
     for codec in (test, *anchors):
         if codec not in curves.codecs:
             raise UsageError(f"{codec}: not among the results ({', '.join(curves.codecs)})")
-    per_image = [metric for metric in metrics if not METRICS[metric].per_set]
-    return [compare(curves.records, test, anchor, metric) for metric in per_image for anchor in anchors]
+    return [compare(curves, test, anchor, metric) for metric in metrics for anchor in anchors]

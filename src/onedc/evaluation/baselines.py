@@ -1,6 +1,5 @@
-"""Codecs as an evaluation sees them: a ladder of settings, bytes out, pictures back.
+"""The codecs that can be run here: conventional ones by Pillow and ffmpeg, each optional, and onedc itself.
 
-The conventional ones by Pillow and ffmpeg, each optional, and onedc itself through its public interface.
 Settings and versions are part of `identity`, the key of every cached number. Rates are matched in `matching`.
 """
 
@@ -9,74 +8,23 @@ from __future__ import annotations
 import importlib
 import io
 import subprocess
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
-import torch
 from PIL import Image, features
 
-import onedc
-from onedc.config import QUALITY_MAX
-from onedc.errors import ConfigError, MissingExtraError, OneDCError
-from onedc.evaluation.metrics import file_hash
+from onedc.errors import ConfigError, MissingExtraError
+from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec
+from onedc.evaluation.ours import OneDCCodec
 from onedc.image import RGBArray
 
 FFMPEG_TIMEOUT_S = 600
 
 
-class BaselineError(OneDCError):
-    """An external encoder or decoder failed."""
-
-
-class EvaluatedCodec(ABC):
-    """One codec under test, with everything but the rate fixed.
-
-    Attributes:
-        name: short name, as in --codec.
-        identity: name, versions and options; the same identity and setting give the same file.
-        suffix: of its files.
-        setting_name: what its setting is called: "q" or "qp".
-        ladder: its settings from the smallest file to the largest.
-    """
-
-    name: str
-    identity: str
-    suffix: str
-    setting_name: str = "q"
-    ladder: Sequence[float]
-
-    @abstractmethod
-    def encode(self, picture: RGBArray, setting: float) -> bytes:
-        """[H,W,3] -> the bytes of a file."""
-
-    @abstractmethod
-    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
-        """The bytes of a file -> [height,width,3]; the size is that of the original."""
-
-    def setting_within(self, picture: RGBArray, target_bytes: int) -> float | None:
-        """The setting of the largest file of at most `target_bytes`, by a quicker way than trying the ladder.
-
-        None: this codec has no quicker way.
-        """
-        return None
-
-    def nearest_setting(self, quality: float) -> float:
-        """The setting that --quality means for this codec: the nearest on its ladder.
-
-        Raises:
-            ConfigError: outside the ladder.
-        """
-        low, high = sorted((self.ladder[0], self.ladder[-1]))
-        if not low <= quality <= high:
-            raise ConfigError(f"{self.name}: {self.setting_name} {quality:g} is not in {low:g}..{high:g}")
-        return min(self.ladder, key=lambda setting: abs(setting - quality))
-
-
-class PillowCodec(EvaluatedCodec):
+class PillowCodec(FileCodec):
     """A picture format that Pillow writes with a `quality` that grows with the file."""
 
     def __init__(
@@ -106,7 +54,7 @@ class PillowCodec(EvaluatedCodec):
             return np.array(image.convert("RGB"))
 
 
-class FFmpegCodec(EvaluatedCodec):
+class FFmpegCodec(FileCodec):
     """One intra frame by an encoder of the ffmpeg that imageio-ffmpeg brings, as a raw stream.
 
     4:2:0, 10 bit, BT.709 at full range. Odd sizes are extended by one pixel to encode and cropped afterwards.
@@ -142,44 +90,6 @@ class FFmpegCodec(EvaluatedCodec):
 
     def _ffmpeg(self, arguments: list[str], data: bytes) -> bytes:
         return _run([self.executable, "-hide_banner", "-loglevel", "error", *arguments], data)
-
-
-class OneDCCodec(EvaluatedCodec):
-    """onedc through its public interface; its settings are those of -q, one for each quality byte."""
-
-    name = "onedc"
-    suffix = ".1dc"
-
-    def __init__(self, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto") -> None:
-        module = importlib.import_module("onedc.codec")
-        self.codec = module.load(weights, device=device, precision=precision)
-        digest = file_hash(weights or module.BUNDLED)
-        self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
-        dtype = str(self.codec.dtype).removeprefix("torch.")
-        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
-        if self.codec.device.type == "cpu":  # in bf16 the floats that y comes from depend on it
-            self.identity += f" threads {torch.get_num_threads()}"
-
-    def encode(self, picture: RGBArray, setting: float) -> bytes:
-        """[H,W,3] -> the bytes of a .1dc file."""
-        return self.codec.encode(picture, quality=setting)
-
-    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
-        """The bytes of a .1dc file -> [height,width,3]."""
-        return self.codec.decode(data, output="numpy")
-
-    def setting_within(self, picture: RGBArray, target_bytes: int) -> float:
-        """The quality that the codec's own search chooses; its lowest where every file is too large."""
-        try:
-            data = self.codec.encode_to_size(picture, target_bytes)
-        except ConfigError:
-            return self.ladder[0]
-        return _quality(onedc.info(data).quality_byte)
-
-
-def _quality(byte: int) -> float:
-    """The quality 0..100 of a quality byte, as short as tells all bytes apart."""
-    return round(byte * 100 / QUALITY_MAX, 2)
 
 
 def _run(command: list[str], data: bytes) -> bytes:
@@ -270,9 +180,14 @@ CODEC_NAMES = ("onedc", *BASELINES)
 
 
 def load_codec(
-    name: str, *, weights: Path | None = None, device: str = "cpu", precision: str = "auto"
+    name: str,
+    *,
+    shown_as: str | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    precision: str = "auto",
 ) -> EvaluatedCodec:
-    """The codec of that name; weights, device and precision are for onedc.
+    """The codec of that name; the other arguments are for onedc: what to call this model, and how to run it.
 
     Raises:
         ConfigError: an unknown name.
@@ -280,7 +195,7 @@ def load_codec(
         WeightsError: bad weights of onedc.
     """
     if name == "onedc":
-        return OneDCCodec(weights, device=device, precision=precision)
+        return OneDCCodec(shown_as or name, weights, device=device, precision=precision)
     if name not in BASELINES:
         raise ConfigError(f"codec {name!r}: not one of {', '.join(CODEC_NAMES)}")
     return BASELINES[name]()

@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from onedc.evaluation.baselines import BaselineError
+from onedc.evaluation.codecs import BaselineError, kept_file
 from onedc.evaluation.metrics import METRICS
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
-from onedc.evaluation.workbench import kept_file
 from onedc.image import RGBArray, image_bytes, read_image
 
 REGIONS = 3
@@ -59,7 +58,7 @@ def compare_picture(path: Path, options: Options) -> SideBySide:
     """
     original = read_image(path)
     with tempfile.TemporaryDirectory() as folder:
-        results, _ = evaluate([path], replace(options, output=Path(folder), keep_decoded=True))
+        results = evaluate([path], replace(options, output=Path(folder), keep_decoded=True))
         panels = [
             Panel(record.codec, read_image(_decoded(Path(folder), record)), _facts(record))
             for record in results.records

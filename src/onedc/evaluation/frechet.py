@@ -10,6 +10,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,6 @@ class FeatureSource:
     extract: Callable[[Sequence[RGBArray]], Features]
 
 
-SET_METRIC_SOURCES = {
-    "fd_mobilenet": "mobilenet",
-    "fid": "inception",
-    "kid": "inception",
-    "inception_score": "inception_logits",
-}
-"""Which features each metric over a set needs."""
-
-
 def module_source(name: str, identity: str, module: nn.Module, width: int) -> FeatureSource:
     """A feature source from any module that maps [B,3,H,W] in [-1,1] to [B,width]."""
 
@@ -107,10 +99,10 @@ def load_sources(names: Sequence[str], weights: Path | None) -> tuple[list[Featu
         ConfigError: an unknown metric.
         WeightsError: a weights file that is there but damaged.
     """
-    wanted = dict.fromkeys(SET_METRIC_SOURCES[n] for n in check_names(names) if n in SET_METRIC_SOURCES)
+    wanted = dict.fromkeys(SET_METRICS[name].source for name in check_names(names) if name in SET_METRICS)
     sources, missing = [], {}
     for source in wanted:
-        made = _mobilenet(weights) if source == "mobilenet" else _inception(source, weights)
+        made = SOURCES[source](weights)
         if isinstance(made, str):
             missing[source] = made
         else:
@@ -182,12 +174,22 @@ def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.square(means).sum() + sum(traces) - 2 * cross)
 
 
+@dataclass(frozen=True)
+class SetMetric:
+    """A metric over sets: `distance` of the features [n,width] of originals and of decoded pictures."""
+
+    source: str  # key of SOURCES
+    distance: Callable[[Features, Features], Value]
+
+
 def set_metric(name: str, original: Features, decoded: Features) -> Value:
-    """A metric over two sets of features of the source SET_METRIC_SOURCES[name]."""
+    """A metric over two sets of features of its source; missing where there are fewer than two patches."""
     if min(len(original), len(decoded)) < 2:
         return Value(None, "fewer than two patches")
-    if name == "fd_mobilenet":
-        return Value(frechet_distance(original, decoded))
+    return SET_METRICS[name].distance(original, decoded)
+
+
+def _by_torchmetrics(name: str, original: Features, decoded: Features) -> Value:
     try:
         importlib.import_module("torchmetrics")
     except ImportError:
@@ -230,3 +232,19 @@ def _torchmetrics_value(name: str, original: torch.Tensor, decoded: torch.Tensor
     metric.update(decoded, real=False)
     result = metric.compute()
     return float(result[0] if isinstance(result, tuple) else result)
+
+
+SOURCES: dict[str, Callable[[Path | None], FeatureSource | str]] = {
+    "mobilenet": _mobilenet,
+    "inception": partial(_inception, "inception"),
+    "inception_logits": partial(_inception, "inception_logits"),
+}
+"""How each feature source is made ready, given the folder of weights; or why it cannot be had."""
+
+SET_METRICS = {
+    "fd_mobilenet": SetMetric("mobilenet", lambda a, b: Value(frechet_distance(a, b))),
+    "fid": SetMetric("inception", partial(_by_torchmetrics, "fid")),
+    "kid": SetMetric("inception", partial(_by_torchmetrics, "kid")),
+    "inception_score": SetMetric("inception_logits", partial(_by_torchmetrics, "inception_score")),
+}
+"""How each metric over a set is computed from features."""

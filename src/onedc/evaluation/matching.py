@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from onedc.evaluation.baselines import EvaluatedCodec
+from onedc.evaluation.codecs import EvaluatedCodec, Picture
 from onedc.files import write_whole
-from onedc.image import RGBArray
 
 
 class Rule(StrEnum):
@@ -31,7 +30,7 @@ class Rule(StrEnum):
 class Match:
     """A setting on a codec's ladder; `reached` is false where the whole ladder misses the target."""
 
-    setting: float | None  # None for a file that was made elsewhere
+    setting: float
     reached: bool
 
 
@@ -54,11 +53,9 @@ def match_rate(
 class SizeCache:
     """File sizes of one codec on one picture, kept in a small JSON file between runs."""
 
-    def __init__(
-        self, folder: Path | None, codec: EvaluatedCodec, picture: RGBArray, picture_hash: str
-    ) -> None:
-        self.codec, self.picture = codec, picture
-        key = hashlib.sha256(f"{codec.identity}\0{picture_hash}".encode()).hexdigest()[:24]
+    def __init__(self, folder: Path | None, codec: EvaluatedCodec, original: Picture) -> None:
+        self.codec, self.original = codec, original
+        key = hashlib.sha256(f"{codec.identity}\0{original.hash}".encode()).hexdigest()[:24]
         self.path = folder / f"{codec.name}-{key}.json" if folder is not None else None
         self.sizes = self._read()
 
@@ -66,7 +63,7 @@ class SizeCache:
         """Bytes of the file that the codec makes at a setting."""
         key = f"{setting:g}"
         if key not in self.sizes:
-            self.sizes[key] = len(self.codec.encode(self.picture, setting))
+            self.sizes[key] = self.codec.size_of(self.original, setting)
             self._write()
         return self.sizes[key]
 

@@ -6,6 +6,7 @@ Options and rows only: nothing is loaded or measured here.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from onedc.evaluation.baselines import CODEC_NAMES
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
 from onedc.evaluation.metrics import check_names
+from onedc.evaluation.recon import folder_labels
+
+OURS = "onedc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +25,17 @@ class Options:
     """What a run measures."""
 
     output: Path  # folder of the results, the coded files and the features
-    codecs: tuple[str, ...] = ("onedc",)
+    codecs: tuple[str, ...] = (OURS,)
+    name: str = OURS  # what onedc is called in results, so that several models can stand beside each other
     qualities: tuple[float, ...] = ()  # in each codec's own units
     targets_bpp: tuple[float, ...] = ()  # rates that every codec is matched to
-    against: tuple[str, ...] = ()  # codecs matched to the files that `codecs` make at `qualities`
+    against: tuple[str, ...] = ()  # codecs matched to the files that others make at `qualities` or brought
     rule: Rule = Rule.AT_MOST
     metrics: tuple[str, ...] = ("psnr", "ms_ssim")
     metric_weights: Path | None = None
     patches: PatchGrid = field(default_factory=PatchGrid)
-    recon: Path | None = None  # folder of decoded pictures from elsewhere, measured instead of `codecs`
-    sizes: Path | None = None  # CSV of image,bytes for them
+    recon: tuple[Path, ...] = ()  # folders of pictures that a codec decoded elsewhere, one for each rate
+    sizes: tuple[Path, ...] = ()  # CSV of image,bytes for each of them
     recon_name: str = "recon"
     weights: Path | None = None  # of onedc
     device: str = "cpu"
@@ -44,18 +49,41 @@ class Options:
         for name in (*self.codecs, *self.against):
             if name not in CODEC_NAMES:
                 raise ConfigError(f"codec {name!r}: not one of {', '.join(CODEC_NAMES)}")
-        if (self.recon is None) != (self.sizes is None):
-            raise ConfigError("--recon and --sizes need each other")
-        if self.recon is None and not (self.qualities or self.targets_bpp):
+        for name in (self.name, self.recon_name):
+            _check_shown(name)
+        self._check_points()
+        self._check_numbers()
+
+    def _check_points(self) -> None:
+        if len(self.recon) != len(self.sizes):
+            raise ConfigError("--recon and --sizes need each other: one CSV for each folder")
+        if self.codecs and not (self.qualities or self.targets_bpp):
             raise ConfigError("nothing to measure: give --quality or --bpp")
-        if self.against and not self.qualities:
-            raise ConfigError("--against needs --quality: the files to match")
+        if not (self.codecs or self.recon):
+            raise ConfigError("nothing to measure: name a codec")
+        if self.against and not (self.qualities or self.recon):
+            raise ConfigError("--against needs --quality or --recon: the files to match")
+        if self.recon and OURS in self.codecs and self.name == self.recon_name:
+            raise ConfigError(f"name {self.name!r}: of onedc and of the reconstructions")
+
+    def _check_numbers(self) -> None:
         for target in self.targets_bpp:
             if not 0 < target < math.inf:
                 raise ConfigError(f"targets_bpp: {target} is not a rate above 0")
         for quality in self.qualities:
             if not math.isfinite(quality):
                 raise ConfigError(f"qualities: {quality} is not a number")
+
+    def shown_as(self, codec: str) -> str:
+        """What the results call a codec."""
+        return self.name if codec == OURS else codec
+
+
+def _check_shown(name: str) -> None:
+    if not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
+        raise ConfigError(f"name {name!r}: letters, digits, spaces and . _ + - only")
+    if name in CODEC_NAMES and name != OURS:
+        raise ConfigError(f"name {name!r}: is that of another codec")
 
 
 @dataclass(frozen=True)
@@ -66,19 +94,26 @@ class Entry:
     codec: str
     quality: float | None = None
     bpp: float | None = None
-    reference: str | None = None
+    reference: Entry | None = None
 
 
 def entries(options: Options) -> list[Entry]:
     """The rows of a run in the order of its tables; a reference stands before those that refer to it."""
-    if options.recon is not None:
-        return [Entry(options.recon_name, options.recon_name)]
     rows = []
     for quality in options.qualities:
-        for codec in options.codecs:
-            group = f"{codec} q={quality:g}" if options.against else f"q={quality:g}"
-            rows.append(Entry(group, codec, quality=quality))
-            rows += [Entry(group, other, reference=codec) for other in options.against if other != codec]
+        for name in map(options.shown_as, options.codecs):
+            group = f"{name} q={quality:g}" if options.against else f"q={quality:g}"
+            rows += _with_others(options, Entry(group, name, quality=quality))
+    for index, label in enumerate(folder_labels(options.recon)):
+        first = Entry(f"{options.recon_name} {label}", options.recon_name, quality=float(index))
+        rows += _with_others(options, first)
     for bpp in options.targets_bpp:
-        rows += [Entry(f"{bpp:g} bpp", codec, bpp=bpp) for codec in (*options.codecs, *options.against)]
+        codecs = dict.fromkeys((*options.codecs, *options.against))
+        rows += [Entry(f"{bpp:g} bpp", options.shown_as(codec), bpp=bpp) for codec in codecs]
     return rows
+
+
+def _with_others(options: Options, first: Entry) -> list[Entry]:
+    """A row and those of the codecs that are brought to its files."""
+    others = [name for name in map(options.shown_as, options.against) if name != first.codec]
+    return [first, *(Entry(first.group, name, reference=first) for name in others)]

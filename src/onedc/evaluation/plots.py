@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onedc.errors import MissingExtraError
+from onedc.evaluation.curves import MeanPoint
 from onedc.evaluation.metrics import METRICS
 from onedc.evaluation.published import PublishedCurves
-from onedc.evaluation.rd import MeanPoint
 
 STYLES = (
     ("#000000", "o", "-"),

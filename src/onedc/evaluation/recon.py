@@ -1,51 +1,77 @@
-"""Pictures that a codec decoded elsewhere, found by their names, with the sizes of its files.
+"""A codec that ran elsewhere: folders of pictures that it decoded, one for each rate, and its files' sizes.
 
-For codecs that cannot be run from here; everything else about them is measured as for the others.
+Pictures are found by their names; everything else about them is measured as for the other codecs.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from onedc.errors import ConfigError
-from onedc.evaluation.baselines import BaselineError
-from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
+from onedc.evaluation.codecs import BaselineError, Coded, EvaluatedCodec, Picture
+from onedc.image import READABLE_SUFFIXES, read_image
 
 
-class Reconstructions:
-    """Decoded pictures and file sizes of a codec that runs elsewhere."""
+class Reconstructions(EvaluatedCodec):
+    """Decoded pictures and file sizes of a codec that runs elsewhere; its settings count the folders."""
 
-    def __init__(self, name: str, folder: Path, sizes: Path) -> None:
-        """Find the pictures in `folder`, and their files' bytes in the CSV `sizes`. Raises ConfigError."""
-        self.name = name
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder")
-        files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in READABLE_SUFFIXES]
-        self.files = {path.stem: path for path in files}
-        self.bytes = _read_sizes(sizes)
-        digest = hashlib.sha256()
-        for path in files:
-            digest.update(path.read_bytes())
-        digest.update(json.dumps(self.bytes, sort_keys=True).encode())
-        self.identity = f"{self.name} {digest.hexdigest()[:16]}"
+    setting_name = "folder"
 
-    def find(self, image: str) -> tuple[int, RGBArray]:
-        """Bytes and decoded picture of an image, by the stem of its name. Raises OneDCError."""
-        stem = Path(image).stem
-        if stem not in self.files:
-            raise BaselineError(f"{self.name}: no reconstruction named {stem}")
-        if stem not in self.bytes:
-            raise BaselineError(f"{self.name}: no size for {stem}")
-        return self.bytes[stem], read_image(self.files[stem])
+    def __init__(self, name: str, folders: Sequence[Path], sizes: Sequence[Path]) -> None:
+        """Find the pictures in each folder, and their files' bytes in its CSV. Raises ConfigError."""
+        self.name, self.identity = name, f"{name}, decoded elsewhere"
+        self.ladder = range(len(folders))
+        self.files = [_pictures(folder) for folder in folders]
+        self.bytes = [_read_sizes(path) for path in sizes]
+
+    def coded(self, original: Picture, setting: float, folder: Path) -> Coded:
+        """The picture and the size that were given. Raises OneDCError where one is missing."""
+        return Coded(self.size_of(original, setting), read_image(self._file(original, setting)))
+
+    def size_of(self, original: Picture, setting: float) -> int:
+        """The size that was given. Raises BaselineError where there is none."""
+        sizes = self.bytes[int(setting)]
+        if original.stem not in sizes:
+            raise BaselineError(f"{self.name}: no size for {original.stem}")
+        return sizes[original.stem]
+
+    def version(self, original: Picture, setting: float) -> str:
+        """Hash of the decoded picture's file, and its size."""
+        digest = hashlib.sha256(self._file(original, setting).read_bytes()).hexdigest()
+        return f"{digest} {self.size_of(original, setting)}"
+
+    def _file(self, original: Picture, setting: float) -> Path:
+        files = self.files[int(setting)]
+        if original.stem not in files:
+            raise BaselineError(f"{self.name}: no reconstruction named {original.stem}")
+        return files[original.stem]
+
+
+def folder_labels(folders: Sequence[Path]) -> list[str]:
+    """What tables call the folders: their names, or where two share one, their whole paths."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [folder.as_posix() for folder in folders]
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """Picture files by stem. Raises ConfigError for two of one stem."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE_SUFFIXES):
+        if path.stem in found:
+            raise ConfigError(f"{found[path.stem]} and {path} are both reconstructions of {path.stem}")
+        found[path.stem] = path
+    return found
 
 
 def _read_sizes(path: Path) -> dict[str, int]:
     """Bytes by stem from a CSV with the columns image and bytes. Raises ConfigError."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return {Path(row["image"]).stem: int(row["bytes"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -28,7 +28,7 @@ class Record:
     group: str  # rows that are compared with each other share it, for example "0.1 bpp"
     codec: str
     identity: str  # the codec's name, versions and options
-    setting: float | None  # the codec's own quality, None for reconstructions from elsewhere
+    setting: float  # the codec's own quality; of reconstructions from elsewhere which of the folders given
     setting_name: str
     target_bytes: int | None  # what the rate was matched to
     rule: str | None  # "at-most" or "at-least" of the target
@@ -37,8 +37,15 @@ class Record:
     bpp: float  # 8 * bytes / (width * height) of the original
     encode_s: float | None
     decode_s: float | None
+    decoded_hash: str  # of the decoded pixels
+    features: dict[str, str] = field(default_factory=dict)  # by source: which network and patches made them
     metrics: dict[str, float | None] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # why a metric is None
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Picture, group and codec: one record of a run for each."""
+        return self.image, self.group, self.codec
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -90,12 +97,18 @@ class ResultsFile:
         """Replace the file by these records: this is how a torn line goes."""
         write_whole(self.path, "".join(r.to_json() + "\n" for r in records).encode(), force=True)
 
-    def keep_current(self, current: Iterable[Record]) -> None:
+    def keep_current(self, current: Iterable[Record]) -> int:
         """Drop records of the same picture, group and codec as a current one but with another key."""
-        keys = {(r.image, r.group, r.codec): r.key for r in current}
-        kept = [r for r in self.records.values() if keys.get((r.image, r.group, r.codec), r.key) == r.key]
-        if len(kept) < len(self.records):
-            self.rewrite(kept)
+        keys = {r.place: r.key for r in current}
+        return self.drop(r for r in self.records.values() if keys.get(r.place, r.key) != r.key)
+
+    def drop(self, unwanted: Iterable[Record]) -> int:
+        """Take records out of the file; returns how many there were."""
+        keys = {record.key for record in unwanted}
+        if keys:
+            self.records = {key: record for key, record in self.records.items() if key not in keys}
+            self.rewrite(self.records.values())
+        return len(keys)
 
     def append(self, record: Record) -> None:
         """Add one record to the file. Raises OutputError."""

@@ -11,24 +11,23 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from onedc.errors import ConfigError
-from onedc.evaluation.frechet import SET_METRIC_SOURCES, set_metric
-from onedc.evaluation.metrics import Value, number_or_reason
+from onedc.evaluation.codecs import EvaluatedCodec
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, Record, ResultsFile
-from onedc.evaluation.workbench import ORIGINAL, Workbench
+from onedc.evaluation.workbench import Workbench
 
 
 @dataclass
 class Results:
     """What a run found, in the order of its pictures and rows."""
 
+    folder: list[Record] = field(default_factory=list)  # all that its folder holds now
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     measured: int = 0  # records made now, not found from before
+    replaced: int = 0  # records of before that were dropped for new ones of the same codec and point
 
 
 def evaluate(
@@ -36,31 +35,32 @@ def evaluate(
     options: Options,
     *,
     jobs: int = 1,
+    replace_others: bool = False,
     progress: Callable[[str], object] = lambda name: None,
-) -> tuple[Results, Workbench]:
+) -> Results:
     """Measure pictures, going on where an earlier run into the same folder stopped.
+
+    What the folder holds of other codecs and points stays there.
 
     Args:
         images: picture files, of different stems.
         options: what to measure.
         jobs: processes; above 1 the times measured disturb each other, and each has one thread by default.
+        replace_others: drop what the folder holds of a codec of the same name in another version.
         progress: called with the name of each finished picture.
 
-    Returns:
-        The results, and the bench they were made on (it knows where features are).
-
     Raises:
-        ConfigError: bad options, or two pictures of one stem.
+        ConfigError: bad options, two pictures of one stem, or results of another version of a codec.
         OutputError: the output folder cannot be written.
     """
     _check(images, jobs)
     if jobs > 1 and options.threads is None:
         options = replace(options, threads=1)
     file = ResultsFile(options.output)
-    known = dict(file.records)
-    results = Results()
     bench = Workbench(options)
-    results.unavailable = bench.unavailable
+    replaced = _drop_others(file, bench.codecs, replace_others=replace_others)
+    known = dict(file.records)
+    results = Results(unavailable=bench.unavailable)
     for name, rows in _rows(images, bench, known, jobs):
         for row in rows:
             if isinstance(row, Failure):
@@ -71,8 +71,23 @@ def evaluate(
                 file.append(row)
                 results.measured += 1
         progress(name)
-    file.keep_current(results.records)
-    return results, bench
+    results.replaced = replaced + file.keep_current(results.records)
+    results.folder = list(file.records.values())
+    return results
+
+
+def _drop_others(file: ResultsFile, codecs: Mapping[str, EvaluatedCodec], *, replace_others: bool) -> int:
+    """Drop records of these codecs in other versions, or refuse to; how many were dropped."""
+    others = [
+        r for r in file.records.values() if r.codec in codecs and r.identity != codecs[r.codec].identity
+    ]
+    if others and not replace_others:
+        name, known = others[0].codec, others[0].identity
+        raise ConfigError(
+            f"{file.path}: has {name} as {known!r}, now it is {codecs[name].identity!r}: "
+            "give it another --name or -o, or --replace what is there"
+        )
+    return file.drop(others)
 
 
 def _check(images: Sequence[Path], jobs: int) -> None:
@@ -117,22 +132,3 @@ def _measure_in_worker(path: Path) -> list[Record | Failure]:
     assert _worker is not None
     bench, known = _worker
     return list(bench.measure(path, known))
-
-
-def set_metric_of(bench: Workbench) -> Callable[[str, Sequence[Record]], Value]:
-    """The function that `summary` asks for metrics over sets: reads the stored features of records."""
-
-    def measure(name: str, records: Sequence[Record]) -> Value:
-        source_name = SET_METRIC_SOURCES[name]
-        if source_name in bench.missing_sources:
-            return Value(None, bench.missing_sources[source_name])
-        source = next(s for s in bench.sources if s.name == source_name)
-        ordered = sorted(records, key=lambda record: record.image)
-        paths = (
-            [bench.features_path(r.image_hash, ORIGINAL, None, source) for r in ordered],
-            [bench.features_path(r.image_hash, r.identity, r.setting, source) for r in ordered],
-        )
-        original, decoded = (np.concatenate([np.load(path) for path in side]) for side in paths)
-        return number_or_reason(set_metric, name, original, decoded)
-
-    return measure

@@ -1,7 +1,8 @@
 """From records to tables: one row per codec and point, as JSON, CSV and Markdown.
 
-Means are taken only over pictures that every codec shown in a group reaches; what falls short of its target
-is listed with the bytes it came to. Nothing is measured here.
+Codecs are compared over the pictures that every codec shown in a group reaches, and what falls short of its
+target is listed with the bytes it came to. Where those are not all pictures, a codec that reaches its target
+on all has a second row over them. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def summarise(
 
     A codec that reaches its target too seldom gets a row of its own smallest (largest) files, over all
     pictures, marked as not shown. So does every codec of a group where no picture is reached by all shown.
+    A codec that reaches it on all of its pictures, more than the group's common ones, gets a row over each.
     """
     groups: dict[str, dict[str, dict[str, Record]]] = {}
     for record in records:
@@ -67,6 +69,8 @@ def summarise(
             counts = name in shown and bool(common)
             chosen = [r for i, r in found.items() if i in common or not counts]
             rows.append(_row(group, name, found, chosen, counts, metrics, set_metric))
+            if counts and len(chosen) < len(found) == _reached(found):
+                rows.append(_row(group, name, found, list(found.values()), True, metrics, set_metric))
     return rows
 
 
@@ -196,10 +200,12 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
             "\\* reaches the target on too few images: the nearest it has, over all of them; "
             "left out of the other rows' common set"
         )
-    partial = [row for row in rows if row.shown and row.averaged < row.images]
-    for group in dict.fromkeys(row.group for row in partial):
-        row = next(row for row in partial if row.group == group)
-        notes.append(f"{group}: means over the {row.averaged} images that every codec without \\* reaches")
+    partial = {row.group: row for row in rows if row.shown and row.averaged < row.images}
+    for group, row in partial.items():
+        notes.append(
+            f"{group}: codecs compared over the {row.averaged} images that every codec without \\* reaches; "
+            "a second row of a codec is over all that it has"
+        )
     for name in metrics:
         reasons = dict.fromkeys(row.missing[name] for row in rows if name in row.missing)
         notes += [f"{METRICS[name].label}: {reason}" for reason in list(reasons)[:1]]

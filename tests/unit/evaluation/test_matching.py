@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from hypothesis import strategies as st
 from tests.unit.evaluation.conftest import picture
 
 from onedc.errors import ConfigError, MissingExtraError
-from onedc.evaluation.baselines import BASELINES, EvaluatedCodec, load_codec
+from onedc.evaluation.baselines import BASELINES, load_codec
+from onedc.evaluation.codecs import FileCodec, Picture
 from onedc.evaluation.matching import Rule, SizeCache, match_rate
 from onedc.image import RGBArray
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
 
 
-class Ladder(EvaluatedCodec):
+class Ladder(FileCodec):
     """A codec whose files have given sizes."""
 
     name, identity, suffix = "ladder", "ladder 1", ".bin"
@@ -48,17 +50,17 @@ def test_matches_equal_brute_force(sizes: list[int], target: int) -> None:
 
 
 def test_cache_saves_encoding(tmp_path: Path) -> None:
-    codec, pixels = Ladder([10, 20, 30, 40]), picture(0)
-    first = SizeCache(tmp_path, codec, pixels, "hash")
+    codec, original = Ladder([10, 20, 30, 40]), Picture("p.png", picture(0), "hash")
+    first = SizeCache(tmp_path, codec, original)
     assert match_rate(codec, 25, Rule.AT_MOST, first.size_of).setting == 1
     calls = codec.calls
     assert 0 < calls <= 3
-    again = SizeCache(tmp_path, codec, pixels, "hash")
+    again = SizeCache(tmp_path, codec, original)
     assert match_rate(codec, 25, Rule.AT_MOST, again.size_of).setting == 1
     assert codec.calls == calls
-    assert SizeCache(tmp_path, codec, pixels, "other").sizes == {}
+    assert SizeCache(tmp_path, codec, replace(original, hash="other")).sizes == {}
     again.path.write_text("damaged")  # type: ignore[union-attr]
-    assert SizeCache(tmp_path, codec, pixels, "hash").sizes == {}
+    assert SizeCache(tmp_path, codec, original).sizes == {}
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -77,14 +79,14 @@ def test_baselines_code_odd_sizes_and_grow_along_their_ladder(name: str) -> None
 
 
 def test_the_codecs_own_search_finds_what_bisection_finds() -> None:
-    codec, pixels = load_codec("onedc", weights=FIXTURE), picture(0)
+    codec, original = load_codec("onedc", weights=FIXTURE), Picture("p.png", picture(0), "")
     assert len(codec.ladder) == 256 and codec.ladder[-1] == 100
     for target in (10, 300, 500, 10**6):
-        size_of = SizeCache(None, codec, pixels, "").size_of
+        size_of = SizeCache(None, codec, original).size_of
         expected = match_rate(codec, target, Rule.AT_MOST, size_of)
-        assert codec.setting_within(pixels, target) == expected.setting
+        assert codec.setting_within(original, target) == expected.setting
         assert (size_of(expected.setting or 0.0) <= target) == expected.reached
-    assert load_codec("jpeg").setting_within(pixels, 300) is None
+    assert load_codec("jpeg").setting_within(original, 300) is None
 
 
 def test_settings_and_names() -> None:

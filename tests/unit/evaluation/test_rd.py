@@ -15,16 +15,9 @@ from tests.unit.evaluation.test_summary import record
 
 from onedc.cli.main import main
 from onedc.errors import ConfigError
+from onedc.evaluation.curves import bd_table, compare, load_curves
 from onedc.evaluation.published import published_curves
-from onedc.evaluation.rd import (
-    OverlapError,
-    bd_rate,
-    bd_table,
-    bootstrap,
-    compare,
-    load_curves,
-    monotone,
-)
+from onedc.evaluation.rd import OverlapError, bd_rate, bootstrap, monotone
 from onedc.evaluation.records import ResultsFile
 
 RATES = [0.05, 0.1, 0.2, 0.4]
@@ -110,16 +103,16 @@ def results(folder: Path, codec: str, factor: float, *, gain: float = 0.0) -> Pa
 def test_comparison_averages_over_pictures(tmp_path: Path) -> None:
     folders = [results(tmp_path / "a", "theirs", 1.0), results(tmp_path / "b", "ours", 0.8)]
     curves = load_curves(folders)
-    found = compare(curves.records, "ours", "theirs", "psnr")
+    found = compare(curves, "ours", "theirs", "psnr")
     ratio = np.mean(np.log([0.8 * (1 + 0.01 * i) for i in range(4)]))
     assert found.percent == pytest.approx(100 * (np.exp(ratio) - 1))
     assert found.ci_low is not None and found.ci_high is not None and found.percent is not None
     assert found.ci_low < found.percent < found.ci_high
     assert (found.images, found.total, found.overlap) == (4, 4, pytest.approx(1))
-    point = curves.mean_curve("theirs", "psnr")[0]
+    point = curves.mean_curve("theirs", "psnr", curves.common_images("psnr"))[0]
     assert (point.bpp, point.value) == (pytest.approx(0.05), pytest.approx(24.15))
     results(tmp_path / "c", "far", 1.0, gain=90)
-    refused = compare(load_curves([*folders, tmp_path / "c"]).records, "ours", "far", "psnr")
+    refused = compare(load_curves([*folders, tmp_path / "c"]), "ours", "far", "psnr")
     assert refused.percent is None and "share 0%" in refused.reason
     assert "| ours | far | PSNR | – | 0 of 4 images allow it" in bd_table([refused])
 

@@ -14,16 +14,21 @@ import torch
 from PIL import Image
 
 from onedc.cli.main import main
+from onedc.codec import export
+from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import PillowCodec
+from onedc.evaluation.curves import compare, load_curves
+from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
 from onedc.evaluation.metrics import MAKERS, ImageMetric, Value
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, read_results
-from onedc.evaluation.run import evaluate, set_metric_of
+from onedc.evaluation.run import evaluate
 from onedc.evaluation.summary import summarise, write_summary
 from onedc.image import read_image
+from onedc.model.onedc import OneDC
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
 
@@ -34,7 +39,7 @@ def options(tmp_path: Path, **changes: object) -> Options:
 
 
 def test_rate_is_bytes_on_disk_of_the_original_pixels(tmp_path: Path, pictures: list[Path]) -> None:
-    results, _ = evaluate(pictures, options(tmp_path, keep_decoded=True))
+    results = evaluate(pictures, options(tmp_path, keep_decoded=True))
     assert results.measured == len(results.records) == 6 and not results.failures
     for record in results.records:
         stem = Path(record.image).stem
@@ -48,30 +53,30 @@ def test_rate_is_bytes_on_disk_of_the_original_pixels(tmp_path: Path, pictures: 
 
 
 def test_rerun_measures_only_what_is_missing(tmp_path: Path, pictures: list[Path]) -> None:
-    first, _ = evaluate(pictures[:2], options(tmp_path))
+    first = evaluate(pictures[:2], options(tmp_path))
     path = tmp_path / "out" / "results.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][:40])  # as a kill leaves it
-    again, _ = evaluate(pictures, options(tmp_path))
+    again = evaluate(pictures, options(tmp_path))
     assert again.measured == 1 + 2
     assert [r.key for r in again.records[:4]] == [r.key for r in first.records]
-    assert evaluate(pictures, options(tmp_path))[0].measured == 0
+    assert evaluate(pictures, options(tmp_path)).measured == 0
     assert [r.key for r in read_results(tmp_path / "out")] == [r.key for r in again.records]
 
 
 def test_other_settings_make_other_records_and_supersede(tmp_path: Path, pictures: list[Path]) -> None:
     evaluate(pictures, options(tmp_path))
-    with_more, _ = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim")))
+    with_more = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim")))
     assert with_more.measured == 6
     assert len(read_results(tmp_path / "out")) == 6
-    other_rate, _ = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim"), targets_bpp=(1.0,)))
+    other_rate = evaluate(pictures, options(tmp_path, metrics=("psnr", "ms_ssim"), targets_bpp=(1.0,)))
     assert other_rate.measured == 6
     assert len(read_results(tmp_path / "out")) == 12
 
 
 def test_worker_processes_give_the_same_numbers(tmp_path: Path, pictures: list[Path]) -> None:
-    alone, _ = evaluate(pictures, options(tmp_path / "alone"))
-    together, _ = evaluate(pictures, options(tmp_path / "together"), jobs=2)
+    alone = evaluate(pictures, options(tmp_path / "alone"))
+    together = evaluate(pictures, options(tmp_path / "together"), jobs=2)
     assert [(r.key, r.bytes, r.metrics) for r in alone.records] == [
         (r.key, r.bytes, r.metrics) for r in together.records
     ]
@@ -81,7 +86,7 @@ def test_against_brings_others_to_our_bytes(tmp_path: Path, pictures: list[Path]
     chosen = options(
         tmp_path, codecs=("jpeg",), targets_bpp=(), qualities=(30.0,), against=("webp",), rule=Rule.AT_LEAST
     )
-    results, _ = evaluate(pictures, chosen)
+    results = evaluate(pictures, chosen)
     ours, theirs = results.records[::2], results.records[1::2]
     assert [r.codec for r in theirs] == ["webp"] * 3 and {r.group for r in theirs} == {"jpeg q=30"}
     for a, b in zip(ours, theirs, strict=True):
@@ -90,7 +95,7 @@ def test_against_brings_others_to_our_bytes(tmp_path: Path, pictures: list[Path]
 
 
 def test_unreachable_rate_gives_the_smallest_file_marked(tmp_path: Path, pictures: list[Path]) -> None:
-    results, _ = evaluate(pictures[:1], options(tmp_path, codecs=("jpeg",), targets_bpp=(0.01,)))
+    results = evaluate(pictures[:1], options(tmp_path, codecs=("jpeg",), targets_bpp=(0.01,)))
     (record,) = results.records
     assert not record.reached and record.setting == 1 and record.bytes > (record.target_bytes or 0)
 
@@ -102,7 +107,7 @@ def test_one_file_serves_all_rows_at_its_setting(
     decoded = []
     decode = PillowCodec.decode
     monkeypatch.setattr(PillowCodec, "decode", lambda *a: decoded.append(a[0].name) or decode(*a))
-    results, _ = evaluate(pictures[:1], chosen)
+    results = evaluate(pictures[:1], chosen)
     first, *unreached, other = results.records
     assert [(r.group, r.reached) for r in unreached] == [("0.01 bpp", False), ("0.02 bpp", False)]
     assert all((r.bytes, r.metrics) == (first.bytes, first.metrics) for r in unreached)
@@ -136,7 +141,7 @@ def test_one_damaged_picture_is_named_and_the_rest_measured(
 
 def test_codec_failure_is_named(tmp_path: Path, pictures: list[Path]) -> None:
     chosen = options(tmp_path, codecs=("jpeg", "vvc"), qualities=(40.0, 95.0), targets_bpp=())
-    results, _ = evaluate(pictures[:1], chosen)
+    results = evaluate(pictures[:1], chosen)
     assert [f.codec for f in results.failures] == ["vvc"] and "95 is not in 0..63" in results.failures[
         0
     ].reason
@@ -145,7 +150,7 @@ def test_codec_failure_is_named(tmp_path: Path, pictures: list[Path]) -> None:
 
 def test_onedc_itself(tmp_path: Path, pictures: list[Path]) -> None:
     chosen = options(tmp_path, codecs=("onedc",), weights=FIXTURE, qualities=(0.0, 50.0), targets_bpp=())
-    results, _ = evaluate(pictures[:1], chosen)
+    results = evaluate(pictures[:1], chosen)
     z_only, full = results.records
     assert z_only.bytes < 40 < full.bytes
     assert "weights" in full.identity and full.encode_s and full.decode_s
@@ -160,7 +165,7 @@ def test_threads_are_part_of_the_key_and_processes_are_not(tmp_path: Path, pictu
                 pictures[:2],
                 replace(chosen, output=tmp_path / f"{threads}-{jobs}", threads=threads),
                 jobs=jobs,
-            )[0]
+            )
             .records[0]
             .key
             for threads, jobs in ((1, 1), (2, 1), (None, 2))
@@ -182,9 +187,9 @@ def test_a_metric_that_gives_no_number_or_fails_is_missing_with_its_reason(
         metric = ImageMetric(name, name, measure)
         monkeypatch.setitem(MAKERS, name, lambda weights, metric=metric: metric)
     chosen = options(tmp_path, codecs=("jpeg",), metrics=tuple(made))
-    results, bench = evaluate(pictures[:1], chosen)
+    results = evaluate(pictures[:1], chosen)
     assert results.records[0].metrics == {"psnr": None, "ms_ssim": None}
-    rows = summarise(results.records, chosen.metrics, set_metric_of(bench))
+    rows = summarise(results.records, chosen.metrics, FeatureStore([chosen.output]).measure)
     text = write_summary(chosen.output, rows, chosen.metrics)
     assert f"PSNR: p0.png: came out as {number}" in text and "ZeroDivisionError: no contrast" in text
     for name in ("summary.json", "results.jsonl"):
@@ -207,15 +212,116 @@ def test_pictures_decoded_elsewhere(tmp_path: Path, pictures: list[Path]) -> Non
         Image.fromarray(np.clip(read_image(path), 3, 250)).save(recon / f"{path.stem}.webp", lossless=True)
     sizes = tmp_path / "sizes.csv"
     sizes.write_text("image,bytes\np0.png,768\np1,384\np2,100\n")
-    chosen = options(tmp_path, codecs=(), targets_bpp=(), recon=recon, sizes=sizes, recon_name="mine")
-    results, _ = evaluate(pictures, chosen)
+    chosen = options(tmp_path, codecs=(), targets_bpp=(), recon=(recon,), sizes=(sizes,), recon_name="mine")
+    results = evaluate(pictures, chosen)
     assert [(r.codec, r.bytes, r.bpp) for r in results.records] == [("mine", 768, 1.0), ("mine", 384, 0.5)]
     assert results.failures == [Failure("p2.png", "mine", "mine: no reconstruction named p2")]
     sizes.write_text("name,size\n")
-    sizes_bad = options(tmp_path, codecs=(), targets_bpp=(), recon=recon, sizes=sizes)
+    sizes_bad = options(tmp_path, codecs=(), targets_bpp=(), recon=(recon,), sizes=(sizes,))
     sizes.write_text("name,size\na,b\n")
     with pytest.raises(ConfigError, match="columns image and bytes"):
         evaluate(pictures, sizes_bad)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, pictures: list[Path]) -> dict[str, tuple[Path, Path]]:
+    """Three rates of a codec that ran elsewhere: folders of pictures, and their sizes."""
+    made = {}
+    for name, step in (("low", 64), ("mid", 32), ("high", 8)):
+        folder, sizes = tmp_path / name, tmp_path / f"{name}.csv"
+        folder.mkdir()
+        for path in pictures:
+            Image.fromarray(read_image(path) // step * step + step // 2).save(folder / f"{path.stem}.png")
+        sizes.write_text("image,bytes\n" + "".join(f"{p.name},{20_000 // step}\n" for p in pictures))
+        made[name] = folder, sizes
+    return made
+
+
+def test_rates_of_an_outside_codec_are_one_curve(
+    tmp_path: Path,
+    pictures: list[Path],
+    elsewhere: dict[str, tuple[Path, Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, folder = tmp_path / "out", str(pictures[0].parent)
+    common = ["eval", folder, "-o", str(out), "--metrics", "psnr", "--cache", str(tmp_path / "cache")]
+
+    def given(*names: str) -> list[str]:
+        folders, sizes = zip(*(elsewhere[name] for name in names), strict=True)
+        return ["--recon", *map(str, folders), "--sizes", *map(str, sizes), "--name", "theirs"]
+
+    assert main([*common, *given("low", "mid"), "--against", "webp", "--rule", "at-least"]) == 0
+    assert "| theirs low | theirs | 3 | 312 |" in capsys.readouterr().out
+    assert main([*common, *given("high")]) == 0  # a rate more, later
+    printed = capsys.readouterr().out
+    assert "| theirs low | theirs |" in printed and "| theirs high | theirs |" in printed
+    assert "3 of 3 measured now; 12 of other points and 0 replaced" in printed
+    webp = [*common, "--codec", "webp", "--bpp", "0.4,0.8,3.3"]
+    assert main(webp) == 0
+    assert main(["rd", str(out), "-o", str(tmp_path / "rd"), "--test", "theirs"]) == 0
+    document = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    assert [len(document["curves"]["psnr"][name]) for name in ("theirs", "webp")] == [3, 5]
+    assert document["bd_rates"][0]["percent"] is not None and document["images"]["psnr"] == [
+        "p0.png", "p1.png", "p2.png",
+    ]  # fmt: skip
+
+
+def test_changed_reconstructions_are_measured_anew(
+    tmp_path: Path, pictures: list[Path], elsewhere: dict[str, tuple[Path, Path]]
+) -> None:
+    folder, sizes = elsewhere["low"]
+    chosen = options(tmp_path, codecs=(), targets_bpp=(), recon=(folder,), sizes=(sizes,))
+    assert evaluate(pictures, chosen).measured == 3
+    assert evaluate(pictures, chosen).measured == 0
+    Image.fromarray(read_image(pictures[0])).save(folder / "p0.png")
+    again = evaluate(pictures, chosen)
+    assert (again.measured, again.replaced, len(again.folder)) == (1, 1, 3)
+    sizes.write_text(sizes.read_text().replace("p1.png,312", "p1.png,300"))
+    assert evaluate(pictures, chosen).measured == 1
+
+
+def test_two_models_stand_beside_each_other_and_versions_do_not_mix(
+    tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["eval", str(pictures[0].parent), "-o", str(tmp_path / "out"), "--metrics", "psnr"]
+    common += ["--quality", "20", "--cache", str(tmp_path / "cache")]
+    other = tmp_path / "other.safetensors"
+    export(other, OneDC(TINY), model_id=200)
+    assert main([*common, "--weights", str(FIXTURE)]) == 0
+    assert main([*common, "--weights", str(other)]) == 2
+    assert "give it another --name" in capsys.readouterr().err
+    assert main([*common, "--weights", str(other), "--name", "other model"]) == 0
+    printed = capsys.readouterr().out
+    assert "| q=20 | onedc | 3 |" in printed and "|  | other model | 3 |" in printed
+    assert main([*common, "--weights", str(other), "--replace"]) == 0
+    assert "3 of 3 measured now; 3 of other points and 3 replaced" in capsys.readouterr().out
+    assert main(["eval", "x.png", "-o", "out", "--quality", "1", "--name", "a/b"]) == 2
+    assert "name 'a/b'" in capsys.readouterr().err
+
+
+def test_a_later_quality_adds_points_to_metrics_over_sets(
+    tmp_path: Path, pictures: list[Path], metric_weights: Path
+) -> None:
+    chosen = options(
+        tmp_path,
+        codecs=("webp",),
+        qualities=(10.0,),
+        targets_bpp=(),
+        metrics=("fd_mobilenet",),
+        metric_weights=metric_weights,
+        patches=PatchGrid(size=32, count=1),
+    )
+    for qualities in ((10.0, 40.0), (80.0,)):
+        evaluate(pictures, replace(chosen, qualities=qualities))
+    evaluate(pictures[:2], replace(chosen, codecs=("jpeg",), qualities=(10.0, 40.0, 80.0)))
+    curves = load_curves([chosen.output])
+    images = curves.common_images("fd_mobilenet")
+    assert images == {"p0.png", "p1.png"}
+    values = [point.value for point in curves.mean_curve("webp", "fd_mobilenet", images)]
+    assert len(values) == 3 and values == sorted(values, reverse=True)
+    (note,) = curves.notes(["fd_mobilenet"])
+    assert note == "FDmb: curves over the 2 images that every point has, of up to 3; fewest: jpeg q=10, 2"
+    assert compare(curves, "webp", "jpeg", "fd_mobilenet").total == 2
 
 
 def test_metrics_over_sets_come_from_stored_features(
@@ -224,14 +330,14 @@ def test_metrics_over_sets_come_from_stored_features(
     chosen = options(
         tmp_path, metrics=("fd_mobilenet", "fid"), metric_weights=metric_weights, patches=PatchGrid(size=64)
     )
-    results, bench = evaluate(pictures, chosen)
-    rows = summarise(results.records, chosen.metrics, set_metric_of(bench))
+    results = evaluate(pictures, chosen)
+    rows = summarise(results.records, chosen.metrics, FeatureStore([chosen.output]).measure)
     assert all((row.metrics["fd_mobilenet"] or 0) > 0 for row in rows)
     assert all(row.metrics["fid"] is None and "no such file" in row.missing["fid"] for row in rows)
     for path in (tmp_path / "out" / "features").iterdir():
         path.unlink()
-    again, bench = evaluate(pictures, chosen)
-    rows_again = summarise(again.records, chosen.metrics, set_metric_of(bench))
+    again = evaluate(pictures, chosen)
+    rows_again = summarise(again.records, chosen.metrics, FeatureStore([chosen.output]).measure)
     assert [row.metrics for row in rows_again] == [row.metrics for row in rows]
 
 
@@ -245,7 +351,7 @@ def test_pictures_of_one_stem_are_refused(tmp_path: Path, pictures: list[Path]) 
     [
         ({"targets_bpp": ()}, "--quality or --bpp"),
         ({"against": ("avif",)}, "--against needs --quality"),
-        ({"recon": Path()}, "--recon and --sizes"),
+        ({"recon": (Path(),)}, "--recon and --sizes"),
         ({"codecs": ("bpg",)}, "'bpg'"),
         ({"metrics": ("vmaf",)}, "'vmaf'"),
         ({"targets_bpp": (0.0,)}, "above 0"),

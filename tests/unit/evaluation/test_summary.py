@@ -33,6 +33,7 @@ def record(image: str, codec: str, size: int, psnr: float | None, *, reached: bo
         bpp=size / 1000,
         encode_s=size / 10,
         decode_s=None,
+        decoded_hash=f"{image}{codec}{size}",
         metrics={"psnr": psnr},
         missing={} if psnr is not None else {"psnr": "identical"},
     )
@@ -44,12 +45,14 @@ def test_means_are_over_pictures_that_all_shown_codecs_reach() -> None:
         *(record(f"p{i}", "b", 80, 30.0 + i, reached=i != 3) for i in range(4)),
         *(record(f"p{i}", "c", 400, 35.0, reached=i == 0) for i in range(4)),
     ]
-    a, b, c = summarise(records, ["psnr"])
+    a, a_all, b, c = summarise(records, ["psnr"])
     assert (a.averaged, a.bytes, a.metrics["psnr"], a.encode_s, a.decode_s) == (3, 91, 21.0, 9.1, None)
     assert (b.averaged, b.reached, b.shown, b.metrics["psnr"]) == (3, 3, True, 31.0)
+    assert (a_all.codec, a_all.averaged, a_all.bytes, a_all.metrics["psnr"]) == ("a", 4, 91.5, 21.5)
     assert (c.averaged, c.reached, c.shown, c.bytes) == (4, 1, False, 400)
-    text = to_markdown([a, b, c], ["psnr"], [Failure("p9", "a", "broken")], {"d": "not installed"})
+    text = to_markdown([a, a_all, b, c], ["psnr"], [Failure("p9", "a", "broken")], {"d": "not installed"})
     assert "| 0.1 bpp | a | 3 | 91 | 0.0910 | 21.00 |" in text
+    assert "|  | a | 4 | 92 | 0.0915 | 21.50 |" in text
     assert "1 of 4 \\*" in text and "over the 3 images" in text
     assert "p9 a: failed: broken" in text and "d: not measured: not installed" in text
 

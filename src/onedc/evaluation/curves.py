@@ -1,0 +1,247 @@
+"""The curves of codecs, from the results of any runs: points over common pictures, and BD-rates between them.
+
+Reads what runs left behind and measures nothing. Drawing is in `plots`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from onedc.errors import ConfigError
+from onedc.evaluation.feature_store import FeatureStore
+from onedc.evaluation.frechet import SET_METRICS
+from onedc.evaluation.metrics import METRICS
+from onedc.evaluation.rd import OverlapError, Point, bd_rate, bootstrap
+from onedc.evaluation.records import Record, read_results
+
+MIN_SHARE = 0.5
+"""Least share of the pictures that must give a BD-rate for their mean to be stated."""
+
+
+@dataclass(frozen=True)
+class MeanPoint:
+    """Mean over pictures of one codec at one point, with a 95 % interval of the mean value."""
+
+    bpp: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Curves:
+    """The points of codecs in the results of one or more runs.
+
+    Args:
+        runs: the records of each.
+        store: the features of their pictures.
+    """
+
+    def __init__(self, runs: Sequence[Sequence[Record]], store: FeatureStore) -> None:
+        self.runs, self.store = runs, store
+
+    @property
+    def records(self) -> list[Record]:
+        """Of all runs."""
+        return [record for run in self.runs for record in run]
+
+    @property
+    def codecs(self) -> list[str]:
+        """Names, in the order of the records."""
+        return list(dict.fromkeys(record.codec for record in self.records))
+
+    @property
+    def metrics(self) -> list[str]:
+        """All that were measured on any picture."""
+        return [name for name in METRICS if any(_has(record, name) for record in self.records)]
+
+    def points(self, codec: str, metric: str) -> dict[tuple[int, str], dict[str, Record]]:
+        """At each point of a codec (run, group) its records that have the metric, by picture."""
+        found: dict[tuple[int, str], dict[str, Record]] = {}
+        for number, run in enumerate(self.runs):
+            for record in run:
+                if record.codec == codec and _has(record, metric):
+                    found.setdefault((number, record.group), {})[record.image] = record
+        return found
+
+    def common_images(self, metric: str) -> set[str]:
+        """The pictures that every point of every codec has."""
+        points = [set(found) for codec in self.codecs for found in self.points(codec, metric).values()]
+        return set.intersection(*points) if points else set()
+
+    def image_curves(self, codec: str, metric: str) -> dict[str, list[Point]]:
+        """(bpp, value) of a codec on each picture, of a metric of one picture."""
+        curves: dict[str, list[Point]] = {}
+        for record in self.records:
+            value = record.metrics.get(metric)
+            if record.codec == codec and value is not None:
+                curves.setdefault(record.image, []).append((record.bpp, value))
+        return curves
+
+    def mean_curve(self, codec: str, metric: str, images: Collection[str]) -> list[MeanPoint]:
+        """Points by rising rate, each over the same pictures."""
+        chosen = [
+            [record for image, record in sorted(found.items()) if image in images]
+            for found in self.points(codec, metric).values()
+        ]
+        points = {self._mean_point(records, metric) for records in chosen if records}
+        return sorted((p for p in points if p is not None), key=lambda p: (p.bpp, p.value))
+
+    def _mean_point(self, records: Sequence[Record], metric: str) -> MeanPoint | None:
+        bpp = fmean(record.bpp for record in records)
+        if metric in SET_METRICS:
+            value = self.store.measure(metric, records).number
+            return None if value is None else MeanPoint(bpp, value)
+        values = [value for record in records if (value := record.metrics[metric]) is not None]
+        return MeanPoint(bpp, fmean(values), *bootstrap(values))
+
+    def notes(self, metrics: Iterable[str]) -> list[str]:
+        """Over how many pictures the curves of each metric are, and which points have more or lack some."""
+        notes = []
+        for metric in metrics:
+            sizes = {
+                f"{codec} {group}": len(found)
+                for codec in self.codecs
+                for (_, group), found in self.points(codec, metric).items()
+            }
+            common, most = len(self.common_images(metric)), max(sizes.values(), default=0)
+            note = f"{METRICS[metric].label}: curves over the {common} images that every point has"
+            if common < most:
+                fewest = min(sizes, key=lambda name: sizes[name])
+                note += f", of up to {most}; fewest: {fewest}, {sizes[fewest]}"
+            notes.append(note)
+        return notes
+
+
+def _has(record: Record, metric: str) -> bool:
+    if metric in SET_METRICS:
+        return SET_METRICS[metric].source in record.features
+    return record.metrics.get(metric) is not None
+
+
+def load_curves(folders: Sequence[Path]) -> Curves:
+    """The results of one or more runs.
+
+    Raises:
+        ConfigError: a folder without results, or one codec in two versions.
+    """
+    runs = []
+    identities: dict[str, str] = {}
+    for folder in folders:
+        records = read_results(folder)
+        if not records:
+            raise ConfigError(f"{folder}: holds no results of onedc eval")
+        for record in records:
+            known = identities.setdefault(record.codec, record.identity)
+            if known != record.identity:
+                raise ConfigError(
+                    f"{folder}: {record.codec} is there as {known!r} and as {record.identity!r}; "
+                    "onedc eval --name tells two versions apart"
+                )
+        runs.append(records)
+    return Curves(runs, FeatureStore(folders))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """BD-rate of two codecs on one metric, in percent.
+
+    Of a metric of one picture: mean over pictures of ln(rate ratio), with its interval; of a metric over sets
+    that of the two mean curves, which has none.
+    """
+
+    test: str
+    anchor: str
+    metric: str
+    percent: float | None = None  # None: refused
+    ci_low: float | None = None
+    ci_high: float | None = None
+    images: int = 0  # pictures that it is over
+    total: int = 0
+    overlap: float | None = None  # mean
+    low: float | None = None  # mean ends of the common range
+    high: float | None = None
+    reason: str = ""
+
+
+def compare(curves: Curves, test: str, anchor: str, metric: str) -> Comparison:
+    """BD-rate of `test` over `anchor`, refused where the curves or too many pictures do not allow it."""
+    if metric in SET_METRICS:
+        return _compare_sets(curves, test, anchor, metric)
+    of = {name: curves.image_curves(name, metric) for name in (test, anchor)}
+    images = sorted(set(of[test]) & set(of[anchor]))
+    info = METRICS[metric]
+    found, reasons = [], []
+    for image in images:
+        pair = of[anchor][image], of[test][image]
+        try:
+            found.append(bd_rate(*pair, higher_is_better=info.higher_is_better, noise=info.noise))
+        except OverlapError as error:
+            reasons.append(str(error))
+    if not found or len(found) < MIN_SHARE * len(images):
+        reason = f"{len(found)} of {len(images)} images allow it" + (
+            f", for example {reasons[0]}" if reasons else ""
+        )
+        return Comparison(test, anchor, metric, images=len(found), total=len(images), reason=reason)
+    logs = [bd.log_ratio for bd in found]
+    low, high = bootstrap(logs)
+    return Comparison(
+        test,
+        anchor,
+        metric,
+        percent=100 * math.expm1(fmean(logs)),
+        ci_low=100 * math.expm1(low),
+        ci_high=100 * math.expm1(high),
+        images=len(found),
+        total=len(images),
+        overlap=fmean(bd.overlap for bd in found),
+        low=fmean(bd.low for bd in found),
+        high=fmean(bd.high for bd in found),
+    )
+
+
+def _compare_sets(curves: Curves, test: str, anchor: str, metric: str) -> Comparison:
+    images, info = curves.common_images(metric), METRICS[metric]
+    pair = [[(p.bpp, p.value) for p in curves.mean_curve(codec, metric, images)] for codec in (anchor, test)]
+    refused = Comparison(test, anchor, metric, images=len(images), total=len(images))
+    try:
+        bd = bd_rate(*pair, higher_is_better=info.higher_is_better, noise=info.noise)
+    except OverlapError as error:
+        return replace(refused, reason=str(error))
+    return replace(refused, percent=bd.percent, overlap=bd.overlap, low=bd.low, high=bd.high)
+
+
+def bd_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
+    """A Markdown table of BD-rates, with refusals and their reasons, and notes below it."""
+    lines = ["| codec | anchor | metric | BD-rate | 95 % interval | images | overlap | common range |"]
+    lines.append("|---|---|---|---:|---:|---:|---:|---:|")
+    for c in comparisons:
+        info = METRICS[c.metric]
+        if c.percent is None:
+            lines.append(
+                f"| {c.test} | {c.anchor} | {info.label} | – | {c.reason} | {c.images} of {c.total} | | |"
+            )
+            continue
+        interval = "–" if c.ci_low is None or c.images < 2 else f"{c.ci_low:+.1f} to {c.ci_high:+.1f} %"
+        common = f"{c.low:.{info.digits}f} to {c.high:.{info.digits}f}"
+        counts = f"{c.images} of {c.total} | {c.overlap:.0%} | {common} {info.unit}".rstrip()
+        lines.append(f"| {c.test} | {c.anchor} | {info.label} | {c.percent:+.1f} % | {interval} | {counts} |")
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
+
+
+def to_json(
+    comparisons: Sequence[Comparison],
+    curves: Mapping[str, Mapping[str, Sequence[MeanPoint]]],
+    images: Mapping[str, Collection[str]],
+) -> str:
+    """BD-rates, mean curves (by metric, then codec) and the pictures that these are over, as JSON."""
+    document = {
+        "bd_rates": [vars(c) for c in comparisons],
+        "curves": {m: {c: [vars(p) for p in points] for c, points in by.items()} for m, by in curves.items()},
+        "images": {metric: sorted(names) for metric, names in images.items()},
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"

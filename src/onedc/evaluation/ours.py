@@ -1,0 +1,55 @@
+"""onedc as a codec under test, through its public interface."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import torch
+
+import onedc
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError
+from onedc.evaluation.codecs import FileCodec, Picture
+from onedc.evaluation.metrics import file_hash
+from onedc.image import RGBArray
+
+
+class OneDCCodec(FileCodec):
+    """A model of onedc; its settings are those of -q, one for each quality byte."""
+
+    suffix = ".1dc"
+
+    def __init__(
+        self, name: str, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto"
+    ) -> None:
+        module = importlib.import_module("onedc.codec")
+        self.name = name
+        self.codec = module.load(weights, device=device, precision=precision)
+        digest = file_hash(weights or module.BUNDLED)
+        self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
+        dtype = str(self.codec.dtype).removeprefix("torch.")
+        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
+        if self.codec.device.type == "cpu":  # in bf16 the floats that y comes from depend on it
+            self.identity += f" threads {torch.get_num_threads()}"
+
+    def encode(self, picture: RGBArray, setting: float) -> bytes:
+        """[H,W,3] -> the bytes of a .1dc file."""
+        return self.codec.encode(picture, quality=setting)
+
+    def decode(self, data: bytes, height: int, width: int) -> RGBArray:
+        """The bytes of a .1dc file -> [height,width,3]."""
+        return self.codec.decode(data, output="numpy")
+
+    def setting_within(self, original: Picture, target_bytes: int) -> float:
+        """The quality that the codec's own search chooses; its lowest where every file is too large."""
+        try:
+            data = self.codec.encode_to_size(original.pixels, target_bytes)
+        except ConfigError:
+            return self.ladder[0]
+        return _quality(onedc.info(data).quality_byte)
+
+
+def _quality(byte: int) -> float:
+    """The quality 0..100 of a quality byte, as short as tells all bytes apart."""
+    return round(byte * 100 / QUALITY_MAX, 2)
