@@ -32,10 +32,9 @@ from onedc.model.pixels import to_bytes, to_tensor
 from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
-from onedc.train.data import Photos
+from onedc.train.data import Photos, open_data
 from onedc.train.nets import fill, load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
-from onedc.train.sources import open_data
 from onedc.train.stage import psnr
 from onedc.train.stage1 import reconstruct
 

@@ -36,7 +36,7 @@ from onedc.model.features import LPIPSSqueeze
 from onedc.train.balance import balanced
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels
+from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels, open_data
 from onedc.train.dmd import critic_gan_loss, generator_gan_loss
 from onedc.train.ema import RunningMean
 from onedc.train.muon import is_matrix
@@ -45,7 +45,6 @@ from onedc.train.noise import derived_seed
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.report import write_run_file
 from onedc.train.score import FeatureHeads
-from onedc.train.sources import open_data
 from onedc.train.stage import Figures, Player
 from onedc.train.stage1 import PixelTerms, Stage1, windows
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from onedc.batch import columns
+from onedc.datasets import tables
+from onedc.datasets.tar import members
 from onedc.errors import ConfigError, ImageError
-from onedc.tar_index import members
 
 FOLDER = "folder"
 KINDS = (FOLDER, "tar", "parquet", "arrow")
@@ -132,7 +132,7 @@ def read_shard(file: Path, kind: str, wanted: Wanted) -> Shard:
             if os.path.splitext(name)[1].lower() in wanted.accepted
         )
     else:
-        cells = columns.cells(file, wanted.column)
+        cells = tables.cells(file, wanted.column)
         found = ((str(row), f"{row:08d}{wanted.suffix}", cell) for row, cell in enumerate(cells))
     items = [Item(f"{file.stem}/{name}", file.stem, output, place) for name, output, place in found]
     return Shard(file.stem, file, items)

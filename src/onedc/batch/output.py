@@ -10,10 +10,10 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from onedc.batch import columns
 from onedc.batch.items import FOLDER, Item, Shard
+from onedc.datasets import tables
+from onedc.datasets.tar import Member, members, sample_key
 from onedc.files import make_folder, write_whole
-from onedc.tar_index import Member, members, sample_key
 
 PARTS = ".parts"
 """Folder of the results of unfinished shards."""
@@ -66,7 +66,7 @@ class Output:
         if self.kind == "tar":
             return tar_bytes(self._samples(shard) if same_kind else self._results(shard))
         if same_kind and shard.origin is not None:
-            cells = [(item.place, item) for item in shard.items if isinstance(item.place, columns.Cell)]
+            cells = [(item.place, item) for item in shard.items if isinstance(item.place, tables.Cell)]
             results = {
                 row: (item.output, self.path(item).read_bytes())
                 for row, (_, item) in enumerate(cells)
@@ -74,8 +74,8 @@ class Output:
             }
             if not cells:
                 return shard.origin.read_bytes()
-            return columns.replace_column(shard.origin, cells[0][0].column, results)
-        return columns.pack_table(list(self._results(shard)), self.kind)
+            return tables.replace_column(shard.origin, cells[0][0].column, results)
+        return tables.pack_table(list(self._results(shard)), self.kind)
 
     def _results(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
         for item in shard.items:

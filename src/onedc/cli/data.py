@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch; returns the exit status."""
     if args.files is not None and args.files < 1:
         raise UsageError(f"--files {args.files}: must be at least 1")
-    from onedc.train.hub import GIB, HubFiles, estimate, fetch_all
+    from onedc.datasets.hub import GIB, HubFiles, estimate, fetch_all
 
     dataset = HubFiles(args.dataset)
     plan = estimate(dataset.files()[: args.files], args.to)

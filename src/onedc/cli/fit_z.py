@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from onedc.codec import Codec
+    from onedc.datasets.sources import open_source
     from onedc.model.weights import read_content, save_with_z_prior, weights_of
     from onedc.train.recipes import HELD_OUT
-    from onedc.train.sources import open_source
     from onedc.train.zprior import FitConfig, fit_z_prior
 
     held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))

@@ -18,11 +18,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from onedc.datasets.sources import JoinedSource, Source, open_source, split
 from onedc.errors import ConfigError, OneDCError
 from onedc.train.config import DataConfig
 from onedc.train.latents import LatentCache
 from onedc.train.noise import Noise, derived_seed
-from onedc.train.sources import Source
 
 Pixels = NDArray[np.uint8]  # [H,W,3]
 
@@ -32,6 +32,20 @@ MIXED = 8
 
 class DamagedPhotoError(OneDCError):
     """A photo that cannot be read or decoded; whoever loads photos goes on without it."""
+
+
+def open_data(config: DataConfig) -> tuple[Source, list[int], list[int]]:
+    """All images of a run; the numbers of those to train on, and of those for validation.
+
+    Raises:
+        ConfigError: nothing there, or no images in it.
+    """
+    source = open_source(config.source, config.stream_gib)
+    training, validation = split(source, config.held_out)
+    if config.validation_source:
+        joined = JoinedSource(source, open_source(config.validation_source, config.stream_gib))
+        return joined, training, list(range(len(source.names), len(joined.names)))
+    return source, training, validation
 
 
 @dataclass

@@ -25,13 +25,22 @@ from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.model.device import fast_dtype
 from onedc.train import checkpoint as ck
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch, Collate, Crops, Photos, Positions, loader, to_device, validation_batches
+from onedc.train.data import (
+    Batch,
+    Collate,
+    Crops,
+    Photos,
+    Positions,
+    loader,
+    open_data,
+    to_device,
+    validation_batches,
+)
 from onedc.train.ema import RunningMean
 from onedc.train.latents import LatentCache, fingerprint
 from onedc.train.noise import derived_seed
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
-from onedc.train.sources import open_data
 from onedc.train.stage import Stage
 from onedc.train.stages import build_stage
 from onedc.train.turns import Meter, Turn, summed

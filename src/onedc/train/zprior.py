@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onedc.codec import Codec
+from onedc.datasets.sources import Source, split
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import (
     CODEBOOK_SIZE,
@@ -31,7 +32,6 @@ from onedc.model.pixels import to_tensor
 from onedc.train.config import DataConfig
 from onedc.train.data import Crops, Photos, Pixels
 from onedc.train.latents import LatentCache, fingerprint
-from onedc.train.sources import Source, split
 
 Levels = list[Integers]
 """z of some photos: levels [h, w, 7] of each."""

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
+from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig, TrainConfig
 from onedc.train.data import (
@@ -25,11 +26,11 @@ from onedc.train.data import (
     draw,
     kind_of_step,
     loader,
+    open_data,
     validation_batches,
 )
 from onedc.train.latents import LatentCache
 from onedc.train.noise import Noise, derived_seed
-from onedc.train.sources import open_data, open_source, split
 
 
 def batches(

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from onedc.codec import load
+from onedc.datasets.sources import open_source
 from onedc.errors import OutputError, WeightsError
 from onedc.image import read_image
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
-from onedc.train.sources import open_source
 
 
 def test_a_checkpoint_becomes_weights_that_code_pictures(

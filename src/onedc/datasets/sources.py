@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from onedc.datasets.coco import CocoSource
+from onedc.datasets.stream import open_stream
+from onedc.datasets.tar import Member, members, sample_key
 from onedc.errors import ConfigError, MissingExtraError
-from onedc.tar_index import Member, members, sample_key
-from onedc.train.coco import CocoSource
-from onedc.train.config import DataConfig
-from onedc.train.stream import open_stream
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 
@@ -156,20 +155,6 @@ class JoinedSource:
     def caption(self, index: int) -> str:
         source, own = self._owner(index)
         return source.caption(own)
-
-
-def open_data(config: DataConfig) -> tuple[Source, list[int], list[int]]:
-    """All images of a run; the numbers of those to train on, and of those for validation.
-
-    Raises:
-        ConfigError: nothing there, or no images in it.
-    """
-    source = open_source(config.source, config.stream_gib)
-    training, validation = split(source, config.held_out)
-    if config.validation_source:
-        joined = JoinedSource(source, open_source(config.validation_source, config.stream_gib))
-        return joined, training, list(range(len(source.names), len(joined.names)))
-    return source, training, validation
 
 
 def open_source(text: str, stream_gib: float = 0.0) -> Source:

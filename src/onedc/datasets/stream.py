@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from onedc.datasets.hub import GIB, DataFile, DataFiles, FolderFiles, HubFiles, one_line
 from onedc.errors import ConfigError, OneDCError
 from onedc.files import write_whole
-from onedc.train.hub import GIB, DataFile, DataFiles, FolderFiles, HubFiles, one_line
 
 COLUMNS = ("jpg", "blip2_caption", "unickname")
 """CommonCatalog's; all but the first may be missing."""
@@ -83,7 +83,7 @@ class StreamSource:
 
     def read(self, index: int) -> bytes:
         cell = self._cell(index, "jpg")
-        return cell["bytes"] if isinstance(cell, dict) else cell
+        return bytes(cell["bytes"] if isinstance(cell, dict) else cell)
 
     def caption(self, index: int) -> str:
         return str(self._cell(index, "blip2_caption") or "")

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.datasets.hub_server import Hub, serving
 from tests.unit.train.conftest import picture
-from tests.unit.train.hub_server import Hub, serving
 
+from onedc.datasets.hub import DataFile, Estimate, HubFiles, estimate, fetch_all
+from onedc.datasets.sources import JoinedSource, open_source, split
+from onedc.datasets.stream import StreamSource, open_stream
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
 from onedc.train.data import Crops, Photos, Positions, loader
-from onedc.train.hub import DataFile, Estimate, HubFiles, estimate, fetch_all
-from onedc.train.sources import JoinedSource, open_source, split
-from onedc.train.stream import StreamSource, open_stream
 
 pyarrow = pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
@@ -172,7 +172,7 @@ def test_a_folder_streams_without_copies_of_its_files(
     for name in ("0/part-0.parquet", "1/part-1.parquet"):
         (tmp_path / "catalog" / name).parent.mkdir(parents=True)
         (tmp_path / "catalog" / name).write_bytes(files[name])
-    monkeypatch.setattr("onedc.train.stream.stream_folder", lambda _: tmp_path / "tables")
+    monkeypatch.setattr("onedc.datasets.stream.stream_folder", lambda _: tmp_path / "tables")
     source = open_source(f"stream:{tmp_path / 'catalog'}", 1.0)
     assert (len(source.names), source.read(6)) == (7, picture(13))
     assert len(list((tmp_path / "catalog").rglob("*.parquet"))) == 2
