@@ -21,21 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
-from onedc.container import (
-    DEFAULT_MAX_PIXELS,
-    SIDE_MAX_PX,
-    Contents,
-    Header,
-    pack,
-    positions_of,
-    unpack,
-)
+from onedc.container import DEFAULT_MAX_PIXELS, Contents, pack, unpack
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
 from onedc.extras import DESCRIPTION, Extras, apply_profile, from_sections, to_sections
 from onedc.file_info import File, note, read_file
+from onedc.header import SIDE_MAX_PX, Header, positions_of
 from onedc.image import KEEPABLE, Color, Keepable, Loaded, read_picture, to_picture
 from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.family import is_family, read_family

@@ -1,27 +1,34 @@
 """The .1dc file round its coded payload: header, optional sections, checksum, limits.
 
-One field list serves writing and reading; `docs/format.md` is normative. Plain Python, so that `onedc info`
-starts fast. Must not know tensors, weights or the entropy coder.
+`docs/format.md` is normative. Plain Python, so that `onedc info` starts fast. Must not know tensors, weights
+or the entropy coder.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from functools import cache
 from typing import NamedTuple
 
-from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
 from onedc.errors import FormatError
+from onedc.header import (
+    VERSION,
+    Form,
+    Header,
+    checksum_place,
+    fits_compact,
+    parse_header,
+    read_varint,
+    varint,
+    write_header,
+)
 
-MAGIC = 0x1DC0
-MAGIC_BYTES = MAGIC.to_bytes(2, "big")
-"""What every file begins with."""
-VERSION = 1
-SIDE_MAX_PX = 65535
-"""Largest width or height that the format can state."""
 DEFAULT_MAX_PIXELS = 1 << 26
 """Largest width * height that is decoded unless the caller allows more: 67 megapixels."""
+
+COMPACT_MOST_BYTES = 1024
+"""Largest file of the compact form with a check: more bytes deserve a better one."""
 
 EXPERIMENTAL_MODEL_ID = 0
 PUBLISHED_MODELS = {1: "small"}
@@ -36,75 +43,7 @@ SECTION_EXIF = 0x82
 SECTIONS = {SECTION_ALPHA: "alpha", SECTION_ICC: "ICC profile", SECTION_EXIF: "EXIF"}
 """Section ids of this version, with their names."""
 
-_FLAG_SECTIONS = 0x1
 _SECTION_END = 0x00
-_VARINT_MOST_BYTES = 5
-
-
-class _Field(NamedTuple):
-    """One number of the header. `size` is in bytes, 0 for a number of variable length."""
-
-    name: str
-    size: int
-    low: int
-    high: int
-
-    def write(self, value: int) -> bytes:
-        return value.to_bytes(self.size, "big") if self.size else _varint(value)
-
-    def read(self, data: bytes, at: int) -> tuple[int, int]:
-        """The value and where the next field begins."""
-        if not self.size:
-            return _read_varint(data, at)
-        if len(data) < at + self.size:
-            raise FormatError("the file is cut short: its header is not complete")
-        return int.from_bytes(data[at : at + self.size], "big"), at + self.size
-
-    def check(self, value: int) -> None:
-        if not self.low <= value <= self.high:
-            raise FormatError(f"header: {self.name} {value} is not between {self.low} and {self.high}")
-
-
-_FIELDS = (
-    _Field("magic", 2, MAGIC, MAGIC),
-    _Field("form", 1, VERSION << 4, VERSION << 4 | _FLAG_SECTIONS),  # four bits of version, four of flags
-    _Field("model_id", 1, 0, 255),
-    _Field("quality", 1, 0, QUALITY_MAX),
-    _Field("checksum", 3, 0, 0xFFFFFF),
-    _Field("width", 0, 1, SIDE_MAX_PX),
-    _Field("height", 0, 1, SIDE_MAX_PX),
-)
-"""The header in file order; writing, reading and the documentation's table follow it."""
-
-_CHECKSUM = slice(5, 8)
-"""Where the checksum stands; every field up to it has a fixed size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What a file says about itself."""
-
-    model_id: int  # which weights made the file, 0..255
-    quality: int  # quality byte, 0..255; 0: no y section
-    width: int  # of the picture, in pixels
-    height: int  # of the picture, in pixels
-
-    def __post_init__(self) -> None:
-        values = asdict(self)
-        for field in _FIELDS:
-            if field.name in values:
-                field.check(values[field.name])
-
-    @property
-    def positions(self) -> int:
-        """Number of positions of z: squares of 64x64 pixels that cover the picture."""
-        down, across = positions_of(self.width, self.height)
-        return down * across
-
-
-def positions_of(width: int, height: int) -> tuple[int, int]:
-    """Positions of z, down and across, of a picture of `width` x `height` pixels."""
-    return -(-height // DOWNSAMPLING_PX), -(-width // DOWNSAMPLING_PX)
 
 
 class Contents(NamedTuple):
@@ -113,26 +52,33 @@ class Contents(NamedTuple):
     header: Header
     payload: bytes  # z, then y
     sections: dict[int, bytes]  # section id -> body, in file order; skippable unknown ones included
+    form: Form
 
 
 def pack(
-    header: Header, payload: bytes, fingerprint: bytes, sections: Mapping[int, bytes] | None = None
+    header: Header,
+    payload: bytes,
+    fingerprint: bytes,
+    sections: Mapping[int, bytes] | None = None,
+    *,
+    form: Form | None = None,
 ) -> bytes:
     """The bytes of a file.
 
     `fingerprint` names the integer tables and the seam's weights; the checksum covers it, the file does not
-    hold it.
+    hold it. `form` None takes the compact one where it can be had, for files of up to `COMPACT_MOST_BYTES`.
 
     Raises:
-        FormatError: an unknown section id.
+        FormatError: an unknown section id, or a compact form that cannot hold this.
     """
     sections = sections or {}
     unknown = sorted(set(sections) - set(SECTIONS))
     if unknown:
         raise FormatError(f"section id {unknown[0]} is not defined in format version {VERSION}")
-    form = VERSION << 4 | (_FLAG_SECTIONS if sections else 0)
-    values = {"magic": MAGIC, "form": form, "checksum": 0, **asdict(header)}
-    head = b"".join(field.write(values[field.name]) for field in _FIELDS)
+    form = form or _form_for(header, payload, sections)
+    if form is not Form.FULL and sections:
+        raise FormatError("only the full form, which has a checksum, holds alpha planes, profiles and EXIF")
+    head = write_header(header, form, has_sections=bool(sections))
     return seal(head + _pack_sections(sections) + payload, fingerprint)
 
 
@@ -181,29 +127,62 @@ def read_header(data: bytes) -> Header:
     Raises:
         FormatError: not a .1dc file, or a damaged one.
     """
-    return _parse(data).header
+    return parse_header(data).header
 
 
 def seal(data: bytes, fingerprint: bytes) -> bytes:
     """The same file with the checksum that belongs to its bytes and the fingerprint."""
-    return data[: _CHECKSUM.start] + _checksum(data, fingerprint) + data[_CHECKSUM.stop :]
+    place = checksum_place(data)
+    return data[: place.start] + _checksum(data, place, fingerprint) + data[place.stop :]
 
 
 def verify(data: bytes, fingerprint: bytes) -> None:
-    """Check the checksum.
+    """Check the checksum, if the file has one.
 
     Raises:
         FormatError: it does not fit the bytes and the fingerprint.
     """
-    if data[_CHECKSUM] != _checksum(data, fingerprint):
+    place = checksum_place(data)
+    if data[place] != _checksum(data, place, fingerprint):
         raise FormatError("checksum mismatch: the file is damaged, or was made with other weights")
 
 
-def _checksum(data: bytes, fingerprint: bytes) -> bytes:
-    """Low 24 bits of the CRC-32 of the fingerprint and of all bytes of the file but the checksum itself."""
-    crc = zlib.crc32(data[: _CHECKSUM.start], zlib.crc32(fingerprint))
-    crc = zlib.crc32(memoryview(data)[_CHECKSUM.stop :], crc)
-    return (crc & 0xFFFFFF).to_bytes(_CHECKSUM.stop - _CHECKSUM.start, "big")
+def _form_for(header: Header, payload: bytes, sections: Mapping[int, bytes]) -> Form:
+    """The form that a writer takes."""
+    if sections or not fits_compact(header):
+        return Form.FULL
+    size = len(write_header(header, Form.COMPACT)) + len(payload)
+    return Form.COMPACT if size <= COMPACT_MOST_BYTES else Form.FULL
+
+
+def _checksum(data: bytes, place: slice, fingerprint: bytes) -> bytes:
+    """What belongs in the bytes of `place`: a CRC of the fingerprint and all bytes of the file but those."""
+    covered = fingerprint, data[: place.start], data[place.stop :]
+    size: int = place.stop - place.start
+    if size == Form.COMPACT.check_bytes:
+        return bytes([_crc8(b"".join(covered))])
+    crc = 0
+    for piece in covered:
+        crc = zlib.crc32(piece, crc)
+    return (crc & (1 << 8 * size) - 1).to_bytes(size, "big")
+
+
+def _crc8(data: bytes) -> int:
+    """CRC-8/SAE-J1850: polynomial 0x1D, highest bit first, initial value and final inversion all ones."""
+    table, crc = _crc8_table(), 0xFF
+    for byte in data:
+        crc = table[crc ^ byte]
+    return crc ^ 0xFF
+
+
+@cache
+def _crc8_table() -> bytes:
+    def shifted(crc: int) -> int:
+        for _ in range(8):
+            crc = crc << 1 ^ (0x11D if crc & 0x80 else 0)
+        return crc
+
+    return bytes(map(shifted, range(256)))
 
 
 def least_payload_bytes(header: Header, least_position_bits: float) -> int:
@@ -228,58 +207,21 @@ def describe_model(model_id: int) -> str:
 
 def _parse(data: bytes) -> Contents:
     """Everything that can be checked without a fingerprint, a model or a limit."""
-    if data[:2] != MAGIC_BYTES:
-        raise FormatError("not a .1dc file: it does not begin with the bytes 1D C0")
-    values: dict[str, int] = {}
-    at = 0
-    for field in _FIELDS:
-        values[field.name], at = field.read(data, at)
-        if field.name == "form":
-            _check_form(values["form"])
-        field.check(values[field.name])
-    header = Header(**{name: values[name] for name in ("model_id", "quality", "width", "height")})
+    header, form, has_sections, at = parse_header(data)
+    if form is Form.COMPACT and len(data) > COMPACT_MOST_BYTES:
+        raise FormatError(
+            f"{len(data)} bytes in the compact form, which holds {COMPACT_MOST_BYTES}: the file is damaged"
+        )
     sections: dict[int, bytes] = {}
-    if values["form"] & _FLAG_SECTIONS:
+    if has_sections:
         sections, at = _read_sections(data, at)
-    return Contents(header, data[at:], sections)
-
-
-def _check_form(form: int) -> None:
-    version, flags = form >> 4, form & 0xF
-    if version != VERSION:
-        raise FormatError(f"format version {version} is not {VERSION}: get another version of onedc")
-    if flags & ~_FLAG_SECTIONS:
-        raise FormatError(f"header: flags {flags:#x} are not defined in format version {VERSION}")
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the top bit says that more follow."""
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for index in range(_VARINT_MOST_BYTES):
-        if at + index >= len(data):
-            raise FormatError("the file is cut short: its header is not complete")
-        byte = data[at + index]
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            if byte == 0 and index:
-                break
-            return value, at + index + 1
-    raise FormatError("header: a number is not in its shortest form")
+    return Contents(header, data[at:], sections, form)
 
 
 def _pack_sections(sections: Mapping[int, bytes]) -> bytes:
     if not sections:
         return b""
-    packed = (bytes([key]) + _varint(len(body)) + body for key, body in sorted(sections.items()))
+    packed = (bytes([key]) + varint(len(body)) + body for key, body in sorted(sections.items()))
     return b"".join(packed) + bytes([_SECTION_END])
 
 
@@ -296,7 +238,7 @@ def _read_sections(data: bytes, at: int) -> tuple[dict[int, bytes], int]:
             raise FormatError(f"section {key} is out of order, or there is none")
         if key not in SECTIONS and not key & SKIPPABLE:
             raise FormatError(f"section {key} is unknown to this version of onedc and may not be skipped")
-        length, at = _read_varint(data, at + 1)
+        length, at = read_varint(data, at + 1)
         if length > len(data) - at:
             raise FormatError(f"the file is cut short: section {key} is not complete")
         sections[key] = data[at : at + length]

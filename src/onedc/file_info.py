@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
 from onedc.config import QUALITY_MAX
-from onedc.container import SECTIONS, SIDE_MAX_PX, VERSION, describe_model, unpack
+from onedc.container import SECTIONS, describe_model, unpack
 from onedc.errors import FormatError
+from onedc.header import SIDE_MAX_PX, VERSION, Form
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 """A .1dc file: a path, its bytes, or a binary file object (also of zipfile, fsspec and the like)."""
@@ -22,8 +23,12 @@ class Info:
     """A .1dc file in figures. The checksum is not verified; decoding does that."""
 
     format_version: int
-    width: int  # pixels
-    height: int  # pixels
+    form: str  # of the header: "full" or "compact"
+    check_bits: int  # of the checksum; 0: the file has none, so that decoding it verifies nothing
+    width: int  # pixels of the picture as coded
+    height: int  # pixels of the picture as coded
+    original_width: int | None  # pixels of the picture before it was shrunk; None: it was not
+    original_height: int | None  # likewise
     size_bytes: int  # of the whole file
     bpp: float  # bits of the whole file for each pixel
     quality: float  # 0..100, as given to encode; 0: the semantic layer alone
@@ -42,13 +47,18 @@ def info(source: File) -> Info:
     """
     data = read_file(source)
     try:
-        header, _, sections = unpack(data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
+        header, _, sections, form = unpack(data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
     except FormatError as error:
         raise FormatError(f"{_name(source)}: {error}") from error
+    original_width, original_height = header.original or (None, None)
     return Info(
         format_version=VERSION,
+        form="full" if form is Form.FULL else "compact",
+        check_bits=8 * form.check_bytes,
         width=header.width,
         height=header.height,
+        original_width=original_width,
+        original_height=original_height,
         size_bytes=len(data),
         bpp=8 * len(data) / (header.width * header.height),
         quality=_quality(header.quality),

@@ -13,10 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from onedc.container import MAGIC_BYTES, SECTION_ALPHA, SIDE_MAX_PX, unpack
+from onedc.container import SECTION_ALPHA, unpack
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
 from onedc.extras import DESCRIPTION
 from onedc.file_info import File, note, read_file
+from onedc.header import SIDE_MAX_PX, begins_file
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
@@ -68,7 +69,7 @@ class OneDCImageFile(ImageFile.ImageFile):
         assert self.fp is not None
         self._data = self.fp.read()
         with _named(self.filename):
-            header, _, sections = unpack(self._data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
+            header, _, sections, _ = unpack(self._data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
         self._mode = "RGBA" if SECTION_ALPHA in sections else "RGB"
         self._size = header.width, header.height
         self.info[DESCRIPTION] = note(header.model_id, header.quality)
@@ -99,7 +100,7 @@ def _max_pixels() -> int:
 
 
 def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(MAGIC_BYTES)
+    return begins_file(prefix)
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import onedc
-from onedc.container import Header, pack
+from onedc.container import pack
+from onedc.header import Header
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "rich", "matplotlib")
 
@@ -55,7 +56,7 @@ def test_info_is_light(small_file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["errors", "config", "files", "image", "container", "file_info", "entropy"]
+    "module", ["errors", "config", "files", "image", "container", "header", "file_info", "entropy"]
 )
 def test_rooms_without_torch(module: str) -> None:
     assert not modules_after(f"import onedc.{module}") & set(HEAVY)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from onedc.container import Header, pack, seal, unpack
+from onedc.container import pack, seal, unpack
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
+from onedc.header import Form, Header
 
 FOLDER = Path(__file__).parent / "reject"
 FINGERPRINT = bytes(range(32))
@@ -30,7 +31,7 @@ def read(data: bytes) -> None:
         FormatError: what this corpus is about.
     """
     bits = UniformZPrior.least_position_bits
-    header, payload, _ = unpack(data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_bits=bits)
+    header, payload, *_ = unpack(data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_bits=bits)
     decoder = SymbolDecoder(payload)
     UniformZPrior().decode(decoder, -(-header.height // 64), -(-header.width // 64))
     for _ in range(4 if header.quality else 0):
@@ -53,7 +54,7 @@ def _payload(quality: int) -> bytes:
 
 def _file(quality: int = 100, payload: bytes | None = None, width: int = 64, height: int = 64) -> bytes:
     header = Header(model_id=MODEL_ID, quality=quality, width=width, height=height)
-    return pack(header, _payload(quality) if payload is None else payload, FINGERPRINT)
+    return pack(header, _payload(quality) if payload is None else payload, FINGERPRINT, form=Form.FULL)
 
 
 def _with(at: int, values: bytes) -> bytes:

@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from onedc.container import seal
+from onedc.container import pack, seal, unpack
+from onedc.header import Form, fits_compact
 
 HEADER_BYTES = 12
 SIDES = (0, 1, 63, 64, 65, 127, 128, 16383, 16384, 65535, 65536, 2**21, 2**35 - 1)
@@ -86,8 +87,37 @@ def _repeat(rng: random.Random, files: Sequence[bytes]) -> bytes:
     return data[:start] + data[start : start + 16] * rng.randrange(2, 5) + data[start:]
 
 
-def _extreme_fields(rng: random.Random, files: Sequence[bytes]) -> bytes:
+def _in_form(data: bytes, form: Form) -> bytes:
+    """A valid file in another form, its checksum zero; as it is where that form cannot hold it."""
+    contents = unpack(data, fingerprint=None)
+    if form is not Form.FULL and (contents.sections or not fits_compact(contents.header)):
+        return data
+    return pack(contents.header, contents.payload, b"", contents.sections, form=form)
+
+
+def _compact_flags(rng: random.Random, files: Sequence[bytes]) -> bytes:
+    data = _in_form(rng.choice(files), rng.choice((Form.COMPACT, Form.UNCHECKED)))
+    return data[:1] + bytes([rng.choice((0x60, 0x60, 0xB0, 0xC0)) | rng.randrange(16)]) + data[2:]
+
+
+def _compact_fields(rng: random.Random, files: Sequence[bytes]) -> bytes:
+    """Every field of a compact header at random, before a payload that was valid."""
     data = rng.choice(files)
+    form = rng.choice((0x60, 0xB0)) | rng.randrange(16)
+    fields = rng.choice((rng.randbytes(8), bytes(8), b"\xff" * 8))[: rng.randrange(9)]
+    return bytes([0x1D, form]) + fields + unpack(data, fingerprint=None).payload
+
+
+def _other_form(rng: random.Random, files: Sequence[bytes]) -> bytes:
+    """The same file in another form, which is valid once it is sealed, flipped now and then."""
+    data = bytearray(_in_form(rng.choice(files), rng.choice(list(Form))))
+    for _ in range(rng.choice((0, 1, 2))):
+        data[rng.randrange(min(HEADER_BYTES, len(data)))] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def _extreme_fields(rng: random.Random, files: Sequence[bytes]) -> bytes:
+    data = _in_form(rng.choice(files), Form.FULL)
     form = rng.choice((data[2], data[2], data[2], 0x00, 0x0F, 0x11, 0x1F, 0x20, 0xF0))
     model_id = rng.choice((data[3], data[3], 0, 1, 191, 192, 255))
     quality = rng.choice((data[4], 0, 1, 127, 254, 255))
@@ -96,14 +126,14 @@ def _extreme_fields(rng: random.Random, files: Sequence[bytes]) -> bytes:
 
 
 def _small_sides(rng: random.Random, files: Sequence[bytes]) -> bytes:
-    data = rng.choice(files)
+    data = _in_form(rng.choice(files), Form.FULL)
     sides = raw_number(rng, rng.randrange(1, 200)) + raw_number(rng, rng.randrange(1, 200))
     return data[:8] + sides + _after_sides(data)
 
 
 def _largest_sides(rng: random.Random, files: Sequence[bytes]) -> bytes:
     """About as large as the payload allows: the most work for the fewest bytes."""
-    data = rng.choice(files)
+    data = _in_form(rng.choice(files), Form.FULL)
     payload = _after_sides(data)[: rng.choice((40, 100, 450))]
     positions = max(1, (len(payload) + 1) * 8 // 14 + rng.randrange(-1, 2))
     across = rng.randrange(1, positions + 1)
@@ -112,7 +142,7 @@ def _largest_sides(rng: random.Random, files: Sequence[bytes]) -> bytes:
 
 
 def _sections(rng: random.Random, files: Sequence[bytes]) -> bytes:
-    data = rng.choice(files)
+    data = _in_form(rng.choice(files), Form.FULL)
     body = b""
     for _ in range(rng.randrange(4)):
         length = rng.choice((0, 1, 5, 200))
@@ -125,7 +155,7 @@ def _sections(rng: random.Random, files: Sequence[bytes]) -> bytes:
 
 
 def _random_payload(rng: random.Random, files: Sequence[bytes]) -> bytes:
-    data = rng.choice(files)
+    data = _in_form(rng.choice(files), Form.FULL)
     start = len(data) - len(_after_sides(data))
     fill = rng.choice((None, 0x00, 0xFF))
     length = rng.choice((0, 1, 2, 14, len(data) - start, 4 * len(data)))
@@ -133,7 +163,9 @@ def _random_payload(rng: random.Random, files: Sequence[bytes]) -> bytes:
 
 
 def _random_bytes(rng: random.Random, files: Sequence[bytes]) -> bytes:
-    start = rng.choice((b"", b"\x1d", b"\x1d\xc0", b"\x1d\xc0\x10", rng.choice(files)[:8]))
+    start = rng.choice(
+        (b"", b"\x1d", b"\x1d\xc0", b"\x1d\xc0\x10", b"\x1d\xb5", b"\x1d\x60", rng.choice(files)[:8])
+    )
     return start + rng.randbytes(rng.choice((0, 1, 5, 40, 400)))
 
 
@@ -147,6 +179,9 @@ MUTATIONS: dict[str, Callable[[random.Random, Sequence[bytes]], bytes]] = {
     "swap payload": _swap_payload,
     "cut out": _cut_out,
     "repeat": _repeat,
+    "compact flags": _compact_flags,
+    "compact fields": _compact_fields,
+    "other form": _other_form,
     "extreme fields": _extreme_fields,
     "small sides": _small_sides,
     "largest sides": _largest_sides,

@@ -1,11 +1,13 @@
-"""A second reader and writer of payloads, from docs/format.md alone: exact numbers, one symbol at a time.
+"""A second reader and writer, from docs/format.md alone: of headers, and of payloads one symbol at a time.
 
 Slow and plain on purpose. It imports nothing of onedc and reads the tables from the packaged file itself.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,67 @@ with np.load(TABLES) as _arrays:
 
 class RefusedError(Exception):
     """The page says: refuse."""
+
+
+RATIOS = "1:1 3:2 2:3 4:3 3:4 16:9 9:16 5:4 4:5 2:1 1:2 8:5 5:8 20:9 9:20".split()
+
+
+class PlainHeader(NamedTuple):
+    """Section 1: what a header states; `original` (width, height) or None, `check` as (first byte, bytes)."""
+
+    model_id: int
+    quality: int
+    size: tuple[int, int]
+    original: tuple[int, int] | None
+    check: tuple[int, int]
+    payload: int  # where sections or the payload begin
+
+
+def plain_header(data: bytes) -> PlainHeader:
+    """Read a header whose file is known to be valid."""
+    return _full_header(data) if data[1] == 0xC0 else _compact_header(data)
+
+
+def _full_header(data: bytes) -> PlainHeader:
+    sides, at = [], 8
+    for _ in range(3 if data[2] & 8 else 2):
+        side = shift = 0
+        more = True
+        while more:
+            side |= (data[at] & 127) << shift
+            more = data[at] > 127
+            shift, at = shift + 7, at + 1
+        sides.append(side)
+    size = (sides[0], sides[1])
+    if len(sides) == 3:
+        return PlainHeader(data[3], data[4], shrunk(size, sides[2]), size, (5, 3), at)
+    return PlainHeader(data[3], data[4], size, None, (5, 3), at)
+
+
+def _compact_header(data: bytes) -> PlainHeader:
+    checked, flags, at = int(data[1] >> 4 == 0xB), data[1] & 15, 2
+    at += checked
+    model_id, at = (data[at], at + 1) if flags & 2 else (1, at)
+    quality, at = (data[at], at + 1) if flags & 1 else (0, at)
+    count = (2 if flags & 4 else 3) + (2 if flags & 8 else 0)
+    digits = "".join(f"{byte:08b}" for byte in data[at : at + count])
+    if flags & 4:
+        width, height = map(int, RATIOS[int(digits[:4], 2)].split(":"))
+        stop = 20 if flags & 8 else 16
+        size = shrunk((width, height), int(digits[4:stop], 2) + 1)
+    else:
+        side, stop = (14, 28) if flags & 8 else (12, 24)
+        size = int(digits[:side], 2) + 1, int(digits[side:stop], 2) + 1
+    original = size if flags & 8 else None
+    if original:
+        size = shrunk(original, int(digits[stop:], 2) + 1)
+    return PlainHeader(model_id, quality, size, original, (2, checked), at + count)
+
+
+def shrunk(size: tuple[int, int], longer: int) -> tuple[int, int]:
+    """Both sides times longer / (the longer of both), rounded, halves up, and at least 1."""
+    a, b = (max(1, int(Fraction(side * longer, max(size)) + Fraction(1, 2))) for side in size)
+    return a, b
 
 
 def table_model(table: int) -> list[int]:

@@ -6,35 +6,75 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.properties.mutations import MUTATIONS, mutants
+from tests.properties.plain_format import plain_header
 
-from onedc.container import SECTIONS, Header, pack, read_header, seal, unpack
+from onedc.container import SECTIONS, pack, read_header, seal, unpack
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.z_prior import UniformZPrior
 from onedc.errors import FormatError
+from onedc.header import RATIOS, Form, Header, checksum_place, fits_compact, working_size
 
 FINGERPRINT = b"a fingerprint of thirty-two bytes"
 
-headers = st.builds(
-    Header,
-    model_id=st.integers(0, 255),
-    quality=st.integers(0, 255),
-    width=st.integers(1, 65535),
-    height=st.integers(1, 65535),
-)
+sides = st.integers(1, 65535) | st.integers(1, 4096)
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> Header:
+    """Any header: pictures of any size and of common ratios, shrunk or not."""
+    width, height = draw(sides), draw(sides)
+    if draw(st.booleans()):
+        width, height = working_size(*draw(st.sampled_from(RATIOS)), max(width, height))
+    original, longer = None, max(width, height)
+    if longer > 1 and draw(st.booleans()):
+        original = width, height
+        width, height = working_size(width, height, draw(st.integers(1, longer - 1)))
+    return Header(
+        model_id=draw(st.integers(0, 255) | st.just(1)),
+        quality=draw(st.integers(0, 255) | st.just(0)),
+        width=width,
+        height=height,
+        original=original,
+    )
 
 
 @given(
-    headers,
+    headers(),
     st.binary(max_size=300),
     st.dictionaries(st.sampled_from(sorted(SECTIONS)), st.binary(max_size=200)),
 )
 def test_files_round_trip(header: Header, payload: bytes, sections: dict[int, bytes]) -> None:
     data = pack(header, payload, FINGERPRINT, sections)
-    assert unpack(data, fingerprint=FINGERPRINT, max_pixels=1 << 32) == (header, payload, sections)
+    read = unpack(data, fingerprint=FINGERPRINT, max_pixels=1 << 32)
+    assert read == (header, payload, sections, read.form)
     assert read_header(data) == header
+    if not sections and fits_compact(header):
+        assert read.form is Form.COMPACT
+        unchecked = pack(header, payload, FINGERPRINT, form=Form.UNCHECKED)
+        assert len(unchecked) == len(data) - 1 <= len(payload) + 9
+        assert unpack(unchecked, fingerprint=FINGERPRINT, max_pixels=1 << 32).header == header
+    else:
+        assert read.form is Form.FULL
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\x1d\xc0", b"\x1d\xc0\x10", b"\x1d\xc0\x11"]))
+@given(headers(), st.sampled_from(Form))
+def test_the_plain_reader_of_the_page_agrees(header: Header, form: Form) -> None:
+    if form is not Form.FULL and not fits_compact(header):
+        form = Form.FULL
+    data = pack(header, b"payload", FINGERPRINT, form=form)
+    plain = plain_header(data)
+    assert plain[:4] == (header.model_id, header.quality, (header.width, header.height), header.original)
+    place = checksum_place(data)
+    assert plain.check[1] == form.check_bytes == place.stop - place.start
+    assert form is Form.UNCHECKED or plain.check[0] == place.start
+    assert data[plain.payload :] == b"payload"
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\x1d\xc0", b"\x1d\xc0\x10", b"\x1d\xc0\x11", b"\x1d\xc0\x18"])
+    | st.sampled_from([*range(0x60, 0x70), *range(0xB0, 0xC0)]).map(lambda flags: bytes([0x1D, flags])),
+)
 def test_any_bytes_give_an_error_or_a_file(data: bytes, start: bytes) -> None:
     data = start + data
     if len(data) >= 8:
@@ -44,12 +84,12 @@ def test_any_bytes_give_an_error_or_a_file(data: bytes, start: bytes) -> None:
     except FormatError:
         return
     if not any(key not in SECTIONS for key in contents.sections):
-        assert pack(contents.header, contents.payload, FINGERPRINT, contents.sections) == data
+        assert pack(*contents[:2], FINGERPRINT, contents.sections, form=contents.form) == data
 
 
 def test_mutated_files_give_an_error_or_the_declared_size() -> None:
     """Container, z and a y of fixed tables: the reader that a codec is, without its networks."""
-    files = [_file(width, height, quality) for width, height, quality in _SIZES]
+    files = [_file(*size, form) for size in _SIZES for form in (None, Form.FULL)]
     outcomes = {kind: [0, 0] for kind in MUTATIONS}
     for mutant in mutants(files, FINGERPRINT, 6000):
         try:
@@ -69,7 +109,7 @@ def _tables(height: int, width: int) -> np.ndarray:
     return (np.arange(height * width * 2) * 7 % 256).astype(np.uint8)
 
 
-def _file(width: int, height: int, quality: int) -> bytes:
+def _file(width: int, height: int, quality: int, form: Form | None) -> bytes:
     rng = np.random.default_rng(width)
     encoder = SymbolEncoder()
     h, w = -(-height // 64), -(-width // 64)
@@ -78,12 +118,12 @@ def _file(width: int, height: int, quality: int) -> bytes:
         for _ in range(4):
             encoder.encode(np.round(rng.normal(size=h * w * 2) * 3).astype(np.int32), _tables(h, w))
     header = Header(model_id=255, quality=quality, width=width, height=height)
-    return pack(header, encoder.finish(), FINGERPRINT)
+    return pack(header, encoder.finish(), FINGERPRINT, form=form)
 
 
 def _read(data: bytes) -> None:
     bits = UniformZPrior.least_position_bits
-    header, payload, _ = unpack(data, fingerprint=FINGERPRINT, model_id=255, least_position_bits=bits)
+    header, payload, *_ = unpack(data, fingerprint=FINGERPRINT, model_id=255, least_position_bits=bits)
     h, w = -(-header.height // 64), -(-header.width // 64)
     assert h * w * 14 <= 8 * (len(payload) + 1)
     decoder = SymbolDecoder(payload)

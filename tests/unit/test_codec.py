@@ -19,10 +19,11 @@ from tests.conformance.recording import recorded
 
 from onedc import codec as codec_module
 from onedc.codec import Codec, bundled_codec, load, quality_byte
-from onedc.container import Header, pack, read_header, unpack
+from onedc.container import pack, read_header, unpack
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.file_info import info
+from onedc.header import Header
 from onedc.pillow import open as onedc_open
 
 PICTURE = picture(90, 70)
@@ -129,7 +130,7 @@ def _decodes(codec: Codec, data: bytes) -> bool:
     ["cut", "longer", "flipped", "other model", "other weights", "text", "alpha", "ICC profile", "EXIF"],
 )
 def test_damaged_and_foreign_files_are_refused(codec: Codec, data: bytes, change: str) -> None:
-    header, payload, _ = unpack(data, fingerprint=None)
+    header, payload, _, _ = unpack(data, fingerprint=None)
     sides = {"width": header.width, "height": header.height, "quality": header.quality}
     changed: Any = {
         "cut": pack(header, payload[:-1], codec.fingerprint),

@@ -121,8 +121,11 @@ def test_places_that_nobody_sees_cost_nothing(codec: Codec) -> None:
     image = Image.fromarray(PICTURE)
     image.putalpha(Image.new("L", (WIDTH, HEIGHT)))
     flat = codec.encode(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    clear = codec.encode(image, keep=["alpha"])
     alpha = to_sections(Extras(alpha=image.getchannel("A")))[SECTION_ALPHA]
-    assert len(codec.encode(image, keep=["alpha"])) == len(flat) + len(alpha) + 3
+    headers = [len(data) - len(unpack(data, fingerprint=None).payload) for data in (flat, clear)]
+    assert len(clear) - headers[1] == len(flat) - headers[0]
+    assert headers[1] == 10 + len(alpha) + 3
 
 
 def test_a_kept_profile_is_compact_and_its_colours_come_back(codec: Codec, rich: Image.Image) -> None:

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from onedc import container
-from onedc.container import Header, pack, unpack
+from onedc.container import pack, unpack
 from onedc.entropy.coder import RANGE_CODER, SymbolDecoder, SymbolEncoder
 from onedc.entropy.pure import PureCoder
 from onedc.entropy.range_coder import RangeCoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
+from onedc.header import FIELDS, RATIOS, Form, Header, _standing, _values, parse_header, varint
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 FINGERPRINT = bytes(range(32))
+HEADER = Header(model_id=255, quality=100, width=64, height=64)
 Z_IDX = np.array([[9876]])
 TABLE_IDX = np.array([[0, 0, 10, 0], [30, 60, 90, 120], [120, 90, 60, 30], [200, 200, 255, 255]], np.uint8)
 PARTS = np.array(
@@ -33,17 +35,32 @@ PARTS = np.array(
 )
 
 
-def example_file(coder: RangeCoder = RANGE_CODER) -> tuple[bytes, list[tuple[str, int]]]:
-    """The file, and how many bytes each of its pieces takes."""
+def example_payload(coder: RangeCoder = RANGE_CODER) -> bytes:
     encoder = SymbolEncoder(coder)
     UniformZPrior().encode(encoder, Z_IDX)
     for part in PARTS:
         encoder.encode(part.reshape(-1), TABLE_IDX.reshape(-1))
-    payload = encoder.finish()
-    data = pack(Header(model_id=255, quality=100, width=64, height=64), payload, FINGERPRINT)
-    pieces = [("magic", 2), ("form", 1), ("model_id", 1), ("quality", 1), ("checksum", 3), ("width", 1)]
-    pieces += [("height", 1), ("payload", len(payload))]
-    return data, pieces
+    return encoder.finish()
+
+
+def example_files() -> dict[Form, bytes]:
+    payload = example_payload()
+    return {form: pack(HEADER, payload, FINGERPRINT, form=form) for form in Form}
+
+
+def pieces(data: bytes) -> list[tuple[str, int]]:
+    """What stands in the bytes of a file, and how many they are: fields that share bytes are one piece."""
+    read = parse_header(data)
+    values = _values(read.header, read.form, has_sections=read.has_sections)
+    found: list[tuple[str, int]] = []
+    names, bits = [], 0
+    for field in _standing(values):
+        names.append(field.name)
+        bits += field.bits or 8 * len(varint(values[field.name]))
+        if bits % 8 == 0:
+            found.append((", ".join(names), bits // 8))
+            names, bits = [], 0
+    return [*found, ("payload", len(data) - read.stop)] if len(data) > read.stop else found
 
 
 def example_values() -> str:
@@ -56,10 +73,9 @@ def example_values() -> str:
     return "\n".join(rows)
 
 
-def example_dump() -> str:
-    data, pieces = example_file()
+def dump(data: bytes) -> str:
     lines, at = [], 0
-    for name, length in pieces:
+    for name, length in pieces(data):
         for start in range(at, at + length, 16):
             chunk = data[start : min(start + 16, at + length)].hex(" ").upper()
             lines.append(f"    {start:04X}  {chunk:<47}  {name}")
@@ -70,7 +86,13 @@ def example_dump() -> str:
 
 
 def fill_in(page: str) -> str:
-    for name, text in (("values", example_values()), ("file", example_dump())):
+    files = example_files()
+    shrunk = Header(model_id=1, quality=0, width=64, height=64, original=(1000, 1000))
+    for name, text in (
+        ("values", example_values()),
+        ("file", f"{dump(files[Form.FULL])}\n\n{dump(files[Form.COMPACT])}"),
+        ("header", dump(pack(shrunk, b"", FINGERPRINT))),
+    ):
         pattern = rf"(<!-- example {name} -->\n).*?(<!-- end -->)"
         page, count = re.subn(pattern, lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page, flags=re.S)
         assert count == 1
@@ -80,37 +102,41 @@ def fill_in(page: str) -> str:
 def test_the_example_is_what_the_code_writes() -> None:
     page = PAGE.read_text()
     assert fill_in(page) == page
-    assert example_file(PureCoder()) == example_file()
+    assert example_payload(PureCoder()) == example_payload()
+    compact, unchecked = example_files()[Form.COMPACT], example_files()[Form.UNCHECKED]
+    assert unchecked == b"\x1d\x67" + compact[3:]
 
 
 def test_the_example_reads_back() -> None:
-    contents = unpack(example_file()[0], fingerprint=FINGERPRINT)
-    assert contents.header == Header(model_id=255, quality=100, width=64, height=64)
-    decoder = SymbolDecoder(contents.payload)
-    assert np.array_equal(UniformZPrior().decode(decoder, 1, 1), Z_IDX)
-    for part in PARTS:
-        assert np.array_equal(decoder.decode(TABLE_IDX.reshape(-1)), part.reshape(-1))
-    decoder.finish()
+    for form, data in example_files().items():
+        contents = unpack(data, fingerprint=FINGERPRINT)
+        assert (contents.header, contents.form) == (HEADER, form)
+        decoder = SymbolDecoder(contents.payload)
+        assert np.array_equal(UniformZPrior().decode(decoder, 1, 1), Z_IDX)
+        for part in PARTS:
+            assert np.array_equal(decoder.decode(TABLE_IDX.reshape(-1)), part.reshape(-1))
+        decoder.finish()
 
 
-def test_the_header_table_lists_the_fields() -> None:
-    section = PAGE.read_text().split("### 1.1")[0]
-    rows = re.findall(r"^\| (\d*) ?\| (\d|1 to 3) \| (\w+) \|", section, flags=re.M)
-    assert [row[2] for row in rows] == [field.name for field in container._FIELDS]
-    assert [row[1] for row in rows] == [
-        str(field.size) if field.size else "1 to 3" for field in container._FIELDS
-    ]
-    sizes = [field.size for field in container._FIELDS]
-    assert [int(row[0]) for row in rows[:-1]] == [sum(sizes[:i]) for i in range(len(sizes) - 1)]
-    before = sum(sizes[: [field.name for field in container._FIELDS].index("checksum")])
-    assert (container._CHECKSUM.start, container._CHECKSUM.stop) == (before, before + 3)
+def test_the_header_tables_list_the_fields() -> None:
+    page = PAGE.read_text()
+    rows = re.findall(r"^\| (\d+|8 to 24) \| (\w+) \|", page.split("### 1.1")[0], flags=re.M)
+    for form in ("full", "compact"):
+        fields = [field for field in FIELDS if field.where.split()[:1] in ([], [form])]
+        listed = [(str(field.bits) if field.bits else "8 to 24", field.name) for field in fields]
+        assert listed == rows[: len(listed)], form
+        rows = rows[len(listed) :]
+    assert not rows
+    stated = re.findall(r"(\d+) is (\d+):(\d+)", page)
+    assert [tuple(map(int, row)) for row in stated] == [(i, *ratio) for i, ratio in enumerate(RATIOS)]
 
 
 def test_the_page_states_the_codes_constants() -> None:
     page = PAGE.read_text()
     assert load_tables().sha256 in page
     assert str(container.DEFAULT_MAX_PIXELS) in page
-    assert f"{container.MAGIC:04X}"[:2] + " " + f"{container.MAGIC:04X}"[2:] in page
+    assert f"more than {container.COMPACT_MOST_BYTES} bytes" in page
+    assert all(f"`{form.value:X}0`" in page for form in Form)
     ids = {int(text, 16) for text in re.findall(r"^\| 0x([0-9A-F]{2}) \|", page, flags=re.M)}
     assert ids == set(container.SECTIONS)
 

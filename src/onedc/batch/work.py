@@ -15,9 +15,10 @@ from typing import Any, Protocol, TypeVar
 
 from onedc.batch.items import Item, Wanted
 from onedc.codec import DEFAULT_QUALITY, Codec, Precision, load
-from onedc.container import positions_of, read_header
+from onedc.container import read_header
 from onedc.errors import OneDCError
 from onedc.file_info import info
+from onedc.header import positions_of
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 
 T = TypeVar("T")

@@ -59,11 +59,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(source: str, found: Info) -> str:
+    shrunk = f" of {found.original_width}x{found.original_height}" if found.original_width else ""
+    check = f"checked by {found.check_bits} bits" if found.check_bits else "unverified: it has no checksum"
     lines = [
-        f"{source}: {found.width}x{found.height}, {found.size_bytes} bytes, {found.bpp:.4f} bpp",
+        f"{source}: {found.width}x{found.height}{shrunk}, {found.size_bytes} bytes, {found.bpp:.4f} bpp",
         f"  quality  {found.quality:g}{'' if found.quality_byte else ' (the semantic layer alone)'}",
         f"  model    {found.model}",
-        f"  format   {found.format_version}",
+        f"  format   {found.format_version}, {found.form}, {check}",
     ]
     if found.sections:
         lines.append(f"  sections {', '.join(found.sections)}")

@@ -15,9 +15,9 @@ import gradio as gr
 from PIL import Image
 
 from onedc.codec import DEFAULT_QUALITY
-from onedc.container import MAGIC_BYTES
 from onedc.errors import OneDCError
 from onedc.file_info import info
+from onedc.header import begins_file
 from onedc.image import RGBArray, image_bytes
 from onedc.serve.service import Decoded, Service
 
@@ -157,7 +157,7 @@ def _run(service: Service, path: Path, quality: float | None, target_bytes: int,
     """Encode and decode a photo, or decode a .1dc file; refusals become messages on the page."""
     data = path.read_bytes()
     try:
-        if path.suffix.lower() == ".1dc" or data.startswith(MAGIC_BYTES):
+        if path.suffix.lower() == ".1dc" or begins_file(data):
             return _decode(service, data)
         return _encode(service, data, quality, target_bytes, background)
     except OneDCError as error:
