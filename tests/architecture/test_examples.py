@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ from unittest.mock import patch
 
 import pytest
 from PIL import Image
+
+from onedc.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,24 +32,42 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image.Image:
 def registries() -> Iterator[None]:
     """What examples register is forgotten afterwards, as is accelerate's state."""
     state = pytest.importorskip("accelerate.state")
+    from onedc.evaluation.baselines import BASELINES
     from onedc.evaluation.metrics import MAKERS, METRICS
     from onedc.train.recipes import RECIPES
     from onedc.train.stages import STAGES
 
     with ExitStack() as stack:
-        for registry in (MAKERS, METRICS, RECIPES, STAGES):
+        for registry in (BASELINES, MAKERS, METRICS, RECIPES, STAGES):
             stack.enter_context(patch.dict(registry))
         yield
     state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def run_examples(page: str, *, least: int = 6) -> None:
-    """Run the Python blocks of a page one after the other; it has `least` of them or more."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    """Run the Python blocks of a page one after the other; it has `least` of them or more.
+
+    A block whose first line is the name of a file ("# mine.py") becomes that file.
+    """
+    examples = blocks(page, "python")
     assert len(examples) >= least
     names: dict[str, Any] = {}
-    for example in examples:
+    for _, example in examples:
+        run_python(example, names)
+
+
+def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
+    """Language and text of a page's blocks, in order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(language, block) for language, block in found if language in languages]
+
+
+def run_python(example: str, names: dict[str, Any]) -> None:
+    named = re.match(r"# (\w+\.py)\n", example)
+    if named:
+        Path(named[1]).write_text(example, encoding="utf-8")
+    else:
         exec(example, names)
 
 
@@ -66,8 +87,18 @@ def test_the_extending_page(photo: Image.Image, registries: None, capsys: pytest
     Path("photos").mkdir()
     for n, name in enumerate(("a0", "a1", "a2", "a3", "b0", "b1")):
         photo.rotate(20 * n).save(f"photos/{name}.png")
-    run_examples("docs/extending.md")
-    encoded, *records, trained = capsys.readouterr().out.splitlines()
-    assert encoded.endswith("(200, 130)")
-    assert len(records) == 2 and all("'mae': " in record and "None" not in record for record in records)
-    assert trained == "20 True"
+    names: dict[str, Any] = {}
+    printed = []
+    for language, block in blocks("docs/extending.md", "python", "sh"):
+        if language == "python":
+            run_python(block, names)
+        else:
+            for line in block.splitlines():
+                assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+        printed.append(capsys.readouterr().out)
+    preset, tables, records, codecs, trained = filter(None, printed)
+    assert preset.strip().endswith("(200, 130)")
+    assert "| q=50 | onedc | 1 |" in tables and "| onedc | webp | mean error |" in tables
+    assert records.count("'mae': ") == 2 and "None" not in records
+    assert "| q=24 | posterised | 1 |" in codecs and "posterised: " in codecs
+    assert trained == "20 True\n"

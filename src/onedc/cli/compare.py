@@ -8,6 +8,7 @@ from typing import Any
 from onedc.cli.encode import quality
 from onedc.cli.evaluate import default_cache, names
 from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, check_targets
+from onedc.cli.plugin import add_plugin_argument
 
 _DESCRIPTION = """\
 Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
@@ -48,6 +49,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--metric-weights", metavar="DIR", help="folder of LPIPS' network, for its number")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
     add_model_arguments(parser)
+    add_plugin_argument(parser, "codecs")
     parser.set_defaults(run=run)
 
 
@@ -60,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from onedc.evaluation.compare import compare_picture, to_html, to_png
     from onedc.evaluation.plan import Options
     from onedc.files import refuse_existing, write_whole
+    from onedc.plugins import load_plugins
 
+    load_plugins(args.plugin)
     image = Path(args.image)
     page = Path(args.output) if args.output else image.with_name(f"{image.stem}-compare.html")
     outputs = (page, page.with_suffix(".png"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
+from onedc.cli.plugin import add_plugin_argument
 from onedc.files import user_cache
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def add_command(commands: Any) -> None:
         "--section", default="evaluation", metavar="NAME", help="of --report (default: evaluation)"
     )
     add_model_arguments(parser, threads=1)
+    add_plugin_argument(parser, "metrics and codecs")
     parser.set_defaults(run=run)
 
 
@@ -70,7 +72,8 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
         "--codec",
         type=names,
         metavar="LIST",
-        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc (default: onedc, or none with --recon)",
+        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc and those of --plugin (default: onedc, or none with "
+        "--recon)",
     )
     group.add_argument(
         "--quality",
@@ -104,7 +107,8 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         type=names,
         metavar="LIST",
         help="of psnr, ms_ssim, lpips_squeeze, lpips_alex, lpips_vgg, dists, fd_mobilenet, fid, kid, "
-        "inception_score (default: psnr, ms_ssim, and with --metric-weights lpips_squeeze, fd_mobilenet)",
+        "inception_score and those of --plugin (default: psnr, ms_ssim, and with --metric-weights "
+        "lpips_squeeze, fd_mobilenet)",
     )
     group.add_argument("--metric-weights", metavar="DIR", help="folder of the metrics' networks")
     group.add_argument(
@@ -170,7 +174,9 @@ def run(args: argparse.Namespace) -> int:
     from onedc.evaluation.run import evaluate
     from onedc.evaluation.summary import replace_section, summarise, write_summary
     from onedc.image import READABLE_SUFFIXES
+    from onedc.plugins import load_plugins
 
+    load_plugins(args.plugin)
     images = [Path(source) for entry in args.images for source in expand(entry, READABLE_SUFFIXES)]
     options = _options(args)
     with progress_bar(len(images)) as advance:
@@ -220,6 +226,7 @@ def _options(args: argparse.Namespace) -> Options:
         precision=args.precision,
         threads=args.threads,
         keep_decoded=args.keep_decoded,
+        plugins=tuple(args.plugin),
         cache=Path(args.cache) if args.cache is not None else default_cache(),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onedc.cli.evaluate import names
 from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.plugin import add_plugin_argument
 
 if TYPE_CHECKING:
     from onedc.evaluation.curves import Comparison, Curves
@@ -49,6 +50,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--section", default="bd-rates", metavar="NAME", help="of --report (default: bd-rates)"
     )
+    add_plugin_argument(parser, "metrics")
     parser.set_defaults(run=run)
 
 
@@ -62,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     from onedc.evaluation.published import published_curves
     from onedc.evaluation.summary import replace_section
     from onedc.files import make_folder, write_whole
+    from onedc.plugins import load_plugins
 
+    load_plugins(args.plugin)
     curves = load_curves([Path(folder) for folder in args.results])
     metrics = check_names(args.metrics) if args.metrics else tuple(curves.metrics)
     published = None if args.published is None else published_curves(args.published)

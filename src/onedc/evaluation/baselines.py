@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from onedc.errors import ConfigError, MissingExtraError
+from onedc.errors import ConfigError, MissingExtraError, OneDCError
 from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec
 from onedc.evaluation.ours import OneDCCodec
 from onedc.image import RGBArray
@@ -176,7 +176,23 @@ BASELINES: dict[str, Callable[[], EvaluatedCodec]] = {
     "vvc": _vvc,
     "hevc": _hevc,
 }
-CODEC_NAMES = ("onedc", *BASELINES)
+"""How each codec but onedc is made ready."""
+
+
+def register_codec(name: str, make: Callable[[], EvaluatedCodec]) -> None:
+    """Add a codec that --codec and --against take; its `name` must be this one.
+
+    Raises:
+        ConfigError: a name that is taken.
+    """
+    if name in codec_names():
+        raise ConfigError(f"codec {name!r}: there is one of this name")
+    BASELINES[name] = make
+
+
+def codec_names() -> tuple[str, ...]:
+    """All that can be measured."""
+    return ("onedc", *BASELINES)
 
 
 def load_codec(
@@ -197,5 +213,10 @@ def load_codec(
     if name == "onedc":
         return OneDCCodec(shown_as or name, weights, device=device, precision=precision)
     if name not in BASELINES:
-        raise ConfigError(f"codec {name!r}: not one of {', '.join(CODEC_NAMES)}")
-    return BASELINES[name]()
+        raise ConfigError(f"codec {name!r}: not one of {', '.join(codec_names())}")
+    try:
+        return BASELINES[name]()
+    except OneDCError:
+        raise
+    except Exception as error:  # a plugin's
+        raise BaselineError(f"{name}: cannot be made ready: {type(error).__name__}: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import Value, check_names, file_hash, to_tensor
+from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash, to_tensor
 from onedc.image import RGBArray
 from onedc.model.features import load_mobilenet_v2
 
@@ -248,3 +248,24 @@ SET_METRICS = {
     "inception_score": SetMetric("inception_logits", partial(_by_torchmetrics, "inception_score")),
 }
 """How each metric over a set is computed from features."""
+
+
+def register_set_metric(
+    info: MetricInfo, metric: SetMetric, make: Callable[[Path | None], FeatureSource | str] | None = None
+) -> None:
+    """Add a metric over sets, and the source of its features unless that is known.
+
+    Args:
+        info: how the metric is written.
+        metric: from which features, and how.
+        make: gets the folder of --metric-weights; a text says why the source cannot be had.
+
+    Raises:
+        ConfigError: a name that is taken, or an unknown source without `make`.
+    """
+    if (metric.source in SOURCES) == (make is not None):
+        raise ConfigError(f"feature source {metric.source!r}: known and made again, or unknown and not made")
+    add_info(replace(info, per_set=True))
+    SET_METRICS[info.name] = metric
+    if make is not None:
+        SOURCES[metric.source] = make

@@ -11,7 +11,7 @@ import importlib
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,16 @@ def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> lis
         ConfigError: an unknown name.
         WeightsError: a weights file that is there but damaged.
     """
-    return [MAKERS[name](weights) for name in check_names(names) if not METRICS[name].per_set]
+    return [_made(name, weights) for name in check_names(names) if not METRICS[name].per_set]
+
+
+def _made(name: str, weights: Path | None) -> ImageMetric:
+    try:
+        return MAKERS[name](weights)
+    except OneDCError:
+        raise
+    except Exception as error:  # a plugin's
+        return _missing(name, f"{name}: cannot be made ready: {type(error).__name__}: {error}")
 
 
 def number_or_reason(measure: Callable[..., Value], *pictures: Any) -> Value:
@@ -244,3 +253,20 @@ MAKERS: dict[str, Callable[[Path | None], ImageMetric]] = {
     "dists": lambda weights: _dists_metric(),
 }
 """How each metric of one image is made ready, given the folder of weights."""
+
+
+def register_metric(info: MetricInfo, make: Callable[[Path | None], ImageMetric]) -> None:
+    """Add a metric of one image; `make` gets the folder of --metric-weights.
+
+    Raises:
+        ConfigError: a name that is taken.
+    """
+    add_info(replace(info, per_set=False))
+    MAKERS[info.name] = make
+
+
+def add_info(info: MetricInfo) -> None:
+    """Make a metric's name known. Raises ConfigError for one that is taken."""
+    if info.name in METRICS:
+        raise ConfigError(f"metric {info.name!r}: there is one of this name")
+    METRICS[info.name] = info

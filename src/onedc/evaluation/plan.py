@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onedc.errors import ConfigError
-from onedc.evaluation.baselines import CODEC_NAMES
+from onedc.evaluation.baselines import codec_names
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
 from onedc.evaluation.metrics import check_names
@@ -43,12 +43,13 @@ class Options:
     threads: int | None = None  # of the processor; part of the key, since bytes may depend on it
     keep_decoded: bool = False
     cache: Path | None = None  # folder of file sizes for rate matching
+    plugins: tuple[Path, ...] = ()  # Python files that worker processes run first
 
     def __post_init__(self) -> None:
         check_names(self.metrics)
         for name in (*self.codecs, *self.against):
-            if name not in CODEC_NAMES:
-                raise ConfigError(f"codec {name!r}: not one of {', '.join(CODEC_NAMES)}")
+            if name not in codec_names():
+                raise ConfigError(f"codec {name!r}: not one of {', '.join(codec_names())}")
         for name in (self.name, self.recon_name):
             _check_shown(name)
         self._check_points()
@@ -82,7 +83,7 @@ class Options:
 def _check_shown(name: str) -> None:
     if not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
         raise ConfigError(f"name {name!r}: letters, digits, spaces and . _ + - only")
-    if name in CODEC_NAMES and name != OURS:
+    if name in codec_names() and name != OURS:
         raise ConfigError(f"name {name!r}: is that of another codec")
 
 

@@ -16,6 +16,7 @@ from onedc.evaluation.codecs import EvaluatedCodec
 from onedc.evaluation.plan import Options
 from onedc.evaluation.records import Failure, Record, ResultsFile
 from onedc.evaluation.workbench import Workbench
+from onedc.plugins import load_plugins
 
 
 @dataclass
@@ -125,6 +126,7 @@ _worker: tuple[Workbench, Mapping[str, Record]] | None = None
 
 def _start_worker(options: Options, known: Mapping[str, Record]) -> None:
     global _worker
+    load_plugins(options.plugins)
     _worker = Workbench(options), known
 
 
