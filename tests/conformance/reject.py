@@ -41,7 +41,7 @@ def read(data: bytes) -> None:
 
 def corpus() -> dict[str, tuple[bytes, str]]:
     """name -> (bytes, words that the refusal contains)."""
-    return {**_headers(), **_sections(), **_payloads()}
+    return {**_headers(), **_compact(), **_sections(), **_payloads()}
 
 
 def _payload(quality: int) -> bytes:
@@ -52,9 +52,15 @@ def _payload(quality: int) -> bytes:
     return encoder.finish()
 
 
-def _file(quality: int = 100, payload: bytes | None = None, width: int = 64, height: int = 64) -> bytes:
+def _file(
+    quality: int = 100,
+    payload: bytes | None = None,
+    width: int = 64,
+    height: int = 64,
+    form: Form = Form.FULL,
+) -> bytes:
     header = Header(model_id=MODEL_ID, quality=quality, width=width, height=height)
-    return pack(header, _payload(quality) if payload is None else payload, FINGERPRINT, form=Form.FULL)
+    return pack(header, _payload(quality) if payload is None else payload, FINGERPRINT, form=form)
 
 
 def _with(at: int, values: bytes) -> bytes:
@@ -91,6 +97,35 @@ def _headers() -> dict[str, tuple[bytes, str]]:
         "checksum-damaged": (data[:5] + b"\0" + data[6:], "checksum mismatch"),
         "other-weights": (seal(data, FINGERPRINT[::-1]), "other weights"),
         "text-conversion": (data.replace(b"\x1d", b"\x1d\r"), "not a .1dc file"),
+    }
+
+
+def _compact() -> dict[str, tuple[bytes, str]]:
+    """Headers of the example in the compact form: 1D B7, checksum, FF, 64, 00 3F."""
+    data, payload = _file(form=Form.COMPACT), _payload(100)
+
+    def sealed(start: str, fields: str) -> bytes:
+        return seal(bytes.fromhex(start + "00" + fields) + payload, FINGERPRINT)
+
+    return {
+        "compact-cut": (data[:5], "header is not complete"),
+        "compact-other-form": (b"\x1d\xa7" + data[2:], "not a .1dc file"),
+        "compact-checksum-damaged": (data[:2] + b"\0" + data[3:], "checksum mismatch"),
+        "compact-other-weights": (seal(data, FINGERPRINT[::-1]), "other weights"),
+        "compact-model-named": (sealed("1DB7", "01 64 003F"), "shortest form"),
+        "compact-sides-named": (sealed("1DB3", "FF 64 03F03F"), "shortest form"),
+        "compact-second-ratio": (sealed("1DB6", "FF 1000"), "shortest form"),
+        "compact-ratio-15": (sealed("1DB7", "FF 64 F03F"), "ratio 15"),
+        "compact-quality-0": (sealed("1DB7", "FF 00 003F"), "quality 0"),
+        "compact-not-shrunk": (sealed("1DBF", "FF 64 0003F03F"), "is not 64x64 shrunk"),
+        "compact-foreign-model": (sealed("1DB5", "64 003F"), "needs model 1"),
+        "compact-too-large": (_file(payload=payload + bytes(1024), form=Form.COMPACT), "which holds 1024"),
+        "compact-bomb": (sealed("1DB7", "FF 64 0FFF"), "take at least"),
+        "unchecked-cut": (b"\x1d\x67\xff\x64\0", "header is not complete"),
+        "unchecked-left-over": (
+            _file(payload=payload + b"\0", form=Form.UNCHECKED),
+            "1 bytes are left over",
+        ),
     }
 
 
