@@ -235,12 +235,14 @@ def test_compact_headers_that_no_writer_makes_are_refused() -> None:
     named = bytes.fromhex("1DB6 00 01 12FF")  # model 1 named
     plain = bytes.fromhex("1DB0 00 2FF1FF")  # 768x512 by both sides
     unknown = bytes.fromhex("1DB4 00 F2FF")
+    second = bytes.fromhex("1DB4 00 1000")  # one pixel as 3:2
     nothing = bytes.fromhex("1DB5 00 00 12FF")
     larger = bytes.fromhex("1DBC 00 102FF2FF")  # shrunk to what it was
     for data, message in (
         (named, "shortest form"),
         (plain, "shortest form"),
         (unknown, "ratio 15 is not between 0 and 14"),
+        (second, "shortest form"),
         (nothing, "quality 0 is not between 1 and 255"),
         (larger, "shrunk"),
     ):
