@@ -26,7 +26,7 @@ from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
 from onedc.files import write_whole
 from onedc.image import RGBArray
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import to_bytes, to_tensor
 from onedc.model.weights import trainable_tensors
@@ -76,7 +76,7 @@ def figures(
     photos: list[RGBArray],
     byte: int,
     wanted: Features,
-    lpips: LPIPSSqueeze,
+    lpips: LPIPS,
     judge: FeatureSource,
     dtype: torch.dtype,
 ) -> dict[str, float]:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from onedc.cli.jobs import exit_status, tell
 from onedc.errors import ConfigError, OneDCError, OutputError
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import BACKBONES
 from onedc.train.balance import balanced
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
@@ -244,7 +244,7 @@ class Critic:
     """Judges what LPIPS's network sees; heard from step GAN_AFTER on, with GAN_SHARE of the gradient."""
 
     def __init__(self, device: torch.device) -> None:
-        self.heads = FeatureHeads(LPIPSSqueeze.WIDTHS).to(device)
+        self.heads = FeatureHeads(BACKBONES["squeeze"].widths).to(device)
         self.adamw = torch.optim.AdamW(self.heads.parameters(), lr=GAN_RATE, betas=(0.5, 0.99))
         self.weight = torch.full((), GAN_WEIGHT, device=device)
         self.heard = torch.zeros((), device=device)  # 0 or 1

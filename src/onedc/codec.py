@@ -32,8 +32,8 @@ from onedc.header import SIDE_MAX_PX, Header, positions_of
 from onedc.image import KEEPABLE, Color, Keepable, Loaded, read_picture, to_picture
 from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.family import is_family, read_family
-from onedc.model.features import LPIPS_SQUEEZE_FILE, LPIPSSqueeze, load_lpips_squeeze
 from onedc.model.fsq import FSQ
+from onedc.model.lpips import LPIPS, LPIPS_SQUEEZE_FILE, read_lpips
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import pad, to_bytes, to_tensor
 from onedc.model.prior import collapse
@@ -71,7 +71,7 @@ class Codec:
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        lpips: LPIPSSqueeze | None = None,
+        lpips: LPIPS | None = None,
     ) -> None:
         self.config, self.model_id = weights.config, weights.model_id
         self.fingerprint = fingerprint(weights)
@@ -404,7 +404,9 @@ def load(
         from onedc.family import FamilyCodec  # which is a Codec
 
         return FamilyCodec(read_family(weights), device=target, dtype=dtype)
-    lpips = None if metric_weights is None else load_lpips_squeeze(Path(metric_weights) / LPIPS_SQUEEZE_FILE)
+    lpips = (
+        None if metric_weights is None else read_lpips(Path(metric_weights) / LPIPS_SQUEEZE_FILE, "squeeze")
+    )
     model = load_weights(BUNDLED if weights is None else weights, dtype=dtype)
     return Codec(model, device=target, dtype=dtype, lpips=lpips)
 

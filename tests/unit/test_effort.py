@@ -22,7 +22,7 @@ from onedc.cli.main import build_parser
 from onedc.codec import Codec, load
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.model import refine, taef2
-from onedc.model.features import LPIPS_SQUEEZE_FILE
+from onedc.model.lpips import LPIPS_SQUEEZE_FILE
 from onedc.model.pixels import to_tensor
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photo.webp"

@@ -1,4 +1,4 @@
-"""The feature networks: shapes, gradients, and what a loader refuses. Their real weights: evaluation/."""
+"""MobileNetV2's features: shapes, and what the loader refuses. Its real weights: evaluation/."""
 
 from __future__ import annotations
 
@@ -10,22 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from onedc.errors import WeightsError
-from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, SameConv2d, load_lpips_squeeze
-
-
-def test_lpips_is_zero_for_equal_pictures_and_has_gradients() -> None:
-    torch.manual_seed(0)
-    net = LPIPSSqueeze()
-    for level in range(7):
-        nn.init.uniform_(net.get_submodule(f"lin{level}").weight)
-    x = torch.rand(2, 3, 64, 80) * 2 - 1
-    y = (torch.rand(2, 3, 64, 80) * 2 - 1).requires_grad_(True)
-    assert net(x, x).tolist() == [0.0, 0.0]
-    distance = net(x, y)
-    assert distance.shape == (2,) and (distance > 0).all()
-    distance.sum().backward()
-    assert y.grad is not None and y.grad.abs().sum() > 0
-    assert torch.equal(net.distance(net.features(x), net.features(y)), distance)
+from onedc.model.features import MobileNetV2Features, SameConv2d, load_mobilenet_v2
 
 
 @pytest.mark.parametrize(("size", "stride"), [(7, 1), (7, 2), (8, 2), (9, 3)])
@@ -46,11 +31,10 @@ def test_mobilenet_pools_to_1280() -> None:
 
 
 def test_loader_takes_its_own_weights_and_refuses_others(tmp_path: Path) -> None:
-    net = LPIPSSqueeze()
-    save_file(net.state_dict(), tmp_path / "own.safetensors")
-    assert not load_lpips_squeeze(tmp_path / "own.safetensors").training
+    save_file(MobileNetV2Features().state_dict(), tmp_path / "own.safetensors")
+    assert not load_mobilenet_v2(tmp_path / "own.safetensors").training
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
     for name in ("other", "damaged", "absent"):
         with pytest.raises(WeightsError, match=name):
-            load_lpips_squeeze(tmp_path / f"{name}.safetensors")
+            load_mobilenet_v2(tmp_path / f"{name}.safetensors")

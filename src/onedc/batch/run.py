@@ -32,7 +32,7 @@ from onedc.batch.work import Outcome, Spec, Worker, failure, record
 from onedc.codec import BUNDLED, quality_byte
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.image import parse_color
-from onedc.model.features import LPIPS_SQUEEZE_FILE
+from onedc.model.lpips import LPIPS_SQUEEZE_FILE
 from onedc.model.refine import check_effort
 
 Source = Callable[[Spec, list[Item]], Iterator[list[Outcome]]]

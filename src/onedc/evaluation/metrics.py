@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray
-from onedc.model.features import LPIPS_SQUEEZE_FILE, load_lpips_squeeze
+from onedc.model.lpips import LPIPS_SQUEEZE_FILE, read_lpips
 
 MS_SSIM_MIN_SIDE_PX = 176
 """Five scales with an 11-tap window: at 1/16 the side must still have 11 pixels."""
@@ -187,7 +187,7 @@ def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
     path = weights / LPIPS_SQUEEZE_FILE
     if not path.is_file():
         return _missing("lpips_squeeze", f"{path}: no such file")
-    net = load_lpips_squeeze(path)
+    net = read_lpips(path, "squeeze")
     recent: tuple[RGBArray, list[Tensor]] | None = None  # a run judges many versions of one original in turn
 
     def measure(original: RGBArray, decoded: RGBArray) -> Value:

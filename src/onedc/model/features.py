@@ -1,105 +1,19 @@
-"""Frozen feature networks that judge pictures: LPIPS over SqueezeNet 1.1, and MobileNetV2.
+"""MobileNetV2, whose frozen features judge pictures and make the tokens of a tokenizer.
 
-Plain torch modules with the key names of their weights files; they serve as a training loss and as metrics.
-Nothing here knows the codec, and no weights are downloaded: the caller names a file.
+A plain torch module with the key names of its weights file. Nothing here knows the codec, and no weights
+are downloaded: the caller names a file.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
-import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onedc.errors import WeightsError
-
-M = TypeVar("M", bound=nn.Module)
-
-LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
-"""Name that LPIPS-squeeze has in a folder of metric weights."""
-
-
-class Fire(nn.Module):
-    """SqueezeNet's block: 1x1 to `squeeze`, then 1x1 and 3x3 side by side, `expand` channels each."""
-
-    def __init__(self, channels: int, squeeze: int, expand: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeeze, 1)
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,H,W] -> [B,2*expand,H,W]."""
-        x = F.relu(self.squeeze(x))
-        return torch.cat((F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))), dim=1)
-
-
-def _squeezenet_features() -> nn.Sequential:
-    """The convolutional part of SqueezeNet 1.1, [B,3,H,W] -> [B,512,H/16,W/16]."""
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 3, stride=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(64, 16, 64),
-        Fire(128, 16, 64),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(128, 32, 128),
-        Fire(256, 32, 128),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(256, 48, 192),
-        Fire(384, 48, 192),
-        Fire(384, 64, 256),
-        Fire(512, 64, 256),
-    )
-
-
-class LPIPSSqueeze(nn.Module):
-    """Learned perceptual distance, version 0.1, on SqueezeNet 1.1 features.
-
-    Gradients reach the inputs, not the weights. Images need at least 32 pixels a side to be of any meaning.
-
-    Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
-    """
-
-    TAPS = (1, 4, 7, 9, 10, 11, 12)
-    WIDTHS = (64, 128, 256, 384, 384, 512, 512)
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.ModuleDict({"features": _squeezenet_features()})
-        for level, width in enumerate(self.WIDTHS):
-            self.add_module(f"lin{level}", nn.Conv2d(width, 1, 1, bias=False))
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]))
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]))
-        self.requires_grad_(False).eval()
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Unit-length features of all seven taps of x [B,3,H,W] in [-1,1]; keep them to reuse a target."""
-        h = (x - self.shift.view(1, 3, 1, 1)) / self.scale.view(1, 3, 1, 1)
-        taps = []
-        for index, layer in enumerate(self.net["features"].children()):
-            h = layer(h)
-            if index in self.TAPS:
-                taps.append(h * torch.rsqrt(h.square().sum(dim=1, keepdim=True) + 1e-8))
-        return taps
-
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """Distance [B] between two results of `features`."""
-        total = a[0].new_zeros(a[0].shape[0])
-        for level, (fa, fb) in enumerate(zip(a, b, strict=True)):
-            lin = self.get_submodule(f"lin{level}")
-            total = total + lin((fa - fb).square()).mean(dim=(1, 2, 3))
-        return total
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distance [B] between two batches of images, each [B,3,H,W] in [-1,1]."""
-        return self.distance(self.features(x), self.features(y))
 
 
 class SameConv2d(nn.Conv2d):
@@ -179,32 +93,17 @@ class MobileNetV2Features(nn.Module):
         return self.features((x * 127.5 - 0.5) / 128)  # the network was trained on (byte - 128) / 128
 
 
-def _load(module: M, path: str | Path) -> M:
-    """Fill a module from a safetensors file whose keys are the module's."""
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: does not hold the weights of {type(module).__name__}") from error
-    return module.eval()
-
-
-def load_lpips_squeeze(path: str | Path) -> LPIPSSqueeze:
-    """LPIPS-squeeze with the weights of a safetensors file.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another network.
-    """
-    return _load(LPIPSSqueeze(), path)
-
-
 def load_mobilenet_v2(path: str | Path) -> MobileNetV2Features:
     """MobileNetV2 features with the weights of a safetensors file.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
     """
-    return _load(MobileNetV2Features(), path)
+    net = MobileNetV2Features()
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not hold the weights of MobileNetV2Features") from error
+    return net.eval()

@@ -16,8 +16,8 @@ from torch import Tensor
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError, ImageError
 from onedc.model.bits import gaussian_bits, rounded
-from onedc.model.features import LPIPSSqueeze
 from onedc.model.fixed_point import UNITS
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import SpatialPrior, collapse, expand
 from onedc.model.taef2 import TAEF2
@@ -32,7 +32,7 @@ fall to 0. Larger ones raise the loss after a few steps: too many values leave z
 SPAN = 24  # quality bytes to either side, between which bits are weighed against distortion
 MEAN, SQUARE = 0.9, 0.99  # what stays of running means after a step: of the gradient, of its square
 LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
-LPIPS, FEATURES = 1.3, 1.0  # weights of the distance by one or the other network
+LPIPS_WEIGHT, FEATURES_WEIGHT = 1.3, 1.0  # weights of the distance by one or the other network
 
 Progress = Callable[[int, int], object]
 """Told after each step: steps done, of how many."""
@@ -78,9 +78,9 @@ class Refiner:
             the autoencoder's own encoder, where it is TAEF2.
     """
 
-    def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPSSqueeze | None) -> None:
+    def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPS | None) -> None:
         self.nets, self.prior = nets, prior.requires_grad_(False).eval()
-        self.judge: LPIPSSqueeze | TAEF2 | None = lpips
+        self.judge: LPIPS | TAEF2 | None = lpips
         if lpips is None and isinstance(nets.vae, TAEF2):
             self.judge = nets.vae
         self.dtype = next(nets.g_s.parameters()).dtype
@@ -153,7 +153,7 @@ class _Search:
         distortion = LATENT * (vae_latents - self.vae_latents).abs().mean()
         distortion = distortion + PIXEL * (x_hat - self.x).abs().mean()
         if self.judge is not None:
-            weight = FEATURES if isinstance(self.judge, TAEF2) else LPIPS
+            weight = FEATURES_WEIGHT if isinstance(self.judge, TAEF2) else LPIPS_WEIGHT
             distortion = distortion + weight * self.judge.distance(self._features(x_hat), self.wanted).mean()
         return distortion, visitor.bits / (height * width), visitor.y_hat
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from onedc.errors import ConfigError
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
@@ -62,7 +62,7 @@ class Autoencoder(Stage):
     def __init__(
         self,
         model: OneDC,
-        lpips: LPIPSSqueeze,
+        lpips: LPIPS,
         config: AutoencoderConfig,
         optim: OptimConfig,
         critic_optim: OptimConfig,

@@ -15,7 +15,8 @@ from onedc.codec import BUNDLED
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.adapters import merged
-from onedc.model.features import LPIPSSqueeze, MobileNetV2Features, load_lpips_squeeze, load_mobilenet_v2
+from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
+from onedc.model.lpips import LPIPS, read_lpips
 from onedc.model.onedc import OneDC
 from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
@@ -204,7 +205,7 @@ def load_text(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Text
     return encoder
 
 
-class NoLPIPS(LPIPSSqueeze):
+class NoLPIPS(LPIPS):
     """Stands for LPIPS in a loss where it weighs nothing: 0 for any two pictures."""
 
     def __init__(self) -> None:
@@ -217,7 +218,7 @@ class NoLPIPS(LPIPSSqueeze):
         return a[0]
 
 
-def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPSSqueeze:
+def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPS:
     """LPIPS with the weights of `nets.lpips`. Only where its `weight` in the loss is 0 may there be none.
 
     Raises:
@@ -228,4 +229,4 @@ def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPSSqueeze:
         return NoLPIPS()
     if not nets.lpips:
         raise ConfigError("nets.lpips: not set; name the safetensors file of LPIPS-squeeze")
-    return load_lpips_squeeze(nets.lpips)
+    return read_lpips(nets.lpips)

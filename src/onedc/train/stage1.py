@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
 from onedc.model.bits import gaussian_bits, rounded
-from onedc.model.features import LPIPSSqueeze
 from onedc.model.fsq import CENTRE, SPREAD
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
@@ -222,7 +222,7 @@ class PixelTerms(NamedTuple):
         return 1 - ms_ssim(self.picture, self.target)
 
 
-def pixel_terms(vae: nn.Module, lpips: LPIPSSqueeze, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
+def pixel_terms(vae: nn.Module, lpips: LPIPS, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
     """The terms of decoded vae_latents against square pictures.
 
     Args:
@@ -284,7 +284,7 @@ class Stage1(Stage):
     def __init__(
         self,
         model: OneDC,
-        lpips: LPIPSSqueeze,
+        lpips: LPIPS,
         config: Stage1Config,
         optim: OptimConfig,
         teacher: FeatureTokenizer | MaskGITTokenizer | None = None,

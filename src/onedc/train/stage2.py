@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.errors import ConfigError
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.weights import UNPACKED
 from onedc.train.balance import GANBalance
@@ -94,7 +94,7 @@ class Stage2(Stage):
     def __init__(
         self,
         model: OneDC,
-        lpips: LPIPSSqueeze,
+        lpips: LPIPS,
         real_score: ScoreNetwork,
         config: Stage2Config,
         optim: OptimConfig,
@@ -126,7 +126,7 @@ class Stage2(Stage):
             GANHead(config.score.unet.widths[-1])
             if config.judge == "score"
             else Judges(
-                lpips.WIDTHS if "lpips" in config.judge else (),
+                lpips.widths if "lpips" in config.judge else (),
                 model.config.vae_channels if "latents" in config.judge else 0,
             )
         )

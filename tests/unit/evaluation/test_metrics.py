@@ -17,7 +17,8 @@ from torchmetrics.functional.image import (
 
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import load_image_metrics, psnr
-from onedc.model.features import load_lpips_squeeze, load_mobilenet_v2
+from onedc.model.features import load_mobilenet_v2
+from onedc.model.lpips import read_lpips
 
 ORIGINAL, OTHER = picture(1, 192, 176), picture(2, 192, 176)
 
@@ -37,7 +38,7 @@ def test_psnr_by_hand() -> None:
 
 
 def test_lpips_squeeze_reproduces_the_values_of_torchmetrics_documentation(metric_weights: Path) -> None:
-    net = load_lpips_squeeze(metric_weights / "lpips_squeeze.safetensors")
+    net = read_lpips(metric_weights / "lpips_squeeze.safetensors")
     state = torch.random.get_rng_state()
     torch.manual_seed(123)
     a, b = (torch.rand(10, 3, 100, 100) * 2 - 1 for _ in range(2))

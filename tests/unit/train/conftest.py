@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import save_file
 
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.recipes import find_recipe
 
@@ -89,7 +89,7 @@ def write_catalog(folder: Path, count: int = 5, width: int = 160, height: int = 
 def lpips_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("nets") / "lpips_squeeze.safetensors"
-    save_file({k: t.abs() if "lin" in k else t for k, t in LPIPSSqueeze().state_dict().items()}, path)
+    save_file({k: t.abs() if "lin" in k else t for k, t in LPIPS().state_dict().items()}, path)
     return path
 
 

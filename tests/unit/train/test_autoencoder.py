@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.autoencoder import Autoencoder, PatchDiscriminator
 from onedc.train.config import TrainConfig
@@ -19,9 +19,7 @@ Tiny = Callable[..., TrainConfig]
 
 def made(config: TrainConfig) -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(
-        OneDC(config.model), LPIPSSqueeze(), config.objective, config.optim, config.critic_optim
-    )
+    return Autoencoder(OneDC(config.model), LPIPS(), config.objective, config.optim, config.critic_optim)
 
 
 def some_batch() -> Batch:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from onedc.errors import ConfigError
-from onedc.model.features import LPIPSSqueeze
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.autoencoder import Autoencoder
 from onedc.train.balance import LARGEST, GANBalance
@@ -48,12 +48,12 @@ def test_the_weight_is_the_ratio_of_gradients_over_the_whole_batch() -> None:
 def stage2(config: TrainConfig) -> Stage2:
     real = ScoreNetwork(config.objective.score, config.model)
     model = OneDC(config.model)
-    return Stage2(model, LPIPSSqueeze(), real, config.objective, config.optim, config.critic_optim)
+    return Stage2(model, LPIPS(), real, config.objective, config.optim, config.critic_optim)
 
 
 def autoencoder(config: TrainConfig) -> Autoencoder:
     model = OneDC(config.model)
-    return Autoencoder(model, LPIPSSqueeze(), config.objective, config.optim, config.critic_optim)
+    return Autoencoder(model, LPIPS(), config.objective, config.optim, config.critic_optim)
 
 
 @pytest.mark.parametrize(

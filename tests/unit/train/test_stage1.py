@@ -13,8 +13,8 @@ from torch import Tensor
 
 from onedc.errors import ConfigError
 from onedc.model.bits import gaussian_bits
-from onedc.model.features import LPIPSSqueeze
 from onedc.model.fsq import CENTRE, SPREAD
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import PARTS, collapse, expand
 from onedc.train.config import TrainConfig
@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 def stage(tiny: Callable[..., TrainConfig]) -> Stage1:
     torch.manual_seed(0)
     config = tiny("objective.ramp_steps=4000")
-    return Stage1(OneDC(config.model), LPIPSSqueeze(), config.objective, config.optim)
+    return Stage1(OneDC(config.model), LPIPS(), config.objective, config.optim)
 
 
 def batch_of(count: int, side: int = 64) -> Batch:
@@ -300,14 +300,14 @@ def test_structure_weighs_what_it_says(stage: Stage1) -> None:
 def test_only_the_named_parts_learn(tiny: Callable[..., TrainConfig]) -> None:
     config, vector = tiny("objective.drop_y=1.0"), "generator.quality.zero"
     model = OneDC(config.model)
-    stage = Stage1(model, LPIPSSqueeze(), replace(config.objective, only=(vector,)), config.optim)
+    stage = Stage1(model, LPIPS(), replace(config.objective, only=(vector,)), config.optim)
     assert set(stage.players()[0].parameters) == {f"model.{vector}"}
     loss, _ = stage.loss("codec", batch_of(2), step=0)
     loss.backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {vector}
     for part in ("nowhere", "g"):
         with pytest.raises(ConfigError, match=f"objective.only.*'{part}'"):
-            Stage1(model, LPIPSSqueeze(), replace(config.objective, only=("g_s", part)), config.optim)
+            Stage1(model, LPIPS(), replace(config.objective, only=("g_s", part)), config.optim)
     still = replace(config.objective, only=("vae", "g_s"), move_decoder=False)
-    (player,) = Stage1(OneDC(config.model), LPIPSSqueeze(), still, config.optim).players()
+    (player,) = Stage1(OneDC(config.model), LPIPS(), still, config.optim).players()
     assert {name.split(".")[1] for name in player.parameters} == {"g_s"}

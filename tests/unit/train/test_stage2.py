@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from onedc.config import TINY
 from onedc.errors import ConfigError
-from onedc.model.features import LPIPSSqueeze
 from onedc.model.generator import OneStepGenerator
+from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.data import Batch
@@ -113,9 +113,7 @@ def make_stage(config: TrainConfig) -> Stage2:
     real = ScoreNetwork(config.objective.score, config.model)
     for p in real.parameters():  # else a fresh network's prediction hardly depends on its input
         nn.init.normal_(p, std=0.05)
-    stage = Stage2(
-        OneDC(config.model), LPIPSSqueeze(), real, config.objective, config.optim, config.critic_optim
-    )
+    stage = Stage2(OneDC(config.model), LPIPS(), real, config.objective, config.optim, config.critic_optim)
     for p in stage.fake_score.parameters():
         p.data += 0.02 * torch.randn_like(p)
     return stage
