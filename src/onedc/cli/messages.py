@@ -1,0 +1,146 @@
+"""`onedc split` and `onedc join`: .1dc files in messages of a hard size, and back. Loads no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from onedc.cli.jobs import PIPE, HelpFormatter, Job, UsageError, expand, read_input, tell, whole, write_output
+from onedc.errors import FormatError, OneDCError
+from onedc.files import make_folder, write_whole
+
+_SUFFIX = ".msg"
+
+_SPLIT = """\
+Cut a .1dc file into messages of a hard size.
+
+  onedc split photo.1dc --size 157 -o msgs/
+  onedc split photo.1dc --size 157 --parity 1 -o msgs/   any one message may be lost
+  onedc split photo.1dc --size 200 --text                lines of text of up to 200 characters
+  onedc split photo.1dc --text                           the whole file as one line
+
+Each message has 2 bytes of its own; a file has at most 16. A file that fits in one message needs no split.
+"""
+_JOIN = """\
+Put messages back together: in any order, some of them twice, messages of other pictures left out.
+
+  onedc join msgs/ -o photo.1dc
+  onedc join received/*.msg -o photo.1dc --partial   keeps what came before the first hole
+  onedc join --text lines.txt -o photo.1dc
+
+What --partial keeps of a file is shown by onedc decode --partial.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Declare `onedc split` and `onedc join`."""
+    split: argparse.ArgumentParser = commands.add_parser(
+        "split", help="a .1dc file in messages", description=_SPLIT, formatter_class=HelpFormatter
+    )
+    split.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
+    split.add_argument(
+        "--size", type=whole, metavar="N", help="most bytes of a message; with --text, most characters"
+    )
+    split.add_argument(
+        "--parity",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="messages that may be lost, up to 8",
+    )
+    split.add_argument("--text", action="store_true", help="write base-85 text, a line for each message")
+    split.add_argument(
+        "-o", "--output", metavar="OUT", help="folder for the messages; with --text a file (default: print)"
+    )
+    split.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    split.set_defaults(run=run_split)
+
+    join: argparse.ArgumentParser = commands.add_parser(
+        "join", help="messages to a .1dc file", description=_JOIN, formatter_class=HelpFormatter
+    )
+    join.add_argument("inputs", nargs="+", metavar="IN", help="messages, folders of them, patterns, or -")
+    join.add_argument("--text", action="store_true", help="inputs hold lines of base-85 text")
+    join.add_argument("--partial", action="store_true", help="write what came before the first hole")
+    join.add_argument("-o", "--output", required=True, metavar="OUT", help="the .1dc file, or -")
+    join.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    join.set_defaults(run=run_join)
+
+
+def run_split(args: argparse.Namespace) -> int:
+    """Split one file; returns the exit status."""
+    from onedc.messages import bytes_of_text, split, to_text
+
+    if args.size is None and not args.text:
+        raise UsageError("--size N is needed; --text alone makes one line of the whole file")
+    if args.output is None and not args.text:
+        raise UsageError("-o FOLDER is needed, or --text")
+    if args.size is None and args.parity:
+        raise UsageError("--parity needs --size: one line of the whole file is one message")
+    data = read_input(args.input)
+    size = bytes_of_text(args.size) if args.size and args.text else args.size
+    try:
+        messages = [data] if size is None else split(data, size, parity=args.parity)
+    except FormatError as error:
+        raise FormatError(f"{args.input}: {error}") from error
+    if args.text:
+        lines = "".join(f"{to_text(message)}\n" for message in messages)
+        write_output(Job(args.input, args.output or PIPE), lines.encode("ascii"), force=args.force)
+        return 0
+    make_folder(args.output)
+    stem = "message" if args.input == PIPE else Path(args.input).stem
+    for number, message in enumerate(messages, 1):
+        path = os.path.join(args.output, f"{stem}-{number:02}{_SUFFIX}")
+        write_whole(path, message, force=args.force)
+        print(f"{path}  {len(message)} bytes")
+    return 0
+
+
+def run_join(args: argparse.Namespace) -> int:
+    """Join messages; returns the exit status."""
+    from onedc.messages import join
+
+    sources = [
+        source for entry in args.inputs for source in expand(entry, {".txt" if args.text else _SUFFIX})
+    ]
+    named = [message for source in sources for message in _messages(source, text=args.text)]
+    joined = join(message for _, message in named)
+    for place in joined.foreign:
+        tell(f"{named[place][0]}: of another picture, or damaged; left out")
+    if not joined.whole:
+        missing = (
+            f"missing {', '.join(str(number + 1) for number in joined.missing)} of {joined.parts} messages"
+        )
+        if not joined.data:
+            raise OneDCError(f"{missing}: without the first one there is nothing to show")
+        if not args.partial:
+            raise OneDCError(f"{missing}; --partial keeps the {len(joined.data)} bytes before them")
+        tell(f"{missing}: {args.output} is cut; onedc decode --partial shows it, unverified")
+    write_output(Job(PIPE, args.output), joined.data, force=args.force)
+    return 0
+
+
+def _messages(source: str, *, text: bool) -> list[tuple[str, bytes]]:
+    """The messages in one input, each with a name for errors."""
+    from onedc.messages import from_text
+
+    data = read_input(source)
+    if not text:
+        return [(source, data)]
+    found = []
+    for number, line in enumerate(data.decode("ascii", "replace").splitlines(), 1):
+        if line.strip():
+            try:
+                found.append((f"{source}, line {number}", from_text(line)))
+            except FormatError as error:
+                print(f"{source}, line {number}: {error}; left out", file=sys.stderr)
+    return found
+
+
+def _count(text: str) -> int:
+    """Parse a whole number from 0 on for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
