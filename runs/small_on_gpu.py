@@ -31,12 +31,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from onedc.cli.jobs import exit_status, tell
-from onedc.errors import ConfigError, OneDCError, OutputError
+from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.model.lpips import BACKBONES
 from onedc.train.balance import balanced
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch, DamagedPhotoError, Photos, Pixels, open_data
+from onedc.train.data import Batch, Photos, Pixels, open_data
 from onedc.train.dmd import critic_gan_loss, generator_gan_loss
 from onedc.train.ema import RunningMean
 from onedc.train.muon import is_matrix
@@ -102,7 +102,7 @@ class Pool:
         def cut(index: int) -> list[Pixels]:
             try:
                 return list(views(photos[index], np.random.default_rng(derived_seed(seed, index, "views"))))
-            except DamagedPhotoError:
+            except ImageError:
                 return []
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:

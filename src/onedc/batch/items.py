@@ -1,7 +1,4 @@
-"""What a batch works on: pictures in folders, tar shards, Parquet and Arrow files, shard by shard.
-
-Names and places; bytes are read when asked for, by any thread or machine that sees the same files.
-"""
+"""What a batch works on: the pictures of a data set, shard by shard, and what becomes of each."""
 
 from __future__ import annotations
 
@@ -9,33 +6,10 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
-from onedc.datasets import tables
-from onedc.datasets.tar import members
-from onedc.errors import ConfigError, ImageError
-
-FOLDER = "folder"
-KINDS = (FOLDER, "tar", "parquet", "arrow")
-"""Forms of a data set."""
-
-
-class Place(Protocol):
-    """Where the bytes of one picture lie."""
-
-    def read(self) -> bytes:
-        """The bytes. Raises OSError or OneDCError."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilePlace:
-    """A file of its own."""
-
-    path: Path
-
-    def read(self) -> bytes:
-        """The file's bytes."""
-        return self.path.read_bytes()
+from onedc.datasets.shards import Entry, Place, folder_entries, kind_of, shard_entries
+from onedc.datasets.tables import suffix_of
+from onedc.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,53 +40,26 @@ class Wanted:
     column: str | None = None  # of Parquet and Arrow files; None: found by type and name
 
 
-def kind_of(source: Path) -> str:
-    """Which of KINDS a folder or a shard file is. A folder that holds shards is read as these alone.
-
-    Raises:
-        ConfigError: no such folder, or a file that is no shard.
-    """
-    if source.is_dir():
-        suffixes = {path.suffix.lower() for path in source.iterdir() if not path.name.startswith(".")}
-        return next((kind for kind in KINDS[1:] if f".{kind}" in suffixes), FOLDER)
-    if not source.exists():
-        raise ConfigError(f"{source}: no such file or folder")
-    if source.suffix.lower().lstrip(".") not in KINDS[1:]:
-        raise ConfigError(f"{source}: neither a folder nor a .tar, .parquet or .arrow file")
-    return source.suffix.lower().lstrip(".")
-
-
 def folder_shards(source: Path, wanted: Wanted, shard_size: int | None) -> list[Shard]:
     """All files below a folder with an accepted suffix, sorted, as one shard or cut into shards of a size.
 
     Raises:
         ConfigError: there are none.
     """
-    paths = sorted(
-        path.relative_to(source).as_posix()
-        for path in source.rglob("*")
-        if path.suffix.lower() in wanted.accepted and path.is_file()
-    )
-    if not paths:
+    entries = [entry for entry in folder_entries(source) if suffix_of(entry.name) in wanted.accepted]
+    if not entries:
         raise ConfigError(f"{source}: holds no file to read ({' '.join(sorted(wanted.accepted))})")
     if shard_size is None:
-        return [Shard("", None, [_file_item(source, "", path, wanted) for path in paths])]
+        return [Shard("", None, [_file_item("", entry, wanted) for entry in entries])]
     shards = []
-    for number, start in enumerate(range(0, len(paths), shard_size)):
+    for number, start in enumerate(range(0, len(entries), shard_size)):
         name = f"{number:06d}"
-        part = paths[start : start + shard_size]
-        shards.append(Shard(name, None, [_file_item(source, name, path, wanted) for path in part]))
+        part = entries[start : start + shard_size]
+        shards.append(Shard(name, None, [_file_item(name, entry, wanted) for entry in part]))
     return shards
 
 
-def shard_files(source: Path, kind: str) -> list[Path]:
-    """The shard files that a source consists of, sorted."""
-    if source.is_file():
-        return [source]
-    return sorted(path for path in source.iterdir() if path.suffix.lower() == f".{kind}")
-
-
-def read_shard(file: Path, kind: str, wanted: Wanted) -> Shard:
+def read_shard(file: Path, wanted: Wanted) -> Shard:
     """The items of one shard file.
 
     Raises:
@@ -120,21 +67,16 @@ def read_shard(file: Path, kind: str, wanted: Wanted) -> Shard:
         ConfigError: it has no column of pictures.
         MissingExtraError: pyarrow is not installed.
     """
-    found: Iterator[tuple[str, str, Place]]
-    if kind == "tar":
-        try:
-            inside = members(file)
-        except ConfigError as error:
-            raise ImageError(str(error)) from error
-        found = (
-            (name, str(PurePosixPath(name).with_suffix(wanted.suffix)), member)
-            for name, member in inside
-            if os.path.splitext(name)[1].lower() in wanted.accepted
-        )
+    entries = shard_entries(file, wanted.column)
+    if kind_of(file) == "tar":
+        entries = [entry for entry in entries if suffix_of(entry.name) in wanted.accepted]
+        outputs = [os.path.splitext(entry.name)[0] + wanted.suffix for entry in entries]
     else:
-        cells = tables.cells(file, wanted.column)
-        found = ((str(row), f"{row:08d}{wanted.suffix}", cell) for row, cell in enumerate(cells))
-    items = [Item(f"{file.stem}/{name}", file.stem, output, place) for name, output, place in found]
+        outputs = [f"{row:08d}{wanted.suffix}" for row in range(len(entries))]
+    items = [
+        Item(f"{file.stem}/{entry.name}", file.stem, output, entry.place)
+        for entry, output in zip(entries, outputs, strict=True)
+    ]
     return Shard(file.stem, file, items)
 
 
@@ -151,10 +93,10 @@ def refusals(shard: Shard) -> Iterator[tuple[Item, str]]:
             taken[item.output] = item
 
 
-def _file_item(source: Path, shard: str, path: str, wanted: Wanted) -> Item:
+def _file_item(shard: str, entry: Entry, wanted: Wanted) -> Item:
     """A file as an item. In shards, where a sample's name ends at its first dot, it keeps no other dots."""
-    stem = path.removesuffix(PurePosixPath(path).suffix)
+    stem = os.path.splitext(entry.name)[0]
     if shard:
         folder, base = os.path.split(stem)
         stem = os.path.join(folder, base.replace(".", "_"))
-    return Item(path, shard, stem + wanted.suffix, FilePlace(source / path))
+    return Item(entry.name, shard, stem + wanted.suffix, entry.place)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from onedc.batch.items import FOLDER, Item, Shard
-from onedc.datasets import tables
+from onedc.batch.items import Item, Shard
+from onedc.datasets.shards import FOLDER
+from onedc.datasets.tables import Cell, open_arrow, pyarrow
 from onedc.datasets.tar import Member, members, sample_key
 from onedc.files import make_folder, write_whole
 
@@ -24,7 +26,7 @@ class Output:
 
     Args:
         root: folder of the batch.
-        kind: one of `items.KINDS`.
+        kind: one of `shards.KINDS`.
     """
 
     def __init__(self, root: Path, kind: str) -> None:
@@ -66,7 +68,7 @@ class Output:
         if self.kind == "tar":
             return tar_bytes(self._samples(shard) if same_kind else self._results(shard))
         if same_kind and shard.origin is not None:
-            cells = [(item.place, item) for item in shard.items if isinstance(item.place, tables.Cell)]
+            cells = [(item.place, item) for item in shard.items if isinstance(item.place, Cell)]
             results = {
                 row: (item.output, self.path(item).read_bytes())
                 for row, (_, item) in enumerate(cells)
@@ -74,8 +76,8 @@ class Output:
             }
             if not cells:
                 return shard.origin.read_bytes()
-            return tables.replace_column(shard.origin, cells[0][0].column, results)
-        return tables.pack_table(list(self._results(shard)), self.kind)
+            return replace_column(shard.origin, cells[0][0].column, results)
+        return table_bytes(list(self._results(shard)), self.kind)
 
     def _results(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
         for item in shard.items:
@@ -85,15 +87,13 @@ class Output:
     def _samples(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
         """The members of a tar shard with the results in place of their sources. Of a sample in which
         something failed nothing is left."""
-        by_place: dict[Member, Item] = {i.place: i for i in shard.items if isinstance(i.place, Member)}
+        by_place = {item.place: item for item in shard.items if isinstance(item.place, Member)}
         assert shard.origin is not None
-        found = members(shard.origin)
-        failed = {sample_key(n) for n, m in found if m in by_place and not self.path(by_place[m]).exists()}
-        for name, member in found:
-            if sample_key(name) in failed:
-                continue
-            item = by_place.get(member)
-            yield (name, member.read()) if item is None else (item.output, self.path(item).read_bytes())
+        found = [(name, place, by_place.get(place)) for name, place in members(shard.origin).items()]
+        failed = {sample_key(name) for name, _, item in found if item and not self.path(item).exists()}
+        for name, member, item in found:
+            if sample_key(name) not in failed:
+                yield (name, member.read()) if item is None else (item.output, self.path(item).read_bytes())
 
 
 def tar_bytes(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -110,3 +110,47 @@ def tar_bytes(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         yield bytes(padding)
     end = 2 * tarfile.BLOCKSIZE
     yield bytes(end + -(size + end) % tarfile.RECORDSIZE)
+
+
+def table_bytes(results: Sequence[tuple[str, bytes]], form: str) -> bytes:
+    """A file of the columns `name` and `image` {bytes, path}, in the form "parquet" or "arrow"."""
+    pa = pyarrow()
+    names = pa.array([name for name, _ in results], pa.string())
+    images = pa.array(
+        [{"bytes": data, "path": name} for name, data in results],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    return _file_of(pa.table({"name": names, "image": images}), form)
+
+
+def replace_column(origin: Path, column: str, results: dict[int, tuple[str, bytes]]) -> bytes:
+    """The file `origin` with other cells in `column`, by row number; rows without a result are left out."""
+    pa = pyarrow()
+    form = origin.suffix.lower().lstrip(".")
+    if form == "parquet":
+        schema = pa.parquet.read_schema(origin)
+        others = [name for name in schema.names if name != column]
+        table = pa.parquet.read_table(origin, columns=others)
+    else:
+        table = open_arrow(origin)
+        schema = table.schema
+    rows = sorted(results)
+    cells: list[object] = [results[row][1] for row in rows]
+    if pa.types.is_struct(schema.field(column).type):
+        cells = [{"bytes": results[row][1], "path": results[row][0]} for row in rows]
+    arrays = [
+        pa.chunked_array([cells], field.type) if field.name == column else table.column(field.name).take(rows)
+        for field in schema
+    ]
+    return _file_of(pa.table(arrays, schema=schema), form)
+
+
+def _file_of(table: Any, form: str) -> bytes:
+    pa = pyarrow()
+    sink = pa.BufferOutputStream()
+    if form == "parquet":
+        pa.parquet.write_table(table, sink, compression="zstd")
+    else:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())

@@ -14,22 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onedc.batch.items import (
-    FOLDER,
-    KINDS,
-    Item,
-    Shard,
-    Wanted,
-    folder_shards,
-    kind_of,
-    read_shard,
-    refusals,
-    shard_files,
-)
+from onedc.batch.items import Item, Shard, Wanted, folder_shards, read_shard, refusals
 from onedc.batch.manifest import Manifest, settle
 from onedc.batch.output import Output
 from onedc.batch.work import Outcome, Spec, Worker, failure, record
 from onedc.codec import BUNDLED, quality_byte
+from onedc.datasets.shards import FOLDER, KINDS, kind_of, shard_files
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.image import parse_color
 from onedc.model.lpips import LPIPS_SQUEEZE_FILE
@@ -56,7 +46,7 @@ class Batch:
     Args:
         source: a folder of files or of shards, or one shard file.
         target: the folder of results and manifest.
-        kind: form of the results, one of `items.KINDS`; None: that of the source.
+        kind: form of the results, one of `shards.KINDS`; None: that of the source.
         shard_size: files in a shard where a folder becomes shards.
         column: of pictures, in Parquet and Arrow files.
 
@@ -135,7 +125,7 @@ class Batch:
             if self.output.finished(file.stem) or file.name in self.manifest.names:
                 continue
             try:
-                shards.append(read_shard(file, kind, wanted))
+                shards.append(read_shard(file, wanted))
             except ImageError as error:
                 self.manifest.append([{"name": file.name, "error": str(error)}])
         return shards

@@ -6,7 +6,6 @@ Reading goes on in threads while the networks run. Knows no output and no manife
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from onedc.batch.items import Item, Wanted
 from onedc.codec import DEFAULT_QUALITY, Codec, Precision, load
 from onedc.container import read_header
+from onedc.datasets.shards import named
 from onedc.errors import OneDCError
 from onedc.file_info import info
 from onedc.header import positions_of
@@ -77,9 +77,7 @@ class Encoding:
         self.codec, self.spec = codec, spec
 
     def prepare(self, data: bytes, name: str) -> Any:
-        source = io.BytesIO(data)
-        source.name = name  # begins the message of an error
-        return read_picture(source, background=self.spec.background, keep=self.spec.keep)
+        return read_picture(named(data, name), background=self.spec.background, keep=self.spec.keep)
 
     def positions(self, prepared: Any) -> Hashable:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])

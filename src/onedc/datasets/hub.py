@@ -1,4 +1,4 @@
-"""Datasets in Parquet files, on a hub or in a folder: which files there are, how long, and fetching them.
+"""Datasets in files of tables, on a hub or in a folder: which files there are, how long, and fetching them.
 
 huggingface_hub does the transfers, broken ones go on where they stopped. No images are decoded here.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from onedc.datasets.tables import open_arrow, pyarrow, suffix_of
 from onedc.errors import ConfigError, MissingExtraError, OneDCError, OutputError
 
 ALIASES = {"commoncatalog": "common-canvas/commoncatalog-cc-by-nd"}
@@ -23,14 +24,14 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class DataFile:
-    """One Parquet file of a dataset."""
+    """One file of a dataset."""
 
     name: str  # path within the dataset
     size: int  # bytes
 
 
 class DataFiles(Protocol):
-    """The Parquet files of a dataset."""
+    """The files of a dataset."""
 
     name: str
     temporary: bool  # whether fetched files are copies, which may be deleted
@@ -46,21 +47,23 @@ class DataFiles(Protocol):
 
 
 class FolderFiles:
-    """Parquet files below a folder."""
+    """Parquet and Arrow files below a folder, or one such file."""
 
     temporary = False
 
-    def __init__(self, folder: Path) -> None:
-        self.name, self._folder = str(folder), folder
+    def __init__(self, place: Path) -> None:
+        self.name, self._folder = str(place), place.parent if place.is_file() else place
 
     def files(self) -> list[DataFile]:
-        paths = sorted(self._folder.rglob("*.parquet"))
+        place = Path(self.name)
+        found = [place] if place.is_file() else place.rglob("*")
+        paths = sorted(p for p in found if suffix_of(p.name) in (".parquet", ".arrow") and p.is_file())
         return [DataFile(p.relative_to(self._folder).as_posix(), p.stat().st_size) for p in paths]
 
     def rows(self, file: DataFile) -> int:
         path = self._folder / file.name
         with one_line(str(path)):
-            return parquet_rows(path)
+            return parquet_rows(path) if suffix_of(path.name) == ".parquet" else open_arrow(path).num_rows
 
     def fetch(self, file: DataFile, folder: Path) -> Path:
         return self._folder / file.name
@@ -106,9 +109,7 @@ class HubFiles:
 
 def parquet_rows(file: Any) -> int:
     """Rows that the end of a Parquet file says it has."""
-    import pyarrow.parquet
-
-    return int(pyarrow.parquet.read_metadata(file).num_rows)
+    return int(pyarrow().parquet.read_metadata(file).num_rows)
 
 
 @contextmanager

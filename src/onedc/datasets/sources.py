@@ -1,21 +1,23 @@
-"""Places that encoded images come from: folders, tar shards, Arrow datasets. Bytes and captions by number.
+"""What training draws from: images and captions by number, whatever form they come in.
 
 The order is a function of the names alone. Nothing is decoded here, and nothing knows of crops or models.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from onedc.datasets.coco import CocoSource
-from onedc.datasets.stream import open_stream
-from onedc.datasets.tar import Member, members, sample_key
-from onedc.errors import ConfigError, MissingExtraError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
+from onedc.datasets import shards
+from onedc.datasets.rows import open_tables
+from onedc.datasets.shards import Entry, FilePlace, Place
+from onedc.datasets.tables import suffix_of
+from onedc.datasets.tar import sample_key
+from onedc.errors import ConfigError
+from onedc.image import READABLE_SUFFIXES
 
 
 class Source(Protocol):
@@ -30,95 +32,73 @@ class Source(Protocol):
         """How many images lie together, part by part; () where any image is as near as any other."""
 
     def read(self, index: int) -> bytes:
-        """The encoded bytes of an image."""
+        """The encoded bytes of an image. Raises OSError, or ImageError where there are none."""
 
     def caption(self, index: int) -> str:
         """What the image shows, "" where nothing is known."""
 
 
-class FolderSource:
+class FileSource:
+    """Images that lie in files or in members of tar shards, by name; their captions too, or known already."""
+
+    parts: Sequence[int] = ()
+
+    def __init__(self, images: Iterable[tuple[Entry, Place | str]]) -> None:
+        self._images = sorted(images, key=lambda image: image[0].name)
+        self.names = [entry.name for entry, _ in self._images]
+
+    def read(self, index: int) -> bytes:
+        return self._images[index][0].place.read()
+
+    def caption(self, index: int) -> str:
+        said = self._images[index][1]
+        return (said if isinstance(said, str) else said.read().decode("utf-8", errors="replace")).strip()
+
+
+def folder_source(folder: Path) -> FileSource:
     """All images below a folder; a text file of the same stem holds the caption."""
-
-    parts: Sequence[int] = ()
-
-    def __init__(self, folder: Path) -> None:
-        self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        self.names = [p.relative_to(folder).as_posix() for p in self._paths]
-
-    def read(self, index: int) -> bytes:
-        return self._paths[index].read_bytes()
-
-    def caption(self, index: int) -> str:
-        text = self._paths[index].with_suffix(".txt")
-        return text.read_text(encoding="utf-8", errors="replace").strip() if text.exists() else ""
+    return FileSource(_captioned(shards.folder_entries(folder), lambda name: os.path.splitext(name)[0]))
 
 
-class TarSource:
-    """Uncompressed tar shards; WebDataset naming: a sample's members share the name up to its first dot."""
+def tar_source(files: Sequence[Path]) -> FileSource:
+    """The images of tar shards, in WebDataset naming: a sample's members share the name up to its first dot.
 
-    parts: Sequence[int] = ()
-
-    def __init__(self, shards: Sequence[Path]) -> None:
-        images: list[tuple[str, Member]] = []
-        self._captions: dict[str, Member] = {}
-        for shard in shards:
-            for name, member in members(shard):
-                suffix = os.path.splitext(name)[1].lower()
-                if suffix in IMAGE_SUFFIXES:
-                    images.append((name, member))
-                elif suffix == ".txt":
-                    self._captions[sample_key(name)] = member
-        images.sort(key=lambda pair: pair[0])
-        self.names = [name for name, _ in images]
-        self._images = [member for _, member in images]
-
-    def read(self, index: int) -> bytes:
-        return self._images[index].read()
-
-    def caption(self, index: int) -> str:
-        member = self._captions.get(sample_key(self.names[index]))
-        return member.read().decode("utf-8", errors="replace").strip() if member else ""
+    Raises:
+        ImageError: a file that is no uncompressed tar.
+    """
+    return FileSource(pair for file in files for pair in _captioned(shards.shard_entries(file), sample_key))
 
 
-class ArrowSource:
-    """A Hugging Face dataset with CommonCatalog's columns: jpg, blip2_caption, unickname."""
+def coco_source(folder: Path) -> FileSource:
+    """Photos of a COCO split: annotations/captions_NAME.json beside NAME/; of several, the validation split.
 
-    parts: Sequence[int] = ()
+    Of an image's captions the one with the lowest id, always.
 
-    def __init__(self, name: str) -> None:
-        try:
-            import datasets
-        except ImportError as error:
-            raise MissingExtraError("data.source hf: needs `pip install 'onedc[train]'`") from error
-        try:
-            if (Path(name) / "state.json").exists():
-                table: Any = datasets.load_from_disk(name)
-            elif Path(name).is_dir():
-                files = sorted(str(p) for p in Path(name).rglob("*") if p.suffix in (".arrow", ".parquet"))
-                table = datasets.concatenate_datasets([_arrow_file(datasets, file) for file in files])
-            else:
-                table = datasets.load_dataset(name, split="train")
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise ConfigError(f"data.source: cannot open the dataset {name} ({error})") from error
-        if "jpg" not in table.column_names:
-            columns = ", ".join(table.column_names)
-            raise ConfigError(f"data.source: {name} has no column 'jpg', only {columns}")
-        self._table = table.cast_column("jpg", datasets.Image(decode=False))
-        self._captioned = "blip2_caption" in table.column_names
-        numbers = [str(n) for n in range(len(table))]
-        self.names = [str(n) for n in table["unickname"]] if "unickname" in table.column_names else numbers
-
-    def read(self, index: int) -> bytes:
-        cell = self._table[index]["jpg"]
-        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
-
-    def caption(self, index: int) -> str:
-        return str(self._table[index]["blip2_caption"] or "") if self._captioned else ""
+    Raises:
+        ConfigError: there is no captions file, or it is not of COCO's schema.
+    """
+    found = sorted(folder.glob("annotations/captions_*.json"))
+    chosen = [f for f in found if "val" in f.name] if len(found) > 1 else found
+    if not chosen:
+        raise ConfigError(f"{folder} has no annotations/captions_*.json of COCO")
+    photos = folder / chosen[0].stem.removeprefix("captions_")
+    try:
+        notes = json.loads(chosen[0].read_text(encoding="utf-8"))
+        names = {int(image["id"]): str(image["file_name"]) for image in notes["images"]}
+        said = sorted((int(a["id"]), int(a["image_id"]), str(a["caption"])) for a in notes["annotations"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{chosen[0]} is not of COCO's schema ({error})") from error
+    captions = {image: caption for _, image, caption in reversed(said)}
+    return FileSource(
+        (Entry(name, FilePlace(photos / name)), captions.get(image, "")) for image, name in names.items()
+    )
 
 
-def _arrow_file(datasets: Any, file: str) -> Any:
-    reader = datasets.Dataset.from_file if file.endswith(".arrow") else datasets.Dataset.from_parquet
-    return reader(file)
+def _captioned(entries: Sequence[Entry], key: Callable[[str], str]) -> list[tuple[Entry, Place | str]]:
+    """The images among files, each with the text file of the same key."""
+    texts = {key(entry.name): entry.place for entry in entries if suffix_of(entry.name) == ".txt"}
+    images = [entry for entry in entries if suffix_of(entry.name) in READABLE_SUFFIXES]
+    return [(entry, texts.get(key(entry.name), "")) for entry in images]
 
 
 class JoinedNames(Sequence[str]):
@@ -162,26 +142,33 @@ def open_source(text: str, stream_gib: float = 0.0) -> Source:
 
     Raises:
         ConfigError: nothing there, or no images in it.
+        ImageError: a damaged shard.
+        MissingExtraError: Parquet or Arrow files without pyarrow, or a hub without its library.
+        OneDCError: a hub that cannot be reached.
     """
     if not text:
         raise ConfigError(
             "data.source: not set; name a folder of images, tar shards, hf:, stream: or coco:PLACE"
         )
-    if text.startswith("stream:"):
-        source: Source = open_stream(text[7:], stream_gib)
-    elif text.startswith("coco:"):
-        source = CocoSource(Path(text[5:]))
-    elif text.startswith("hf:"):
-        source = ArrowSource(text[3:])
-    else:
-        path = Path(text)
-        shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        if not path.exists():
-            raise ConfigError(f"data.source: {path} does not exist")
-        source = TarSource(shards) if shards else FolderSource(path)
+    try:
+        source = _opened(text, stream_gib)
+    except ConfigError as error:
+        raise ConfigError(f"data.source: {error}") from error
     if not source.names:
         raise ConfigError(f"data.source: no images in {text}")
     return source
+
+
+def _opened(text: str, stream_gib: float) -> Source:
+    form, _, place = text.partition(":")
+    if form == "coco":
+        return coco_source(Path(place))
+    if form in ("hf", "stream"):
+        return open_tables(place, stream_gib if form == "stream" else None)
+    kind = shards.kind_of(Path(text))
+    if kind == shards.FOLDER:
+        return folder_source(Path(text))
+    return tar_source(shards.shard_files(Path(text), kind)) if kind == "tar" else open_tables(text, None)
 
 
 def split(source: Source, held_out: tuple[str, ...]) -> tuple[list[int], list[int]]:

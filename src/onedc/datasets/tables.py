@@ -1,11 +1,13 @@
 """Pictures in Parquet and Arrow files: a column of bytes, or of structs {bytes, path} as in Hugging Face.
 
-pyarrow lives only here, and is imported when such a file is met.
+pyarrow is imported when such a file is met.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from onedc.errors import ConfigError, ImageError, MissingExtraError
 
-_USUAL = ("image", "jpg", "png", "webp", "img", "picture", "1dc")
+_USUAL = ("jpg", "image", "png", "webp", "img", "picture", "1dc")
 """Names of picture columns, the likeliest first."""
 
 
@@ -27,16 +29,25 @@ class Cell:
     row: int  # in the group
 
     def read(self) -> bytes:
-        """The picture's bytes. Raises ImageError where there are none."""
-        value = _column(self.file, self.column, self.group)[self.row].as_py()
-        if isinstance(value, dict):
-            path = value.get("path")
-            value = value["bytes"]
-            if value is None and path:
-                return Path(path).read_bytes()
-        if value is None:
-            raise ImageError("the cell is empty")
-        return bytes(value)
+        """The picture's bytes. Raises ImageError where there are none, OSError."""
+        with told(self.file):
+            value = _column(self.file, self.column, self.group)[self.row].as_py()
+        return cell_bytes(value)
+
+
+def cell_bytes(value: Any) -> bytes:
+    """The bytes of a cell: its own, or those of the file that it names.
+
+    Raises:
+        ImageError: it is empty.
+    """
+    if isinstance(value, dict):
+        path, value = value.get("path"), value["bytes"]
+        if value is None and path:
+            return Path(path).read_bytes()
+    if value is None:
+        raise ImageError("the cell is empty")
+    return bytes(value)
 
 
 def cells(file: Path, wanted: str | None) -> list[Cell]:
@@ -47,52 +58,70 @@ def cells(file: Path, wanted: str | None) -> list[Cell]:
         ImageError: a damaged file.
         MissingExtraError: pyarrow is not installed.
     """
-    pa = pyarrow()
-    try:
-        if file.suffix.lower() == ".parquet":
-            with pa.parquet.ParquetFile(file) as parquet:
+    with told(file):
+        if suffix_of(file.name) == ".parquet":
+            with pyarrow().parquet.ParquetFile(file) as parquet:
                 rows = [parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups)]
                 schema = parquet.schema_arrow
         else:
-            table = _arrow_table(file)
+            table = open_arrow(file)
             rows, schema = [table.num_rows], table.schema
-    except (pa.ArrowException, OSError) as error:
-        raise ImageError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-    column = _picture_column(file, schema, wanted)
+    column = picture_column(file, schema, wanted)
     return [Cell(file, column, group, row) for group, count in enumerate(rows) for row in range(count)]
 
 
-def pack_table(results: Sequence[tuple[str, bytes]], form: str) -> bytes:
-    """A file of the columns `name` and `image` {bytes, path}, in the form "parquet" or "arrow"."""
-    pa = pyarrow()
-    names = pa.array([name for name, _ in results], pa.string())
-    images = pa.array(
-        [{"bytes": data, "path": name} for name, data in results],
-        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-    )
-    return _file_of(pa.table({"name": names, "image": images}), form)
+def picture_column(file: object, schema: Any, wanted: str | None = None) -> str:
+    """The column of pictures: that of the name `wanted`, else of a usual name, else the only one of bytes.
+
+    Raises:
+        ConfigError: none, or several.
+    """
+    found = [field.name for field in schema if _holds_bytes(field.type)]
+    usual = [name for name in _USUAL if name in found]
+    chosen = [wanted] if wanted else (usual or found)
+    if not chosen or chosen[0] not in found or (not usual and len(found) > 1 and not wanted):
+        known = ", ".join(schema.names)
+        what = f"no column {wanted!r} of pictures" if wanted else "no single column of pictures"
+        raise ConfigError(f"{file}: {what}; name one with --column, or 'jpg'. Its columns: {known}")
+    return str(chosen[0])
 
 
-def replace_column(origin: Path, column: str, results: dict[int, tuple[str, bytes]]) -> bytes:
-    """The file `origin` with other cells in `column`, by row number; rows without a result are left out."""
+def open_arrow(file: Path) -> Any:
+    """The table of an Arrow file of either form, random access or stream, mapped into memory."""
     pa = pyarrow()
-    form = origin.suffix.lower().lstrip(".")
-    if form == "parquet":
-        schema = pa.parquet.read_schema(origin)
-        others = [name for name in schema.names if name != column]
-        table = pa.parquet.read_table(origin, columns=others)
-    else:
-        table = _arrow_table(origin)
-        schema = table.schema
-    rows = sorted(results)
-    cells: list[object] = [results[row][1] for row in rows]
-    if pa.types.is_struct(schema.field(column).type):
-        cells = [{"bytes": results[row][1], "path": results[row][0]} for row in rows]
-    arrays = [
-        pa.chunked_array([cells], field.type) if field.name == column else table.column(field.name).take(rows)
-        for field in schema
-    ]
-    return _file_of(pa.table(arrays, schema=schema), form)
+    source = pa.memory_map(str(file))
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+def unpack(parquet: Path, columns: Sequence[str], arrow: Path) -> None:
+    """Write those of `columns` that a Parquet file has into an Arrow file, a few rows at a time.
+
+    Raises:
+        ConfigError: it has no column of pictures.
+        OSError, pyarrow.ArrowException: it is damaged, or the disk is full.
+    """
+    pa = pyarrow()
+    part = arrow.with_suffix(".part")
+    try:
+        with pa.parquet.ParquetFile(parquet) as file:
+            known = file.schema_arrow
+            kept = [picture_column(parquet, known), *(name for name in columns if name in known.names)]
+            schema = pa.schema([known.field(name) for name in kept])
+            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for batch in file.iter_batches(batch_size=64, columns=kept):
+                    writer.write_batch(batch.select(kept))
+        part.replace(arrow)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name in lower case, with its dot."""
+    return os.path.splitext(name)[1].lower()
 
 
 def pyarrow() -> Any:
@@ -105,15 +134,14 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def _picture_column(file: Path, schema: Any, wanted: str | None) -> str:
-    found = [field.name for field in schema if _holds_bytes(field.type)]
-    usual = [name for name in _USUAL if name in found]
-    chosen = [wanted] if wanted else (usual or found)
-    if not chosen or chosen[0] not in found or (not usual and len(found) > 1 and not wanted):
-        known = ", ".join(schema.names)
-        what = f"no column {wanted!r} of pictures" if wanted else "no single column of pictures"
-        raise ConfigError(f"{file}: {what}; name one with --column. Its columns: {known}")
-    return str(chosen[0])
+@contextmanager
+def told(file: Path) -> Iterator[None]:
+    """Within this context what cannot be read becomes an ImageError that names the file."""
+    pa = pyarrow()
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ImageError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -127,29 +155,7 @@ def _holds_bytes(kind: Any) -> bool:
 @lru_cache(maxsize=2)
 def _column(file: Path, column: str, group: int) -> Any:
     """One column of one row group; the last ones stay in memory."""
-    if file.suffix.lower() == ".parquet":
+    if suffix_of(file.name) == ".parquet":
         with pyarrow().parquet.ParquetFile(file) as parquet:
             return parquet.read_row_group(group, columns=[column]).column(column)
-    return _arrow_table(file).column(column)
-
-
-def _arrow_table(file: Path) -> Any:
-    """A memory-mapped Arrow file of either form: random access or stream."""
-    pa = pyarrow()
-    source = pa.memory_map(str(file))
-    try:
-        return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
-
-
-def _file_of(table: Any, form: str) -> bytes:
-    pa = pyarrow()
-    sink = pa.BufferOutputStream()
-    if form == "parquet":
-        pa.parquet.write_table(table, sink, compression="zstd")
-    else:
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
+    return open_arrow(file).column(column)

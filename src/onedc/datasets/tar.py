@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from onedc.errors import ConfigError
+from onedc.errors import ImageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,20 @@ class Member:
             return file.read(self.size)
 
 
-def members(shard: Path) -> list[tuple[str, Member]]:
-    """Names and places of a shard's files.
+def members(shard: Path) -> dict[str, Member]:
+    """A shard's files by name, in its order.
+
+    "./a.jpg" and "a.jpg" are one name; of members of one name the last counts, as when tar unpacks them.
 
     Raises:
-        ConfigError: not an uncompressed tar.
+        ImageError: not an uncompressed tar.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
-            return [(m.name, Member(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
+            files = [(str(PurePosixPath(m.name)), m.offset_data, m.size) for m in tar if m.isfile()]
     except (tarfile.TarError, OSError) as error:
-        raise ConfigError(f"{shard} is not an uncompressed tar ({error})") from error
+        raise ImageError(f"{shard} is not an uncompressed tar ({error})") from error
+    return {name: Member(shard, offset, size) for name, offset, size in files}
 
 
 def sample_key(name: str) -> str:

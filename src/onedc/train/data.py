@@ -6,7 +6,6 @@ The position of an image in a run is step * batch + its place in the batch. No m
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +13,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from onedc.datasets.shards import named
 from onedc.datasets.sources import JoinedSource, Source, open_source, split
-from onedc.errors import ConfigError, OneDCError
+from onedc.errors import ConfigError, ImageError, OneDCError
+from onedc.image import read_image
 from onedc.train.config import DataConfig
 from onedc.train.latents import LatentCache
 from onedc.train.noise import Noise, derived_seed
@@ -28,10 +29,6 @@ Pixels = NDArray[np.uint8]  # [H,W,3]
 
 MIXED = 8
 """Parts of a streamed dataset whose images are shuffled together."""
-
-
-class DamagedPhotoError(OneDCError):
-    """A photo that cannot be read or decoded; whoever loads photos goes on without it."""
 
 
 def open_data(config: DataConfig) -> tuple[Source, list[int], list[int]]:
@@ -76,21 +73,6 @@ class View:
         return np.ascontiguousarray(window[:, ::-1] if self.mirrored else window)
 
 
-def decode_photo(data: bytes) -> Pixels:
-    """Encoded image -> upright RGB.
-
-    Raises:
-        DamagedPhotoError: no image, or a damaged one.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
-        raise DamagedPhotoError(str(error)) from error
-
-
 def resize_shorter(pixels: Pixels, side_px: int) -> Pixels:
     """Resize so that the shorter side is `side_px`."""
     height, width = pixels.shape[:2]
@@ -108,27 +90,30 @@ class Photos:
         self._kept: dict[int, Pixels] = {}
 
     def __getitem__(self, index: int) -> Pixels:
-        """Pixels of an image.
+        """Pixels of an image, as the encoder reads it, with white under transparent places.
 
         Raises:
-            DamagedPhotoError: it cannot be read, or is damaged.
+            ImageError: it cannot be read, or is damaged; whoever loads photos goes on without it.
             OneDCError: the source cannot be had, or the disk is full.
         """
         pixels = self._kept.get(index)
         if pixels is None:
-            pixels = decode_photo(self._read(index))
+            pixels = self._read(index)
             if pixels.nbytes <= self._budget:
                 self._budget -= pixels.nbytes
                 self._kept[index] = pixels
         return pixels
 
-    def _read(self, index: int) -> bytes:
+    def _read(self, index: int) -> Pixels:
+        name = self.source.names[index]
         try:
-            return self.source.read(index)
-        except OneDCError:
+            return read_image(named(self.source.read(index), name), background="white").copy()
+        except OneDCError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from None
             raise
         except (OSError, ValueError) as error:
-            raise DamagedPhotoError(str(error)) from error
+            raise ImageError(f"{name}: cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -205,7 +190,7 @@ class Crops(Dataset[Crop]):
             name = self.photos.source.names[index]
             try:
                 pixels = self._enlarged(self.photos[index], crop_side(self.config, self.seed, position))
-            except DamagedPhotoError:
+            except ImageError:
                 continue
             caption = self.photos.source.caption(index)
             try:
@@ -220,7 +205,7 @@ class Crops(Dataset[Crop]):
         """Every view of an image that `__getitem__` may cut from; none of a damaged one."""
         try:
             pixels = self._enlarged(self.photos[index], self.config.crop_px)
-        except DamagedPhotoError:
+        except ImageError:
             return
         for number in range(self.config.views):
             yield view_of(pixels.shape, self.config, self.photos.source.names[index], number).cut(pixels)
@@ -374,7 +359,7 @@ def validation_batches(photos: Photos, indices: Sequence[int], side: int) -> Ite
     for index in indices:
         try:
             pixels = photos[index]
-        except DamagedPhotoError:
+        except ImageError:
             continue
         if min(pixels.shape[:2]) < side:
             pixels = resize_shorter(pixels, side)

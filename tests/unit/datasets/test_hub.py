@@ -15,8 +15,8 @@ from tests.unit.datasets.hub_server import Hub, serving
 from tests.unit.train.conftest import picture
 
 from onedc.datasets.hub import DataFile, Estimate, HubFiles, estimate, fetch_all
+from onedc.datasets.rows import TableSource, open_tables
 from onedc.datasets.sources import JoinedSource, open_source, split
-from onedc.datasets.stream import StreamSource, open_stream
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
 from onedc.train.data import Crops, Photos, Positions, loader
@@ -122,23 +122,23 @@ def test_the_command_estimates_then_fetches(server: Hub, tmp_path: Path) -> None
 
 
 def test_streaming_brings_a_file_when_an_image_of_it_is_due(server: Hub, tmp_path: Path) -> None:
-    source = StreamSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
+    source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
     assert (len(source.names), list(source.parts)) == (12, [3, 4, 5])
     assert source.names[4] == "1/part-1.parquet:1"
     assert list(source.names) == [source.names[n] for n in range(12)]
     assert not (tmp_path / "tables").exists()
     assert (source.read(4), source.caption(4)) == (picture(11), "caption 11")
-    assert [p.name for p in tmp_path.rglob("*.arrow")] == ["1--part-1.parquet.arrow"]
+    assert [p.name[:17] for p in tmp_path.rglob("*.arrow")] == ["1--part-1.parquet"]
     assert list(tmp_path.rglob("*.parquet")) == []  # the copy is gone once it is unpacked
     assert source.caption(3) == ""
     asked = len(server.requests)
-    other = StreamSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)  # another process, or a later run
+    other = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)  # another process, or a later run
     assert other.read(4) == picture(11)
     assert [path for _, path, _ in server.requests[asked:]] == [f"/api/datasets/{NAME}/tree/main"]
 
 
 def test_streamed_tables_keep_to_their_room(server: Hub, tmp_path: Path) -> None:
-    source = StreamSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1e-9)
+    source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1e-9)
     for index, seed in ((0, 0), (4, 11), (11, 24), (0, 0)):
         assert source.read(index) == picture(seed)
         assert len(list(tmp_path.rglob("*.arrow"))) == 1
@@ -148,7 +148,7 @@ def test_streams_are_shuffled_part_by_part(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onedc.train.data.MIXED", 1)
-    source = StreamSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
+    source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
     training, held = split(source, ("part-1",))
     assert [source.names[n] for n in held] == [f"1/part-1.parquet:{n}" for n in range(4)]
     config = DataConfig(source="x", batch=4, crop_px=64)
@@ -172,21 +172,21 @@ def test_a_folder_streams_without_copies_of_its_files(
     for name in ("0/part-0.parquet", "1/part-1.parquet"):
         (tmp_path / "catalog" / name).parent.mkdir(parents=True)
         (tmp_path / "catalog" / name).write_bytes(files[name])
-    monkeypatch.setattr("onedc.datasets.stream.stream_folder", lambda _: tmp_path / "tables")
+    monkeypatch.setattr("onedc.datasets.rows.tables_folder", lambda _: tmp_path / "tables")
     source = open_source(f"stream:{tmp_path / 'catalog'}", 1.0)
     assert (len(source.names), source.read(6)) == (7, picture(13))
     assert len(list((tmp_path / "catalog").rglob("*.parquet"))) == 2
-    joined = JoinedSource(source, open_stream(str(tmp_path / "catalog"), 1.0))
+    joined = JoinedSource(source, open_tables(str(tmp_path / "catalog"), 1.0))
     assert (len(joined.names), joined.read(8), joined.parts) == (14, picture(1), [3, 4, 7])
     assert joined.names[5:9] == [*list(source.names)[5:], *list(source.names)[:2]]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no Parquet files"):
+    with pytest.raises(ConfigError, match="no Parquet or Arrow files"):
         open_source(f"stream:{tmp_path / 'empty'}", 1.0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_network_that_fails_in_a_loader_is_one_line(server: Hub, tmp_path: Path, workers: int) -> None:
-    source = StreamSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
+    source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
     server.files = dict.fromkeys(server.files, b"")  # the hub has lost its files
     config = DataConfig(source="x", batch=1, crop_px=64, workers=workers)
     crops = Crops(Photos(source, 0), list(range(12)), config, 7, None)
