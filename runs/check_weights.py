@@ -33,7 +33,7 @@ from onedc.evaluation.bench import resident_peak_mb
 from onedc.evaluation.compare import FAINT, INK, PAPER
 from onedc.evaluation.degenerate import degenerate_pictures
 from onedc.evaluation.metrics import file_hash, psnr
-from onedc.evaluation.plan import Options
+from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.run import evaluate
 from onedc.evaluation.summary import summarise
 from onedc.files import write_whole
@@ -49,7 +49,7 @@ OUT = Path(__file__).parent / "evaluation" / "out" / "check_weights"
 
 def check_curve(images: Sequence[Path], networks: Path, weights: Path | None) -> dict[str, Any]:
     """Mean bytes and LPIPS-squeeze at each quality, and how often more quality does not give more."""
-    options = Options(
+    options = EvaluationOptions(
         output=OUT,
         qualities=QUALITIES,
         metrics=("lpips_squeeze",),

@@ -23,7 +23,7 @@ from onedc.codec import Codec, load
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file
 from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
-from onedc.evaluation.plan import Options
+from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
 from onedc.files import write_whole
@@ -85,7 +85,7 @@ def others(images: Sequence[Path]) -> dict[tuple[str, str], Version]:
     Raises:
         ConfigError: a codec is missing or failed.
     """
-    options = Options(
+    options = EvaluationOptions(
         output=OUT,
         codecs=("avif", "vvc"),
         targets_bpp=RATES_BPP,

@@ -21,7 +21,7 @@ import torch
 
 from onedc.cli.jobs import exit_status
 from onedc.evaluation.bench import machine_name, measured_peak
-from onedc.evaluation.stages import Clock, FlopMeter
+from onedc.evaluation.breakdown import Clock, FlopMeter
 from onedc.train.config import apply_settings
 from onedc.train.data import Batch
 from onedc.train.loop import Trainer

@@ -10,7 +10,7 @@ from onedc.cli.evaluate import names
 from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, tell, write_output
 
 if TYPE_CHECKING:
-    from onedc.evaluation.bench import Options
+    from onedc.evaluation.bench import BenchOptions
 
 _DESCRIPTION = """\
 Time a model on this machine: medians of several runs behind a warm-up, each network on its own, with its
@@ -90,12 +90,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace) -> BenchOptions:
     from pathlib import Path
 
-    from onedc.evaluation.bench import Options
+    from onedc.evaluation.bench import BenchOptions
 
-    return Options(
+    return BenchOptions(
         weights=None if args.weights is None else Path(args.weights),
         preset=args.preset,
         device=args.device,

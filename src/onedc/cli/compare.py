@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from onedc.evaluation.compare import compare_picture, to_html, to_png
-    from onedc.evaluation.plan import Options
+    from onedc.evaluation.plan import EvaluationOptions
     from onedc.files import refuse_existing, write_whole
     from onedc.plugins import load_plugins
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     check_targets(Job(str(image), str(path)) for path in outputs)
     for path in outputs:
         refuse_existing(path, force=args.force)
-    options = Options(
+    options = EvaluationOptions(
         output=Path(),
         qualities=(args.quality,),
         against=args.against,

@@ -12,7 +12,7 @@ from onedc.cli.plugin import add_plugin_argument
 from onedc.files import user_cache
 
 if TYPE_CHECKING:
-    from onedc.evaluation.plan import Options
+    from onedc.evaluation.plan import EvaluationOptions
 
 _DESCRIPTION = """\
 Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SSIM, LPIPS and more.
@@ -198,16 +198,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if results.failures else 0
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace) -> EvaluationOptions:
     from onedc.evaluation.frechet import PatchGrid
     from onedc.evaluation.matching import Rule
-    from onedc.evaluation.plan import OURS, Options
+    from onedc.evaluation.plan import OURS, EvaluationOptions
 
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")
     weights = None if args.metric_weights is None else Path(args.metric_weights)
     metrics = args.metrics or ("psnr", "ms_ssim", *(("lpips_squeeze", "fd_mobilenet") if weights else ()))
-    return Options(
+    return EvaluationOptions(
         output=Path(args.output),
         codecs=args.codec or (() if args.recon else (OURS,)),
         name=OURS if args.recon or not args.name else args.name,

@@ -24,8 +24,8 @@ from onedc.codec import Codec, Precision, load
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, OneDCError
+from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import as_reference, guided_step
-from onedc.evaluation.stages import Clock, count_flops, measure
 from onedc.image import RGBArray
 from onedc.model.device import fast_dtype, find_device
 from onedc.model.onedc import OneDC
@@ -43,7 +43,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class BenchOptions:
     """What to measure.
 
     Attributes:
@@ -87,7 +87,7 @@ class Options:
         return "bundled" if self.weights is None else self.weights.name
 
 
-def bench(options: Options, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def bench(options: BenchOptions, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Measure all that the options name; `tell` hears of each part before it begins.
 
     Returns:
@@ -127,7 +127,9 @@ def bench(options: Options, tell: Callable[[str], None] = lambda line: None) -> 
     return found
 
 
-def _time_way(timing: _Timing, options: Options, found: dict[str, Any], tell: Callable[[str], None]) -> None:
+def _time_way(
+    timing: _Timing, options: BenchOptions, found: dict[str, Any], tell: Callable[[str], None]
+) -> None:
     """Add one way's rows, and beside our own those of samplers and batches."""
     ours = timing.way == "onedc"
     for size in options.sizes:
@@ -142,7 +144,7 @@ def _time_way(timing: _Timing, options: Options, found: dict[str, Any], tell: Ca
         found["throughput"] += timing.throughput(options.sizes[0], batch)
 
 
-def make_codec(options: Options, way: str = "onedc") -> Codec:
+def make_codec(options: BenchOptions, way: str = "onedc") -> Codec:
     """The codec of the options, as onedc runs it or as the reference does (fp32 parameters)."""
     precision = "fp32" if way == "reference" else options.precision
     if options.preset is None:
@@ -257,7 +259,7 @@ class _Timing:
         return statistics.median(times[1:])
 
 
-def peak_memory(options: Options, size: Size) -> dict[str, Any]:
+def peak_memory(options: BenchOptions, size: Size) -> dict[str, Any]:
     """Peak memory of encoding and of decoding one picture, in MB.
 
     Raises:
@@ -274,7 +276,7 @@ def peak_memory(options: Options, size: Size) -> dict[str, Any]:
     return found
 
 
-def _peak_of(options: Options, size: Size, file: bytes | None) -> tuple[float, bytes]:
+def _peak_of(options: BenchOptions, size: Size, file: bytes | None) -> tuple[float, bytes]:
     """In a new process: encode a test picture, or decode `file`; the peak so far in MB, and the file."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onedc.evaluation.codecs import BaselineError, kept_file
 from onedc.evaluation.metrics import METRICS
-from onedc.evaluation.plan import Options
+from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
 from onedc.image import RGBArray, image_bytes, read_image
@@ -49,7 +49,7 @@ class SideBySide:
     notes: tuple[str, ...] = field(default=())
 
 
-def compare_picture(path: Path, options: Options) -> SideBySide:
+def compare_picture(path: Path, options: EvaluationOptions) -> SideBySide:
     """Measure one picture with the codecs of `options`, whose `output` is not used.
 
     Raises:

@@ -21,7 +21,7 @@ OURS = "onedc"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class EvaluationOptions:
     """What a run measures."""
 
     output: Path  # folder of the results, the coded files and the features
@@ -98,7 +98,7 @@ class Entry:
     reference: Entry | None = None
 
 
-def entries(options: Options) -> list[Entry]:
+def entries(options: EvaluationOptions) -> list[Entry]:
     """The rows of a run in the order of its tables; a reference stands before those that refer to it."""
     rows = []
     for quality in options.qualities:
@@ -114,7 +114,7 @@ def entries(options: Options) -> list[Entry]:
     return rows
 
 
-def _with_others(options: Options, first: Entry) -> list[Entry]:
+def _with_others(options: EvaluationOptions, first: Entry) -> list[Entry]:
     """A row and those of the codecs that are brought to its files."""
     others = [name for name in map(options.shown_as, options.against) if name != first.codec]
     return [first, *(Entry(first.group, name, reference=first) for name in others)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import EvaluatedCodec
-from onedc.evaluation.plan import Options
+from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Failure, Record, ResultsFile
 from onedc.evaluation.workbench import Workbench
 from onedc.plugins import load_plugins
@@ -33,7 +33,7 @@ class Results:
 
 def evaluate(
     images: Sequence[Path],
-    options: Options,
+    options: EvaluationOptions,
     *,
     jobs: int = 1,
     replace_others: bool = False,
@@ -124,7 +124,7 @@ _worker: tuple[Workbench, Mapping[str, Record]] | None = None
 """The bench of a worker process, made once."""
 
 
-def _start_worker(options: Options, known: Mapping[str, Record]) -> None:
+def _start_worker(options: EvaluationOptions, known: Mapping[str, Record]) -> None:
     global _worker
     load_plugins(options.plugins)
     _worker = Workbench(options), known

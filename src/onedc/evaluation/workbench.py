@@ -27,7 +27,7 @@ from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import SET_METRICS, FeatureSource, load_sources
 from onedc.evaluation.matching import Match, Rule, SizeCache, match_rate
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics, number_or_reason
-from onedc.evaluation.plan import Entry, Options, entries
+from onedc.evaluation.plan import Entry, EvaluationOptions, entries
 from onedc.evaluation.recon import Reconstructions
 from onedc.evaluation.records import Failure, Record
 from onedc.image import RGBArray, write_image
@@ -37,7 +37,7 @@ from onedc.rate import bytes_at
 class Workbench:
     """Loaded codecs, metrics and feature networks of a run; `unavailable` says why codecs were left out."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
         if options.threads is not None:
             torch.set_num_threads(options.threads)
@@ -93,7 +93,7 @@ class Workbench:
         return f"{source.identity} {grid.count} grids of {grid.size} px"
 
 
-def _load_codecs(options: Options) -> tuple[dict[str, EvaluatedCodec], dict[str, str]]:
+def _load_codecs(options: EvaluationOptions) -> tuple[dict[str, EvaluatedCodec], dict[str, str]]:
     """The codecs of a run by the names in its tables, and why others are not there."""
     codecs: dict[str, EvaluatedCodec] = {}
     unavailable = {}

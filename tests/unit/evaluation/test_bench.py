@@ -14,15 +14,15 @@ from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.config import SD15, TINY
 from onedc.errors import ConfigError
-from onedc.evaluation.bench import Options, bench, random_weights, sample_picture
+from onedc.evaluation.bench import BenchOptions, bench, random_weights, sample_picture
 from onedc.evaluation.bench_report import to_json, to_markdown
+from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import RANK, as_reference, on_repeated, one_by_one
-from onedc.evaluation.stages import Clock, count_flops, measure
 from onedc.model.adapters import adapt
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import Upsample, WindowAttention
 
-QUICK = Options(preset="tiny", precision="fp32", sizes=((64, 64),), runs=1, busy=True)
+QUICK = BenchOptions(preset="tiny", precision="fp32", sizes=((64, 64),), runs=1, busy=True)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_reference_s_codec_reads_our_files(codec: Codec) -> None:
 
 
 def test_a_bench_says_it_all_in_json_and_tables() -> None:
-    found = bench(Options(**{**vars(QUICK), "batches": (2,)}))
+    found = bench(BenchOptions(**{**vars(QUICK), "batches": (2,)}))
     again = json.loads(to_json(found))
     ways = [(row["way"], row["direction"]) for row in again["rows"]]
     assert ways == [

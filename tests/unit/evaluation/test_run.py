@@ -23,7 +23,7 @@ from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
 from onedc.evaluation.metrics import MAKERS, ImageMetric, Value
-from onedc.evaluation.plan import Options
+from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Failure, read_results
 from onedc.evaluation.run import evaluate
 from onedc.evaluation.summary import summarise, write_summary
@@ -33,9 +33,9 @@ from onedc.model.onedc import OneDC
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
 
 
-def options(tmp_path: Path, **changes: object) -> Options:
+def options(tmp_path: Path, **changes: object) -> EvaluationOptions:
     values = {"codecs": ("jpeg", "webp"), "targets_bpp": (2.0,), "metrics": ("psnr",)} | changes
-    return Options(output=tmp_path / "out", **values)  # type: ignore[arg-type]
+    return EvaluationOptions(output=tmp_path / "out", **values)  # type: ignore[arg-type]
 
 
 def test_rate_is_bytes_on_disk_of_the_original_pixels(tmp_path: Path, pictures: list[Path]) -> None:
