@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from onedc.datasets.names import outputs, suffix_of
 from onedc.datasets.shards import Entry, Place, folder_entries, kind_of, shard_entries
-from onedc.datasets.tables import suffix_of
 from onedc.errors import ConfigError
 
 
@@ -20,6 +21,7 @@ class Item:
     shard: str  # name of its shard, "" in a folder
     output: str  # path of its result below the output of its shard, with the result's suffix
     place: Place
+    refusal: str = ""  # why it has no result
 
 
 @dataclass(frozen=True)
@@ -39,27 +41,37 @@ class Wanted:
     suffix: str  # of the results
     column: str | None = None  # of Parquet and Arrow files; None: found by type and name
 
+    def pick(self, entries: Iterable[Entry], passed: Counter[str]) -> list[Entry]:
+        """The entries that are read; the suffixes of the others are counted in `passed`."""
+        picked = []
+        for entry in entries:
+            if suffix_of(entry.name) in self.accepted:
+                picked.append(entry)
+            else:
+                passed[suffix_of(entry.name)] += 1
+        return picked
 
-def folder_shards(source: Path, wanted: Wanted, shard_size: int | None) -> list[Shard]:
-    """All files below a folder with an accepted suffix, sorted, as one shard or cut into shards of a size.
+
+def folder_shards(source: Path, wanted: Wanted, shard_size: int | None, passed: Counter[str]) -> list[Shard]:
+    """The files below a folder that are wanted, sorted, as one shard or cut into shards of a size.
 
     Raises:
         ConfigError: there are none.
     """
-    entries = [entry for entry in folder_entries(source) if suffix_of(entry.name) in wanted.accepted]
+    entries = wanted.pick(folder_entries(source), passed)
     if not entries:
         raise ConfigError(f"{source}: holds no file to read ({' '.join(sorted(wanted.accepted))})")
     if shard_size is None:
-        return [Shard("", None, [_file_item("", entry, wanted) for entry in entries])]
+        return [Shard("", None, _items("", entries, [entry.name for entry in entries], wanted.suffix))]
     shards = []
     for number, start in enumerate(range(0, len(entries), shard_size)):
-        name = f"{number:06d}"
         part = entries[start : start + shard_size]
-        shards.append(Shard(name, None, [_file_item(name, entry, wanted) for entry in part]))
+        names = [_sample_name(entry.name) for entry in part]
+        shards.append(Shard(f"{number:06d}", None, _items(f"{number:06d}", part, names, wanted.suffix)))
     return shards
 
 
-def read_shard(file: Path, wanted: Wanted) -> Shard:
+def read_shard(file: Path, wanted: Wanted, passed: Counter[str]) -> Shard:
     """The items of one shard file.
 
     Raises:
@@ -69,34 +81,32 @@ def read_shard(file: Path, wanted: Wanted) -> Shard:
     """
     entries = shard_entries(file, wanted.column)
     if kind_of(file) == "tar":
-        entries = [entry for entry in entries if suffix_of(entry.name) in wanted.accepted]
-        outputs = [os.path.splitext(entry.name)[0] + wanted.suffix for entry in entries]
+        entries = wanted.pick(entries, passed)
+        names = [entry.name for entry in entries]
     else:
-        outputs = [f"{row:08d}{wanted.suffix}" for row in range(len(entries))]
-    items = [
-        Item(f"{file.stem}/{entry.name}", file.stem, output, entry.place)
-        for entry, output in zip(entries, outputs, strict=True)
-    ]
-    return Shard(file.stem, file, items)
+        names = [f"{row:08d}" for row in range(len(entries))]
+    located = [Entry(f"{file.stem}/{entry.name}", entry.place) for entry in entries]
+    return Shard(file.stem, file, _items(file.stem, located, names, wanted.suffix))
 
 
-def refusals(shard: Shard) -> Iterator[tuple[Item, str]]:
-    """Items that cannot be written, with the reason: a second one of a name, or a path that leads away."""
-    taken: dict[str, Item] = {}
-    for item in shard.items:
-        path = PurePosixPath(item.output)
-        if path.is_absolute() or ".." in path.parts or "\\" in item.output:
-            yield item, "its name leads out of its folder"
-        elif item.output in taken:
-            yield item, f"would become {item.output}, as {taken[item.output].name} does"
+def _items(shard: str, entries: Sequence[Entry], names: Sequence[str], suffix: str) -> list[Item]:
+    """Items; outputs follow from `names`; a second one of an output, or one that leads away, is refused."""
+    first: dict[str, str] = {}
+    items = []
+    for entry, output in zip(entries, outputs(names, suffix), strict=True):
+        path = PurePosixPath(output)
+        if path.is_absolute() or ".." in path.parts or "\\" in output:
+            refusal = "its name leads out of its folder"
+        elif first.setdefault(output, entry.name) != entry.name:
+            refusal = f"would become {output}, as {first[output]} does"
         else:
-            taken[item.output] = item
+            refusal = ""
+        items.append(Item(entry.name, shard, output, entry.place, refusal))
+    return items
 
 
-def _file_item(shard: str, entry: Entry, wanted: Wanted) -> Item:
-    """A file as an item. In shards, where a sample's name ends at its first dot, it keeps no other dots."""
-    stem = os.path.splitext(entry.name)[0]
-    if shard:
-        folder, base = os.path.split(stem)
-        stem = os.path.join(folder, base.replace(".", "_"))
-    return Item(entry.name, shard, stem + wanted.suffix, entry.place)
+def _sample_name(name: str) -> str:
+    """A file's name for a shard, where a sample's name ends at its first dot: with no other dots."""
+    stem, suffix = os.path.splitext(name)
+    folder, base = os.path.split(stem)
+    return os.path.join(folder, base.replace(".", "_")) + suffix

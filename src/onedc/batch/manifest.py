@@ -75,6 +75,11 @@ class Manifest:
             self.close()
             raise
 
+    @property
+    def done(self) -> int:
+        """How many lines are of something that was done."""
+        return len(self.names) - self.errors
+
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Add a line for each record; they are on disk when this returns. Raises OutputError."""
         try:

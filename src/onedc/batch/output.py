@@ -37,6 +37,10 @@ class Output:
         folder = self.root if self.kind == FOLDER else self.root / PARTS
         return folder / item.shard / item.output
 
+    def holds(self, item: Item) -> bool:
+        """Whether an item's result is there, not packed yet."""
+        return not item.refusal and self.path(item).exists()
+
     def write(self, item: Item, data: bytes) -> None:
         """Write an item's result. Raises OutputError."""
         path = self.path(item)
@@ -72,7 +76,7 @@ class Output:
             results = {
                 row: (item.output, self.path(item).read_bytes())
                 for row, (_, item) in enumerate(cells)
-                if self.path(item).exists()
+                if self.holds(item)
             }
             if not cells:
                 return shard.origin.read_bytes()
@@ -81,7 +85,7 @@ class Output:
 
     def _results(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
         for item in shard.items:
-            if self.path(item).exists():
+            if self.holds(item):
                 yield item.output, self.path(item).read_bytes()
 
     def _samples(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
@@ -90,7 +94,7 @@ class Output:
         by_place = {item.place: item for item in shard.items if isinstance(item.place, Member)}
         assert shard.origin is not None
         found = [(name, place, by_place.get(place)) for name, place in members(shard.origin).items()]
-        failed = {sample_key(name) for name, _, item in found if item and not self.path(item).exists()}
+        failed = {sample_key(name) for name, _, item in found if item and not self.holds(item)}
         for name, member, item in found:
             if sample_key(name) not in failed:
                 yield (name, member.read()) if item is None else (item.output, self.path(item).read_bytes())

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onedc.batch.items import Item, Shard, Wanted, folder_shards, read_shard, refusals
+from onedc.batch.items import Item, Shard, Wanted, folder_shards, read_shard
 from onedc.batch.manifest import Manifest, settle
 from onedc.batch.output import Output
 from onedc.batch.work import Outcome, Spec, Worker, failure, record
 from onedc.codec import BUNDLED, quality_byte
-from onedc.datasets.shards import FOLDER, KINDS, kind_of, shard_files
+from onedc.datasets.names import by_suffix, suffix_of
+from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.image import parse_color
 from onedc.model.lpips import LPIPS_SQUEEZE_FILE
@@ -37,7 +38,7 @@ class Summary:
 
     done: int  # by this run
     before: int  # by earlier ones
-    errors: int  # of all that have a line in the manifest
+    errors: int  # what could not be done, by any
 
 
 class Batch:
@@ -71,16 +72,19 @@ class Batch:
         self.spec = spec
         found = kind_of(source)
         self.output = Output(target, kind or found)
+        self._unread: Counter[str] = Counter()  # files that are not read, by suffix
+        self._beside: Counter[str] = Counter()  # files beside shards, likewise
         settings = _settings(spec, self.output.kind, column)
         wanted = spec.wanted(column)
         if found == FOLDER:
             cut = None if self.output.kind == FOLDER else shard_size
-            shards = folder_shards(source, wanted, cut)
+            shards = folder_shards(source, wanted, cut, self._unread)
             if cut is not None:
                 settings |= {"shard_size": cut, "files_sha256": _names_sha256(shards)}
+        self._kept_in_shards = found == self.output.kind != FOLDER
         settle(target, settings)
         self.manifest = Manifest(target)
-        self.before = len(self.manifest.names)
+        self.before = self.manifest.done
         try:
             if found == FOLDER:
                 shards = [shard for shard in shards if not self.output.finished(shard.name)]
@@ -115,17 +119,35 @@ class Batch:
             self.output.clear()
         finally:
             self.manifest.close()
-        names = len(self.manifest.names)
-        return Summary(names - self.before, self.before, self.manifest.errors)
+        return Summary(self.manifest.done - self.before, self.before, self.manifest.errors)
+
+    def notes(self) -> list[str]:
+        """Lines that tell of the files that were not read, and why."""
+        lines = []
+        if self._unread:
+            kept = self._kept_in_shards
+            what = "kept as they are in the shards" if kept else "passed over, having no suffix that is read"
+            lines.append(f"{by_suffix(self._unread)} {what}")
+        if self._beside:
+            lines.append(
+                f"{by_suffix(self._beside)} passed over, since a folder of shards is read as these alone"
+            )
+        return lines
 
     def _read_shards(self, source: Path, kind: str, wanted: Wanted) -> list[Shard]:
         """The shards that are not packed yet; damaged ones get a line in the manifest."""
+        files = shard_files(source, kind)
+        if source.is_dir():
+            names = {file.name for file in files}
+            others = (entry.name for entry in folder_entries(source) if entry.name not in names)
+            self._beside.update(map(suffix_of, others))
+        _check_stems(files)
         shards = []
-        for file in shard_files(source, kind):
+        for file in files:
             if self.output.finished(file.stem) or file.name in self.manifest.names:
                 continue
             try:
-                shards.append(read_shard(file, wanted))
+                shards.append(read_shard(file, wanted, self._unread))
             except ImageError as error:
                 self.manifest.append([{"name": file.name, "error": str(error)}])
         return shards
@@ -135,13 +157,12 @@ class Batch:
         get their lines here."""
         todo = []
         for shard in shards:
-            refused = {item.name: reason for item, reason in refusals(shard)}
             for item in shard.items:
                 if item.name in self.manifest.names:
                     continue
-                if item.name in refused:
-                    self.manifest.append([failure(item, refused[item.name]).record])
-                elif self.output.path(item).exists():
+                if item.refusal:
+                    self.manifest.append([failure(item, item.refusal).record])
+                elif self.output.holds(item):
                     data = self.output.path(item).read_bytes()
                     self.manifest.append(
                         [record(item, data, item.place.read() if self.spec.decode else data)]
@@ -198,6 +219,14 @@ def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: 
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name} {number} must be at least 1")
+
+
+def _check_stems(files: Iterable[Path]) -> None:
+    """Shards are told apart by their stems."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        if seen.setdefault(file.stem, file) != file:
+            raise ConfigError(f"{file} and {seen[file.stem].name} would become one shard; rename one")
 
 
 def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:

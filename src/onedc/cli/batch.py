@@ -12,6 +12,7 @@ from onedc.cli.jobs import (
     add_model_arguments,
     print_error,
     progress_bar,
+    tell,
     whole,
 )
 
@@ -122,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar(len(batch.todo)) as advance:
         summary = batch.run(cluster.outcomes if cluster else None, advance)
     print(f"{summary.done} done, {summary.before} done before; {batch.manifest.path}")
+    for note in batch.notes():
+        tell(note)
     if summary.errors:
         print_error(f"{summary.errors} could not be done; the manifest says why")
     return 1 if summary.errors else 0

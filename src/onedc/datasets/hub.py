@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from onedc.datasets.tables import open_arrow, pyarrow, suffix_of
+from onedc.datasets.names import suffix_of
+from onedc.datasets.tables import open_arrow, pyarrow
 from onedc.errors import ConfigError, MissingExtraError, OneDCError, OutputError
 
 ALIASES = {"commoncatalog": "common-canvas/commoncatalog-cc-by-nd"}

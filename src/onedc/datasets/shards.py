@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from onedc.datasets import tables, tar
-from onedc.datasets.tables import suffix_of
+from onedc.datasets.names import suffix_of
 from onedc.errors import ConfigError
 
 FOLDER = "folder"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from onedc.datasets import shards
+from onedc.datasets.names import suffix_of
 from onedc.datasets.rows import open_tables
 from onedc.datasets.shards import Entry, FilePlace, Place
-from onedc.datasets.tables import suffix_of
 from onedc.datasets.tar import sample_key
 from onedc.errors import ConfigError
 from onedc.image import READABLE_SUFFIXES

@@ -5,7 +5,6 @@ pyarrow is imported when such a file is met.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from onedc.datasets.names import suffix_of
 from onedc.errors import ConfigError, ImageError, MissingExtraError
 
 _USUAL = ("jpg", "image", "png", "webp", "img", "picture", "1dc")
@@ -117,11 +117,6 @@ def unpack(parquet: Path, columns: Sequence[str], arrow: Path) -> None:
         part.replace(arrow)
     finally:
         part.unlink(missing_ok=True)
-
-
-def suffix_of(name: str) -> str:
-    """The suffix of a file name in lower case, with its dot."""
-    return os.path.splitext(name)[1].lower()
 
 
 def pyarrow() -> Any:
