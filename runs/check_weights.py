@@ -24,17 +24,17 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from onedc.cli.jobs import exit_status, expand, tell
 from onedc.codec import BUNDLED, load
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
-from onedc.evaluation.compare import FAINT, INK, PAPER
 from onedc.evaluation.degenerate import degenerate_pictures
 from onedc.evaluation.metrics import file_hash, psnr
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.run import evaluate
+from onedc.evaluation.sheet import Tile, draw_sheet
 from onedc.evaluation.summary import summarise
 from onedc.files import write_whole
 from onedc.image import READABLE_SUFFIXES, RGBArray, image_bytes, read_image
@@ -177,37 +177,26 @@ def large_photo(photo: RGBArray) -> RGBArray:
     return np.pad(photo, missing, mode="symmetric")[:height, :width]
 
 
-TILE_PX, LEAST_PX, LABEL_PX, GAP_PX, FONT_PX = (384, 288), 48, 24, 8, 16
+TILE_PX, LEAST_PX = (384, 288), 48
 
 
 def sheet(pictures: dict[str, RGBArray], found: dict[str, Checked]) -> RGBArray:
     """A row for each picture: original, then decoded; large ones are cut, thin ones made thicker."""
-    rows = {name: [tile(p) for p in (pixels, *found[name].decoded)] for name, pixels in pictures.items()}
-    width = GAP_PX + (1 + len(DEGENERATE_QUALITIES)) * (TILE_PX[0] + GAP_PX)
-    height = GAP_PX + sum(tiles[0].height + LABEL_PX + GAP_PX for tiles in rows.values())
-    canvas = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(FONT_PX)
-    top = GAP_PX
-    for name, tiles in rows.items():
+    rows = []
+    for name, pixels in pictures.items():
         labels = [name, *(f"q={o.quality:g}: {_facts(o)}" for o in found[name].outcomes)]
-        below = top + tiles[0].height
-        for column, (shown, label) in enumerate(zip(tiles, labels, strict=True)):
-            left = GAP_PX + column * (TILE_PX[0] + GAP_PX)
-            canvas.paste(shown, (left, top))
-            ink = FAINT if column else INK
-            draw.text((left, below + LABEL_PX // 2), label, fill=ink, font=font, anchor="lm")
-        top = below + LABEL_PX + GAP_PX
-    return np.array(canvas)
+        shown = [tile(p) for p in (pixels, *found[name].decoded)]
+        rows.append([Tile(p, (label,)) for p, label in zip(shown, labels, strict=True)])
+    return draw_sheet(rows)
 
 
-def tile(pixels: RGBArray) -> Image.Image:
+def tile(pixels: RGBArray) -> RGBArray:
     """The middle of a picture at full resolution, sides below LEAST_PX extended to it."""
     height, width = pixels.shape[:2]
     left, top = max(0, width - TILE_PX[0]) // 2, max(0, height - TILE_PX[1]) // 2
     cut = Image.fromarray(pixels[top : top + TILE_PX[1], left : left + TILE_PX[0]])
-    return cut.resize(
-        (max(cut.width, LEAST_PX), max(cut.height, LEAST_PX)), resample=Image.Resampling.NEAREST
-    )
+    size = max(cut.width, LEAST_PX), max(cut.height, LEAST_PX)
+    return np.asarray(cut.resize(size, resample=Image.Resampling.NEAREST))
 
 
 def check(args: argparse.Namespace) -> None:

@@ -15,24 +15,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image
 
 from onedc.cli.evaluate import default_cache
 from onedc.cli.jobs import exit_status, tell
 from onedc.codec import Codec, load
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file
-from onedc.evaluation.compare import FAINT, INK, MARK, PAPER
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
+from onedc.evaluation.sheet import FAINT, MARK, Tile, draw_sheet, marked, resized
 from onedc.files import write_whole
 from onedc.image import RGBArray, read_image
 from onedc.rate import bytes_at
 
 RATES_BPP = (0.03, 0.06, 0.12, 0.25)
 CROP_PX = 256, 224
-GAP_PX, LABEL_PX, FONT_PX = 8, 28, 19
 OUT = Path(__file__).parent / "evaluation" / "out" / "contact_sheet"
 
 
@@ -118,67 +118,44 @@ def ours(codec: Codec, original: RGBArray, rate_bpp: float) -> Version:
     return Version(codec.decode(data, output="numpy"), "onedc", len(data))
 
 
-class Sheet:
-    """Filled cell by cell: two rows for each subject, the original in front of a column for each rate."""
-
-    def __init__(self, subjects: int) -> None:
-        width = GAP_PX + (1 + len(RATES_BPP)) * (CROP_PX[0] + GAP_PX)
-        height = LABEL_PX + subjects * self.subject_px
-        self.canvas = Image.new("RGB", (width, height), PAPER)
-        self.draw = ImageDraw.Draw(self.canvas)
-        self.font = ImageFont.load_default(FONT_PX)
-        for column, text in enumerate(["original", *(f"at most {rate:g} bpp" for rate in RATES_BPP)]):
-            self._write(text, GAP_PX + column * (CROP_PX[0] + GAP_PX), 0, INK)
-
-    @property
-    def subject_px(self) -> int:
-        """Height of both rows of a subject."""
-        return 2 * (CROP_PX[1] + LABEL_PX) + 2 * GAP_PX
-
-    def put(self, row: int, column: int, tile: Image.Image, label: str, ink: tuple[int, int, int]) -> None:
-        """A tile with its label below; row counts both rows of each subject."""
-        left = GAP_PX + column * (CROP_PX[0] + GAP_PX)
-        top = LABEL_PX + row // 2 * self.subject_px + row % 2 * (CROP_PX[1] + LABEL_PX)
-        self.canvas.paste(tile, (left, top))
-        self._write(label, left, top + CROP_PX[1], ink)
-
-    def _write(self, text: str, left: int, top: int, ink: tuple[int, int, int]) -> None:
-        self.draw.text((left + 2, top + LABEL_PX // 2), text, fill=ink, font=self.font, anchor="lm")
-
-
-def crop(pixels: RGBArray, subject: Subject) -> Image.Image:
+def crop(pixels: RGBArray, subject: Subject) -> RGBArray:
     """The subject's part of a whole picture, at full resolution."""
     right, bottom = subject.left + CROP_PX[0], subject.top + CROP_PX[1]
-    return Image.fromarray(pixels[subject.top : bottom, subject.left : right])
+    return np.ascontiguousarray(pixels[subject.top : bottom, subject.left : right])
 
 
-def overview(pixels: RGBArray, subject: Subject) -> Image.Image:
-    """The whole picture in a tile, with a frame round the crop."""
+def overview(pixels: RGBArray, subject: Subject) -> RGBArray:
+    """The whole picture as wide as a crop, or as high, with a frame round the crop."""
     height, width = pixels.shape[:2]
     scale = min(CROP_PX[0] / width, CROP_PX[1] / height)
-    small = Image.fromarray(pixels).resize((round(width * scale), round(height * scale)))
-    corners = (subject.left, subject.top, subject.left + CROP_PX[0] - 1, subject.top + CROP_PX[1] - 1)
-    ImageDraw.Draw(small).rectangle([scale * at for at in corners], outline=MARK, width=2)
-    tile = Image.new("RGB", CROP_PX, PAPER)
-    tile.paste(small, ((CROP_PX[0] - small.width) // 2, (CROP_PX[1] - small.height) // 2))
-    return tile
+    box = (subject.left, subject.top, subject.left + CROP_PX[0], subject.top + CROP_PX[1])
+    small = resized(pixels, round(width * scale), Image.Resampling.BICUBIC)
+    return marked(small, [(scale * box[0], scale * box[1], scale * box[2], scale * box[3])])
 
 
-def draw(codec: Codec, images: Sequence[Path]) -> Image.Image:
+def rows_of(
+    codec: Codec, subject: Subject, path: Path, beside: dict[tuple[str, str], Version]
+) -> list[list[Tile]]:
+    """Two rows: the crop and ours at each rate; the whole picture and the other codec's."""
+    original = read_image(path)
+    own_row = [Tile(crop(original, subject), (subject.shows,))]
+    other_row = [Tile(overview(original, subject), (subject.stem,), FAINT)]
+    for rate in RATES_BPP:
+        own, other = ours(codec, original, rate), beside[path.name, f"{rate:g} bpp"]
+        own_row.append(Tile(crop(own.pixels, subject), (own.label,)))
+        ink = FAINT if other.reached else MARK
+        other_row.append(Tile(crop(other.pixels, subject), (other.label,), ink))
+    tell(f"onedc: {path.name}")
+    return [own_row, other_row]
+
+
+def draw(codec: Codec, images: Sequence[Path]) -> RGBArray:
     """The whole sheet; `images` are those of SUBJECTS in order."""
     beside = others(images)
-    sheet = Sheet(len(SUBJECTS))
-    for index, (subject, path) in enumerate(zip(SUBJECTS, images, strict=True)):
-        original = read_image(path)
-        sheet.put(2 * index, 0, crop(original, subject), subject.shows, INK)
-        sheet.put(2 * index + 1, 0, overview(original, subject), subject.stem, FAINT)
-        for column, rate in enumerate(RATES_BPP, start=1):
-            own, other = ours(codec, original, rate), beside[path.name, f"{rate:g} bpp"]
-            sheet.put(2 * index, column, crop(own.pixels, subject), own.label, INK)
-            ink = FAINT if other.reached else MARK
-            sheet.put(2 * index + 1, column, crop(other.pixels, subject), other.label, ink)
-        tell(f"onedc: {path.name}")
-    return sheet.canvas
+    rows = []
+    for subject, path in zip(SUBJECTS, images, strict=True):
+        rows += rows_of(codec, subject, path, beside)
+    return draw_sheet(rows, ["original", *(f"at most {rate:g} bpp" for rate in RATES_BPP)])
 
 
 def main() -> None:
@@ -190,7 +167,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="default: the bundled ones")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/contact-sheet.webp"))
     args = parser.parse_args()
-    picture = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
+    sheet = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
+    picture = Image.fromarray(sheet)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=88, method=6)
     write_whole(args.output, buffer.getvalue(), force=True)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onedc.cli.encode import quality
 from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, check_targets
 from onedc.files import make_folder, refuse_existing, write_whole
-
-if TYPE_CHECKING:
-    from onedc.image import RGBArray
 
 _DESCRIPTION = """\
 Encode a photo, decode it, and show both side by side.
@@ -21,9 +18,6 @@ Encode a photo, decode it, and show both side by side.
 
 leaves demo/photo.1dc, demo/photo.png (decoded) and demo/photo-side-by-side.png.
 """
-
-_TEXT_PX = 20
-_MARGIN_PX = 12
 
 
 def add_command(commands: Any) -> None:
@@ -49,6 +43,7 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
     from onedc.codec import load
+    from onedc.evaluation.sheet import Tile, draw_sheet
     from onedc.image import image_bytes, read_image
 
     folder = args.output
@@ -74,26 +69,10 @@ def run(args: argparse.Namespace) -> int:
         f"encode {encoded_s - loaded_s:.2f} s, decode {decoded_s - encoded_s:.2f} s",
     )
     make_folder(folder)
-    contents = (data, image_bytes(decoded), image_bytes(side_by_side(pixels, decoded, captions)))
+    sheet = draw_sheet([[Tile(pixels, captions[:1]), Tile(decoded, captions[1:])]])
+    contents = (data, image_bytes(decoded), image_bytes(sheet))
     for target, content in zip(targets, contents, strict=True):
         write_whole(target, content, force=args.force)
     print(f"weights loaded in {loaded_s - started_s:.2f} s\n" + "\n".join(captions))
     print("\n".join(f"wrote {target}" for target in targets))
     return 0
-
-
-def side_by_side(left: RGBArray, right: RGBArray, captions: tuple[str, str]) -> RGBArray:
-    """Two pictures [H,W,3] of one size with a caption under each, as one picture."""
-    import numpy as np
-    from PIL import Image, ImageDraw, ImageFont
-
-    font = ImageFont.load_default(size=_TEXT_PX)
-    height, width = left.shape[:2]
-    column = max(width, *(int(font.getlength(caption)) for caption in captions)) + 2 * _MARGIN_PX
-    canvas = Image.new("RGB", (2 * column, height + 2 * _MARGIN_PX + 2 * _TEXT_PX), "white")
-    draw = ImageDraw.Draw(canvas)
-    for index, (pixels, caption) in enumerate(zip((left, right), captions, strict=True)):
-        x = index * column + _MARGIN_PX
-        canvas.paste(Image.fromarray(pixels), (x, _MARGIN_PX))
-        draw.text((x, height + 2 * _MARGIN_PX), caption, fill="black", font=font)
-    return np.asarray(canvas)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import tempfile
 from collections.abc import Sequence
@@ -16,13 +15,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from onedc.evaluation.codecs import BaselineError, kept_file
 from onedc.evaluation.metrics import METRICS
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
+from onedc.evaluation.sheet import Tile, draw_sheet, marked, resized
 from onedc.image import RGBArray, image_bytes, read_image
 
 REGIONS = 3
@@ -132,54 +132,24 @@ def _data_uri(pixels: RGBArray) -> str:
 
 
 COLUMN_PX = 384
-GAP_PX = 16
-LINE_PX = 22
-INK, FAINT, PAPER, MARK = (235, 235, 235), (170, 170, 170), (32, 33, 36), (255, 196, 0)
 
 
 def to_png(comparison: SideBySide) -> bytes:
     """The still: a column for each version, the whole picture above, its regions below."""
-    panels = comparison.panels
-    height, width = panels[0].pixels.shape[:2]
-    scaled = max(1, round(height * COLUMN_PX / width))
-    facts_px = LINE_PX * (1 + max(len(panel.facts) for panel in panels)) + GAP_PX
-    crops = [_crop(panels[0].pixels, region, comparison.region_px).shape for region in comparison.regions]
-    crop_px = [round(rows * COLUMN_PX / columns) for rows, columns, _ in crops]
-    total = GAP_PX + scaled + facts_px + sum(h + GAP_PX for h in crop_px)
-    sheet = Image.new("RGB", (GAP_PX + len(panels) * (COLUMN_PX + GAP_PX), total), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for column, panel in enumerate(panels):
-        left = GAP_PX + column * (COLUMN_PX + GAP_PX)
-        whole = Image.fromarray(panel.pixels).resize((COLUMN_PX, scaled), Image.Resampling.LANCZOS)
-        sheet.paste(whole, (left, GAP_PX))
-        if column == 0:
-            _mark_regions(draw, comparison, left, GAP_PX, COLUMN_PX / width)
-        _write(draw, panel, left, GAP_PX + scaled + 6)
-        top = GAP_PX + scaled + facts_px
-        for region, crop_height in zip(comparison.regions, crop_px, strict=True):
-            crop = Image.fromarray(_crop(panel.pixels, region, comparison.region_px))
-            sheet.paste(crop.resize((COLUMN_PX, crop_height), Image.Resampling.BICUBIC), (left, top))
-            top += crop_height + GAP_PX
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    panels, side = comparison.panels, comparison.region_px
+    scale = COLUMN_PX / panels[0].pixels.shape[1]
+    boxes = [(scale * x, scale * y, scale * (x + side), scale * (y + side)) for y, x in comparison.regions]
+    wholes = [
+        Tile(resized(panel.pixels, COLUMN_PX, Image.Resampling.LANCZOS), (panel.name, *panel.facts))
+        for panel in panels
+    ]
+    wholes[0] = replace(wholes[0], pixels=marked(wholes[0].pixels, boxes))
+    rows = [
+        [Tile(_column(panel.pixels[top : top + side, left : left + side])) for panel in panels]
+        for top, left in comparison.regions
+    ]
+    return image_bytes(draw_sheet([wholes, *rows]))
 
 
-def _crop(pixels: RGBArray, corner: tuple[int, int], size_px: int) -> RGBArray:
-    top, left = corner
-    return pixels[top : top + size_px, left : left + size_px]
-
-
-def _mark_regions(
-    draw: ImageDraw.ImageDraw, comparison: SideBySide, left: int, top: int, scale: float
-) -> None:
-    side = comparison.region_px * scale
-    for y, x in comparison.regions:
-        corner = left + x * scale, top + y * scale
-        draw.rectangle((*corner, corner[0] + side - 1, corner[1] + side - 1), outline=MARK, width=2)
-
-
-def _write(draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int) -> None:
-    draw.text((left, top), panel.name, fill=INK, font=ImageFont.load_default(18))
-    for line, fact in enumerate(panel.facts, start=1):
-        draw.text((left, top + line * LINE_PX), fact, fill=FAINT, font=ImageFont.load_default(15))
+def _column(region: RGBArray) -> RGBArray:
+    return resized(np.ascontiguousarray(region), COLUMN_PX, Image.Resampling.BICUBIC)

@@ -48,7 +48,7 @@ def test_page_holds_everything_and_escapes_names() -> None:
 
 def test_still_has_a_column_for_each_version() -> None:
     with Image.open(io.BytesIO(to_png(small()))) as sheet:
-        assert sheet.width == 16 + 2 * (384 + 16)
+        assert sheet.width == 12 + 2 * (384 + 12)
         assert sheet.height > 256 + 2 * 384
 
 
