@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +67,7 @@ class Loaded(NamedTuple):
 
     rgb: RGBArray
     extras: Extras
+    original: tuple[int, int] | None = None  # width and height before it was shrunk, if it was
 
 
 def read_image(
@@ -100,10 +101,12 @@ def read_picture(
     background: Color | None = None,
     keep: Collection[Keepable] = (),
     max_pixels: int = MAX_PIXELS,
+    draft: Callable[[int, int], int] | None = None,
 ) -> Loaded:
     """As `read_image`, with what `keep` names: an alpha plane, the RGB profile or EXIF, where there is one.
 
-    With "alpha" in `keep` no background is laid under.
+    With "alpha" in `keep` no background is laid under. `draft` gives, for a width and height, the longer side
+    that is needed: a JPEG is then decoded at no more than it takes to shrink it to that.
 
     Raises:
         ImageError: as `read_image`.
@@ -114,8 +117,14 @@ def read_picture(
         _check_frames(image, name)
         if image.format == "1DC":
             raise ImageError(f"{name}: is a .1dc file already; decode it first")
+        size = image.size
+        if draft:
+            enough = 2 * draft(*size) / max(size)
+            image.draft(None, (int(enough * size[0]) + 1, int(enough * size[1]) + 1))
         image.load()
-        return to_picture(image, background=background, keep=keep, name=name)
+        found = to_picture(image, background=background, keep=keep, name=name)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return found if image.size == size else found._replace(original=size[::-1] if turned else size)
 
 
 def to_picture(
@@ -143,7 +152,7 @@ def to_picture(
             return Loaded(rgb, extras)
         if "alpha" in keep:
             return Loaded(
-                _with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha))
+                with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha))
             )
         if background is None:
             raise ImageError(
@@ -310,7 +319,7 @@ def _flatten(rgb: RGBArray, alpha: RGBArray, background: tuple[int, int, int]) -
     return ((rgb * opaque + under * (255 - opaque) + 127) // 255).astype(np.uint8)
 
 
-def _with_hidden_places_filled(rgb: RGBArray, alpha: RGBArray) -> RGBArray:
+def with_hidden_places_filled(rgb: RGBArray, alpha: RGBArray) -> RGBArray:
     """[H,W,3] with the mean visible colour where alpha [H,W] is 0 and nothing can be seen: cheap to code."""
     seen = alpha > 0
     if not seen.any():

@@ -1,0 +1,70 @@
+"""Shrinking: the rule's shape, resampling with alpha, JPEGs decoded no further than needed."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.conformance.pictures import picture
+
+from onedc.image import Loaded, read_picture, to_picture
+from onedc.shrink import LEAST_SIDE_PX, longer_side, shrunk
+
+
+def test_the_rule_grows_with_the_bytes_up_to_the_picture() -> None:
+    sides = [longer_side(4000, 3000, target) for target in (20, 157, 340, 1000, 4000, 10**7)]
+    assert sides == sorted(sides)
+    assert sides[0] >= LEAST_SIDE_PX and sides[-1] == 4000
+    assert longer_side(3000, 4000, 157) == longer_side(4000, 3000, 157)
+    assert longer_side(40, 30, 157) == 40
+    assert longer_side(20, 10, 1) == 20
+
+
+def test_nearly_the_same_size_is_no_reason_to_shrink() -> None:
+    longer = longer_side(4000, 3000, 157)
+    assert longer_side(longer + 8, round((longer + 8) * 0.75), 157) == longer + 8
+
+
+def test_a_picture_and_its_alpha_are_shrunk_together() -> None:
+    image = Image.fromarray(picture(90, 60))
+    plane = Image.new("L", image.size)
+    plane.paste(255, (0, 0, 45, 60))
+    image.putalpha(plane)
+    found = shrunk(to_picture(image, keep=["alpha"]), 30)
+    assert found.rgb.shape == (20, 30, 3) and found.original == (90, 60)
+    alpha = found.extras.alpha
+    assert alpha is not None and alpha.size == (30, 20)
+    assert np.asarray(alpha)[:, :10].min() >= 254 and np.asarray(alpha)[:, 20:].max() <= 1
+    plain = shrunk(to_picture(Image.fromarray(picture(90, 60))), 30)
+    assert np.abs(found.rgb[:, :10].astype(int) - plain.rgb[:, :10]).max() <= 3
+
+
+def test_a_picture_that_is_small_enough_stays() -> None:
+    small = to_picture(Image.fromarray(picture(90, 60)))
+    assert shrunk(small, 90) is small
+    assert shrunk(shrunk(small, 45), 30).original == (90, 60)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_decoded_no_further_than_needed(orientation: int) -> None:
+    image, buffer, exif = Image.fromarray(picture(640, 480)), io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    image.save(buffer, "JPEG", quality=95, exif=exif)
+    size = (640, 480) if orientation == 1 else (480, 640)
+    drafted = read_picture(buffer.getvalue(), draft=lambda width, height: 64)
+    assert drafted.original == size
+    assert max(drafted.rgb.shape) == 160
+    whole = read_picture(buffer.getvalue())
+    assert whole.original is None and whole.rgb.shape == (*size[::-1], 3)
+    a, b = shrunk(drafted, 64), shrunk(whole, 64)
+    assert a.original == b.original == size
+    assert np.abs(a.rgb.astype(int) - b.rgb).mean() < 2
+
+
+def test_what_is_no_jpeg_is_read_whole() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(640, 480)).save(buffer, "PNG")
+    found = read_picture(buffer.getvalue(), draft=lambda width, height: 64)
+    assert isinstance(found, Loaded) and found.original is None and found.rgb.shape == (480, 640, 3)
