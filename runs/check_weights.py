@@ -27,7 +27,6 @@ import numpy as np
 from PIL import Image
 
 from onedc.cli.jobs import exit_status, expand, tell
-from onedc.codec import BUNDLED, load
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
 from onedc.evaluation.degenerate import degenerate_pictures
@@ -38,6 +37,8 @@ from onedc.evaluation.sheet import Tile, draw_sheet
 from onedc.evaluation.summary import summarise
 from onedc.files import write_whole
 from onedc.image import READABLE_SUFFIXES, RGBArray, image_bytes, read_image
+from onedc.loading import load
+from onedc.weights import BUNDLED
 
 PARTS = ("degenerate", "target", "curve")
 QUALITIES = tuple(float(quality) for quality in range(0, 100, 5))

@@ -34,8 +34,8 @@ def stages(picture: str, threads: int) -> dict[str, Seconds]:
     import torch  # noqa: F401
 
     mark("python, numpy and torch")
-    from onedc.codec import load
     from onedc.image import read_image
+    from onedc.loading import load
 
     mark("imports of onedc")
     codec = load(threads=threads)

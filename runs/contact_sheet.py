@@ -20,7 +20,7 @@ from PIL import Image
 
 from onedc.cli.evaluate import default_cache
 from onedc.cli.jobs import exit_status, tell
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file
 from onedc.evaluation.plan import EvaluationOptions
@@ -29,6 +29,7 @@ from onedc.evaluation.run import evaluate
 from onedc.evaluation.sheet import FAINT, MARK, Tile, draw_sheet, marked, resized
 from onedc.files import write_whole
 from onedc.image import RGBArray, read_image
+from onedc.loading import load
 from onedc.rate import bytes_at
 
 RATES_BPP = (0.03, 0.06, 0.12, 0.25)

@@ -23,10 +23,12 @@ import torch
 from matplotlib import pyplot
 
 from onedc.cli.jobs import exit_status, tell
-from onedc.codec import DEFAULT_QUALITY, Codec, load
+from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import METRICS, load_image_metrics
 from onedc.image import RGBArray, read_image
+from onedc.loading import load
+from onedc.rate import DEFAULT_QUALITY
 
 IMAGES = (1, 23, 5, 13)
 EFFORTS = (1, 3, 5, 7, 9)

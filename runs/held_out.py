@@ -29,7 +29,6 @@ from onedc.image import RGBArray
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import to_bytes, to_tensor
-from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.data import Photos, open_data
@@ -37,6 +36,7 @@ from onedc.train.nets import fill, load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.stage import psnr
 from onedc.train.stage1 import reconstruct
+from onedc.weights.file import trainable_tensors
 
 SIDE, STEP = 512, 64
 GRID = PatchGrid()

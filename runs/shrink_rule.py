@@ -20,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 from onedc.cli.jobs import exit_status, expand, tell
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics
 from onedc.header import working_size
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
+from onedc.loading import load
 
 SIDES = (96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
 VIEWS_PX = (256, 512)

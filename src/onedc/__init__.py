@@ -13,7 +13,7 @@ from onedc.huge_pages import ask as _ask_for_huge_pages
 from onedc.pillow_hook import install as _install_pillow_hook
 
 if TYPE_CHECKING:
-    from onedc.codec import Codec, decode, encode, load
+    from onedc.codec import Codec
     from onedc.errors import (
         ConfigError,
         FormatError,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from onedc.file_info import Info, info
+    from onedc.loading import decode, encode, load
     from onedc.pillow import open
 
 __version__ = "0.1.0"
@@ -47,7 +48,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Codec", "decode", "encode", "load"), "onedc.codec"),
+    "Codec": "onedc.codec",
+    **dict.fromkeys(("decode", "encode", "load"), "onedc.loading"),
     **dict.fromkeys(("Info", "info"), "onedc.file_info"),
     "open": "onedc.pillow",
 }

@@ -105,7 +105,7 @@ def _accept(prefix: bytes) -> bool:
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """`image.save`: `quality` or `target_bytes`, `background`, `keep` and `effort` as in `Codec.encode`."""
-    from onedc.codec import DEFAULT_QUALITY
+    from onedc.rate import DEFAULT_QUALITY
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"
@@ -121,7 +121,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _codec() -> Codec:
-    from onedc.codec import bundled_codec
+    from onedc.loading import bundled_codec
 
     return _chosen or bundled_codec()
 

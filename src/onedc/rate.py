@@ -1,4 +1,4 @@
-"""From a budget of bytes to a quality: the highest one whose whole file fits.
+"""Quality and bytes: the header's byte of a quality, and the highest quality whose whole file fits a budget.
 
 Counts the bytes of real files. Knows no pictures, no networks and no format.
 """
@@ -9,12 +9,26 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
 
+from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
 
+DEFAULT_QUALITY = 50.0
+"""Near 0.1 bits per pixel with the bundled model."""
 TRIES = 4
 """Qualities that are refined for one budget, at most."""
 AIM = 0.99
 """Share of the budget that a guessed size aims at."""
+
+
+def quality_byte(quality: float) -> int:
+    """Quality 0..100 -> byte 0..255 of the header.
+
+    Raises:
+        ConfigError: not a number from 0 to 100.
+    """
+    if not isinstance(quality, (int, float)) or not 0 <= quality <= 100:
+        raise ConfigError(f"quality {quality!r} is not a number from 0 to 100")
+    return round(quality * QUALITY_MAX / 100)
 
 
 def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:

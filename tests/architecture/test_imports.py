@@ -56,14 +56,26 @@ def test_info_is_light(small_file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["errors", "config", "files", "image", "container", "header", "file_info", "entropy"]
+    "module",
+    [
+        "errors",
+        "config",
+        "files",
+        "image",
+        "container",
+        "header",
+        "file_info",
+        "entropy",
+        "pictures",
+        "codec",
+    ],
 )
 def test_rooms_without_torch(module: str) -> None:
     assert not modules_after(f"import onedc.{module}") & set(HEAVY)
 
 
 def test_using_the_codec_needs_no_training_library() -> None:
-    assert not modules_after("import onedc.codec") & (set(HEAVY) - {"torch"})
+    assert not modules_after("import onedc.engine.torch_engine") & (set(HEAVY) - {"torch"})
 
 
 def test_public_names() -> None:

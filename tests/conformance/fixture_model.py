@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onedc.codec import export
 from onedc.config import TINY
 from onedc.model.blocks import DepthConvBlock, QualityGain
 from onedc.model.onedc import OneDC
+from onedc.weights.file import save_weights
 
 CONFIG = replace(TINY, hyper_analysis_norm=False)  # TINY as it was when the fixture was made
 FIXTURE = Path(__file__).parent / "fixture.safetensors"
@@ -63,6 +63,6 @@ def _spread(model: OneDC) -> None:
 
 
 if __name__ == "__main__":
-    export(
+    save_weights(
         FIXTURE, build(), model_id=MODEL_ID, dtype=torch.float8_e4m3fn
     )  # one byte each: the file stays small

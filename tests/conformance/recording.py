@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from onedc.codec import Codec
-from onedc.model.fsq import FSQ
+from onedc.engine.protocol import Code, Hyper
 
 
 @dataclass
@@ -38,22 +36,23 @@ class Recording:
 def recorded(codec: Codec) -> Iterator[Recording]:
     """Record what `codec` decodes inside the block; one call."""
     recording = Recording()
-    hyper, scan = codec.seam.hyper, codec.seam.scan
+    seam = codec.model.engine.seam
+    hyper, scan = seam.hyper, seam.scan
 
-    def record_z(z_hat: Tensor) -> tuple[Tensor, Tensor]:
-        recording.z_idx = FSQ.to_indices(z_hat).cpu().numpy()
-        return hyper(z_hat)
+    def record_z(z_idx: NDArray[np.int64]) -> Hyper:
+        recording.z_idx = z_idx
+        return hyper(z_idx)
 
-    def record_y(features: Tensor, quality: Tensor, code: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
-        def spy(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
+    def record_y(features: NDArray[Any], qualities: NDArray[Any], code: Code) -> NDArray[np.float32]:
+        def spy(part: int, table_idx: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.int32]:
             symbols = code(part, table_idx, mean)
-            recording.table_idx.append(table_idx.cpu().numpy())
-            recording.symbols.append(symbols.cpu().numpy().astype(np.int32))
+            recording.table_idx.append(table_idx.copy())
+            recording.symbols.append(symbols.copy())
             return symbols
 
-        return scan(features, quality, spy)
+        return scan(features, qualities, spy)
 
-    with mock.patch.object(codec.seam, "hyper", record_z), mock.patch.object(codec.seam, "scan", record_y):
+    with mock.patch.object(seam, "hyper", record_z), mock.patch.object(seam, "scan", record_y):
         yield recording
 
 
@@ -61,9 +60,9 @@ def recorded(codec: Codec) -> Iterator[Recording]:
 def integers_only(codec: Codec) -> Iterator[None]:
     """Skip the float networks of the decoder inside the block; pictures come out grey."""
 
-    def grey(y_hat: Tensor, z_semantic: Tensor, qualities: Tensor) -> Tensor:
+    def grey(y_hat: NDArray[Any], z_semantic: NDArray[Any], *_: Any, **how: Any) -> NDArray[np.uint8]:
         height, width = (64 * side for side in z_semantic.shape[-2:])
-        return torch.zeros(len(y_hat), 3, height, width)
+        return np.full((len(y_hat), height, width, 3), 128, np.uint8)
 
-    with mock.patch.object(codec, "_synthesise", grey):
+    with mock.patch.object(codec.model.engine, "synthesise", grey):
         yield

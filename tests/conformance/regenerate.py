@@ -19,7 +19,9 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 
-from onedc.codec import BUNDLED, Codec, load
+from onedc.codec import Codec
+from onedc.loading import load
+from onedc.weights import BUNDLED
 
 TOLERANCE = 2
 """Largest difference of a decoded sample from the golden picture, in steps of 8 bit, in fp32."""

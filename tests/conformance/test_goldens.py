@@ -13,12 +13,13 @@ from PIL import Image
 from tests.conformance.recording import recorded
 from tests.conformance.regenerate import SUITES, Suite
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.container import PUBLISHED_MODELS
 from onedc.entropy.coder import SymbolDecoder
 from onedc.entropy.native import NativeCoder
 from onedc.entropy.pure import PureCoder
 from onedc.entropy.range_coder import RangeCoder
+from onedc.loading import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def test_every_case_has_its_folder_and_no_folder_is_left(suite: Suite) -> None:
 def test_the_bundled_weights_are_those_that_the_format_names(codecs: dict[str, Codec]) -> None:
     codec, text = codecs["bundled"], (ROOT / "docs/format.md").read_text()
     name = PUBLISHED_MODELS[codec.model_id]
-    assert re.search(rf"^\| {codec.model_id} \| `{name}` .*`{codec.fingerprint.hex()}` \|$", text, re.M)
+    assert re.search(rf"^\| {codec.model_id} \| `{name}` .*`{codec.model.fingerprint.hex()}` \|$", text, re.M)
 
 
 @pytest.mark.parametrize("coder", [NativeCoder(), PureCoder()], ids=lambda coder: coder.name)

@@ -17,10 +17,10 @@ from tests.conformance.published import RECORDED, needs_recordings, network, our
 from torch import Tensor
 
 from onedc.cli.main import main
-from onedc.codec import load
 from onedc.config import SD15, ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.interop.seam_cost import compare_seam
+from onedc.loading import load
 from onedc.model.seam import seam_integers
 
 pytestmark = [needs_recordings, pytest.mark.large]

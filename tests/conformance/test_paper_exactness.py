@@ -14,9 +14,12 @@ from tests.e2e.exactness import CIRCUMSTANCES, integers, mismatches
 
 from onedc.codec import Codec
 from onedc.config import SD15
+from onedc.engine.source import SingleModel
+from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
+from onedc.model.fsq import FSQ
 from onedc.model.seam import Seam, seam_integers
-from onedc.model.weights import Weights, seam_sha256
+from onedc.weights.file import Weights, seam_sha256
 
 pytestmark = [needs_recordings, pytest.mark.large]
 
@@ -31,15 +34,15 @@ def codec() -> Codec:
     weights = Weights(
         config=SD15, model_id=192, seam_sha256=seam_sha256(numbers), nets=nets, seam=seam, z_prior={}
     )
-    return Codec(weights)
+    return Codec(SingleModel(ready_model(weights)))
 
 
 @pytest.fixture(scope="module")
 def file(codec: Codec) -> bytes:
     """A file of the recorded latents of 256x256."""
     with np.load(RECORDED / "256" / "tensors.npz") as arrays:
-        y, z_hat = (torch.from_numpy(arrays[key]) for key in ("y", "z_hat"))
-    with mock.patch.object(codec, "_analyse", lambda *pictures: (y, z_hat)):
+        y, z_idx = arrays["y"][0], FSQ.to_indices(torch.from_numpy(arrays["z_hat"]))[0].numpy()
+    with mock.patch.object(codec.model.engine, "analyse", lambda pixels: (y, z_idx)):
         return codec.encode(np.zeros((256, 256, 3), np.uint8), quality=100)
 
 

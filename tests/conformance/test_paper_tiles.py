@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from onedc.codec import Codec
 from onedc.config import SD15
+from onedc.engine.torch_engine import TorchEngine
 from onedc.evaluation.bench import random_weights, sample_picture
 from onedc.model import tiling
 from onedc.model.device import fast_dtype
@@ -23,23 +23,23 @@ NEAR = 16
 
 
 @pytest.fixture(scope="module")
-def codec() -> Codec:
+def engine() -> TorchEngine:
     dtype = fast_dtype(torch.device("cpu"))
-    return Codec(random_weights(SD15, dtype), dtype=dtype)
+    return TorchEngine(random_weights(SD15, dtype), dtype=dtype)
 
 
 @torch.inference_mode()
-def test_tiles_differ_no_more_at_their_borders(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = to_tensor(sample_picture((SIDE, SIDE), 0)).to(codec.dtype)
-    z_semantic = torch.randn(1, SD15.hyper_channels, SIDE // 64, SIDE // 64).to(codec.dtype)
+def test_tiles_differ_no_more_at_their_borders(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = to_tensor(sample_picture((SIDE, SIDE), 0)).to(engine.dtype)
+    z_semantic = torch.randn(1, SD15.hyper_channels, SIDE // 64, SIDE // 64).to(engine.dtype)
     quality = torch.full((1,), 255)
 
     def walk(fed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Each network's output; it sees what is in `fed`, else what came before."""
-        nets = codec.nets
+        nets = engine.nets
         vae_latents = nets.vae.encode(x)
         y, _ = nets._in_tiles(nets.g_a, [x, fed.get("vae_latents", vae_latents)], SIDE, SIDE)
-        generated = nets.synthesise(fed.get("y", y), z_semantic, quality).to(codec.dtype)
+        generated = nets.synthesise(fed.get("y", y), z_semantic, quality).to(engine.dtype)
         picture = nets.vae.decode(fed.get("generated", generated))
         return {"vae_latents": vae_latents, "y": y, "generated": generated, "picture": picture}
 

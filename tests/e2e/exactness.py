@@ -26,8 +26,10 @@ from tests.conformance.recording import Recording, integers_only, recorded
 from tests.e2e.float_seam import FloatSeam
 from torch import Tensor, nn
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
+from onedc.engine.torch_engine import torch_engine_of
 from onedc.image import read_image
+from onedc.loading import load
 from onedc.model.fixed_point import FixedConv2d
 
 Circumstance = Callable[[Codec], AbstractContextManager[None]]
@@ -64,7 +66,8 @@ def threads(count: int) -> Iterator[None]:
 @contextmanager
 def compiled(codec: Codec) -> Iterator[None]:
     """h_s and the prior's trunk, which hold every kind of layer, through torch.compile."""
-    h_s, trunk = codec.seam.h_s, codec.seam.prior.trunk
+    seam = torch_engine_of(codec.model).seam.module
+    h_s, trunk = seam.h_s, seam.prior.trunk
     with (
         mock.patch.object(h_s, "forward", torch.compile(h_s.forward, dynamic=False)),
         mock.patch.object(trunk, "forward", torch.compile(trunk.forward, dynamic=False)),
@@ -74,7 +77,8 @@ def compiled(codec: Codec) -> Iterator[None]:
 
 def permuted(codec: Codec) -> AbstractContextManager[None]:
     """Every convolution of the seam as unfold + matmul, its sum in another order."""
-    kind = FixedConv2d if isinstance(codec.seam, nn.Module) else nn.Conv2d
+    fixed = isinstance(torch_engine_of(codec.model).seam.module, nn.Module)
+    kind = FixedConv2d if fixed else nn.Conv2d
     name = "_sums" if kind is FixedConv2d else "forward"
     return mock.patch.object(kind, name, _permuted_convolution)
 
@@ -124,15 +128,16 @@ def in_another_process(weights: Path, files: Sequence[bytes]) -> list[str]:
 @contextmanager
 def analysed_once(codec: Codec) -> Iterator[None]:
     """Remember what the encoder's networks make of each picture: they are most of the time."""
-    analyse, known = codec._analyse, {}
+    engine, known = codec.model.engine, {}
+    analyse = engine.analyse
 
-    def remembered(pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-        key = hashlib.sha256(b"".join(picture.numpy().tobytes() for picture in pictures)).digest()
+    def remembered(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        key = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
         if key not in known:
-            known[key] = analyse(pictures)
+            known[key] = analyse(pixels)
         return known[key]
 
-    with mock.patch.object(codec, "_analyse", remembered):
+    with mock.patch.object(engine, "analyse", remembered):
         yield
 
 
@@ -166,7 +171,7 @@ def compare(
 
 def float_mismatches(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: float) -> tuple[int, int]:
     """With the seam in bf16 and sums in another order: (integers that differ or cannot be decoded, all)."""
-    with mock.patch.object(codec, "seam", FloatSeam(codec)):
+    with mock.patch.object(torch_engine_of(codec.model).seam, "module", FloatSeam(codec)):
         wrong = total = 0
         for picture in pictures:
             with recorded(codec) as recording:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.codec import Codec
+from onedc.engine.torch_engine import torch_engine_of
 from onedc.entropy.tables import load_tables
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, FixedConv2d, FixedQualityBias, FixedQualityGain
 from onedc.model.onedc import OneDC
@@ -42,18 +43,19 @@ class TableBias(nn.Module):
 
 
 class FloatSeam:
-    """Stands in for `Seam`, with floats made from its integers; `codec.seam = FloatSeam(codec)`."""
+    """Stands in for the module of a `TorchSeam`, with floats made from its integers."""
 
     def __init__(self, codec: Codec, dtype: torch.dtype = torch.bfloat16) -> None:
         with torch.device("meta"):
             nets = OneDC(codec.config)
-        self.dtype, seam = dtype, codec.seam
+        self.dtype, seam = dtype, torch_engine_of(codec.model).seam.module
+        self.thresholds = seam.thresholds
         self.h_s, self.prior = _floats(nets.h_s, seam.h_s, dtype), _floats(nets.prior, seam.prior, dtype)
         self.scales = torch.tensor(load_tables().scale.tolist(), dtype=torch.float64)
 
     def hyper(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
         hyper, z_semantic = self.h_s(z_hat.to(self.dtype))
-        return hyper, z_semantic.float()
+        return hyper.double(), z_semantic.float()
 
     def gained(self, y: Tensor, quality: Tensor) -> Tensor:
         return self.prior.gained(y.to(self.dtype), quality).double()
@@ -63,7 +65,7 @@ class FloatSeam:
             table_idx = torch.bucketize(scale.double(), self.scales[1:], right=True).to(torch.uint8)
             return code(part, table_idx, mean.double()).to(self.dtype) + mean
 
-        return self.prior.scan(hyper, quality, visit).float()
+        return self.prior.scan(hyper.to(self.dtype), quality, visit).float()
 
 
 def _floats(module: nn.Module, fixed: nn.Module, dtype: torch.dtype) -> Any:

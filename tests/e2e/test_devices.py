@@ -14,10 +14,13 @@ import pytest
 import torch
 from tests.e2e.exactness import integers, mismatches
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.config import SD15
+from onedc.engine.source import SingleModel
+from onedc.engine.torch_engine import ready_model
 from onedc.evaluation.bench import random_weights, sample_picture
 from onedc.image import RGBArray, read_image
+from onedc.loading import load
 
 pytestmark = pytest.mark.gpu
 
@@ -38,7 +41,7 @@ def codecs(model: str, dtype: torch.dtype) -> Iterator[Codec]:
         if model == "small":
             yield load(device=device, precision="bf16" if dtype == torch.bfloat16 else "fp32")
         else:
-            yield Codec(random_weights(SD15, dtype), device=device, dtype=dtype)
+            yield Codec(SingleModel(ready_model(random_weights(SD15, dtype), device=device, dtype=dtype)))
 
 
 @pytest.mark.skipif(OTHER == "cuda" and not torch.cuda.is_available(), reason="no GPU here")

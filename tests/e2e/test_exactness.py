@@ -11,9 +11,11 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.e2e.exactness import CIRCUMSTANCES, compare, compiled, float_mismatches, integers, mismatches
 
-from onedc import codec as codec_module
-from onedc.codec import Codec, load
-from onedc.model.weights import load_weights
+from onedc.codec import Codec
+from onedc.engine import torch_engine
+from onedc.engine.source import SingleModel
+from onedc.loading import load
+from onedc.weights.file import load_weights
 
 PICTURES = [picture(150, 100, seed) for seed in range(2)]
 
@@ -49,9 +51,10 @@ def test_the_test_can_fail(codec: Codec, quality: float) -> None:
 
 def test_seam_falls_back_to_the_cpu_where_the_device_has_no_float64(codec: Codec) -> None:
     """A device without float64 is feigned: networks go to "meta", which cannot compute, the seam must not."""
-    with mock.patch.object(codec_module, "has_float64", lambda device: False):
-        elsewhere = Codec(load_weights(FIXTURE), device="meta")
-    assert elsewhere.seam.thresholds.device.type == "cpu"
+    with mock.patch.object(torch_engine, "has_float64", lambda device: False):
+        model = torch_engine.ready_model(load_weights(FIXTURE), device="meta")
+    elsewhere = Codec(SingleModel(model))
+    assert torch_engine.torch_engine_of(model).seam.module.thresholds.device.type == "cpu"
     data = codec.encode(PICTURES[0], quality=80)
     assert mismatches(integers(codec, [data])[0], integers(elsewhere, [data])[0]) == 0
 

@@ -16,9 +16,10 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.properties.mutations import Mutant, mutants
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec, _unpack
 from onedc.container import read_header
 from onedc.errors import FormatError
+from onedc.loading import load
 
 SECONDS, SECONDS_PER_PIXEL = 0.5, 20e-6
 BYTES, BYTES_PER_PIXEL = 100e6, 2000
@@ -58,7 +59,7 @@ def outcome(codec: Codec, mutant: Mutant) -> str:
 def declared_pixels(codec: Codec, mutant: Mutant) -> int:
     """Pixels of a refused file that passed the container's checks, else 0: it was refused at once."""
     try:
-        return codec._unpack(mutant.data, 1 << 26, False).header.positions * 4096
+        return _unpack(codec.model, mutant.data, 1 << 26, False).header.positions * 4096
     except FormatError:
         return 0
 
@@ -71,7 +72,7 @@ def peak_bytes() -> int:
 
 def fuzz(codec: Codec, count: int, seed: int) -> Counter[str]:
     files = valid_files(codec)
-    return Counter(outcome(codec, mutant) for mutant in mutants(files, codec.fingerprint, count, seed))
+    return Counter(outcome(codec, mutant) for mutant in mutants(files, codec.model.fingerprint, count, seed))
 
 
 def test_a_sample_of_mutants(codec: Codec) -> None:

@@ -24,8 +24,9 @@ import pytest
 from PIL import Image
 
 from onedc.cli.main import main
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.image import image_bytes, read_image
+from onedc.loading import load
 
 pytestmark = pytest.mark.skipif(
     find_spec("gradio") is None or find_spec("fastapi_offline") is None, reason="needs the extra serve"

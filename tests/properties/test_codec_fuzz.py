@@ -16,9 +16,10 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.regenerate import SUITES
 from tests.properties.mutations import MUTATIONS, mutants
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.container import read_header
 from onedc.errors import FormatError
+from onedc.loading import load
 
 SAMPLE, FULL = 300, 20_000
 MAX_PIXELS = 1 << 20
@@ -48,7 +49,7 @@ def check(codec: Codec, count: int) -> None:
     before = peak_memory_bytes()
     outcomes: Counter[str] = Counter()
     slowest = 0.0
-    for mutant in mutants(files, codec.fingerprint, count):
+    for mutant in mutants(files, codec.model.fingerprint, count):
         start = time.process_time()
         outcome, pixels = decode(codec, mutant.data)
         seconds = time.process_time() - start

@@ -17,14 +17,16 @@ from tests.conformance.fixture_model import FIXTURE, MODEL_ID
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 
-from onedc import codec as codec_module
-from onedc.codec import Codec, bundled_codec, load, quality_byte
+from onedc import loading
+from onedc.codec import Codec
 from onedc.container import pack, read_header, unpack
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.file_info import info
 from onedc.header import Header
+from onedc.loading import bundled_codec, load
 from onedc.pillow import open as onedc_open
+from onedc.rate import quality_byte
 
 PICTURE = picture(90, 70)
 
@@ -81,7 +83,7 @@ def test_the_payload_is_near_the_ideal(codec: Codec, quality: float) -> None:
     with recorded(codec) as recording:
         codec.decode(data)
     bits = sum(map(ideal_bits, recording.symbols, recording.table_idx)) + 14 * recording.z_idx.size
-    payload = unpack(data, fingerprint=codec.fingerprint).payload
+    payload = unpack(data, fingerprint=codec.model.fingerprint).payload
     assert bits / 8 - 1 <= len(payload) <= bits / 8 * 1.001 + 4
 
 
@@ -133,15 +135,15 @@ def test_damaged_and_foreign_files_are_refused(codec: Codec, data: bytes, change
     header, payload, _, _ = unpack(data, fingerprint=None)
     sides = {"width": header.width, "height": header.height, "quality": header.quality}
     changed: Any = {
-        "cut": pack(header, payload[:-1], codec.fingerprint),
-        "longer": pack(header, payload + b"\0", codec.fingerprint),
+        "cut": pack(header, payload[:-1], codec.model.fingerprint),
+        "longer": pack(header, payload + b"\0", codec.model.fingerprint),
         "flipped": data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
-        "other model": pack(Header(model_id=7, **sides), payload, codec.fingerprint),
+        "other model": pack(Header(model_id=7, **sides), payload, codec.model.fingerprint),
         "other weights": pack(header, payload, bytes(32)),
         "text": "not bytes",
-        "alpha": pack(header, payload, codec.fingerprint, {3: b"x"}),
-        "ICC profile": pack(header, payload, codec.fingerprint, {0x81: b"\x4b\x04\x00"}),
-        "EXIF": pack(header, payload, codec.fingerprint, {0x82: b"x"}),
+        "alpha": pack(header, payload, codec.model.fingerprint, {3: b"x"}),
+        "ICC profile": pack(header, payload, codec.model.fingerprint, {0x81: b"\x4b\x04\x00"}),
+        "EXIF": pack(header, payload, codec.model.fingerprint, {0x82: b"x"}),
     }[change]
     with pytest.raises(FormatError):
         codec.decode(changed)
@@ -253,7 +255,7 @@ def test_threads_share_a_codec(codec: Codec) -> None:
 
 
 def test_threads_load_the_bundled_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec_module, "_load_bundled", cache(lambda: load(FIXTURE)))
+    monkeypatch.setattr(loading, "_load_bundled", cache(lambda: load(FIXTURE)))
     with ThreadPoolExecutor(4) as pool:
         assert len(set(map(id, pool.map(lambda _: bundled_codec(), range(8))))) == 1
 

@@ -13,12 +13,13 @@ from tests.conformance.fixture_model import FIXTURE, MODEL_ID
 from tests.conformance.pictures import picture
 from tests.unit.z_integers import z_integers
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.container import pack
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior
 from onedc.errors import FormatError, OutputError, WeightsError
 from onedc.header import Header
-from onedc.model.weights import load_weights, read_content, save_with_z_prior, trainable_tensors
+from onedc.loading import load
+from onedc.weights.file import load_weights, read_content, save_with_z_prior, trainable_tensors
 
 PICTURE = picture(200, 150)
 
@@ -43,9 +44,9 @@ def plain() -> Codec:
 
 
 def test_only_the_prior_and_the_digest_differ(codec: Codec, plain: Codec, file: Path, tmp_path: Path) -> None:
-    assert isinstance(codec.z_prior, LearnedZPrior)
-    assert isinstance(plain.z_prior, UniformZPrior)
-    assert codec.fingerprint != plain.fingerprint
+    assert isinstance(codec.model.z_prior, LearnedZPrior)
+    assert isinstance(plain.model.z_prior, UniformZPrior)
+    assert codec.model.fingerprint != plain.model.fingerprint
     save_with_z_prior(read_content(file), tmp_path / "back.safetensors", {}, force=False)
     assert load_weights(tmp_path / "back.safetensors").seam_sha256 == load_weights(FIXTURE).seam_sha256
     floats, others = trainable_tensors(file)[1], trainable_tensors(FIXTURE)[1]
@@ -90,7 +91,7 @@ def test_damaged_payloads_are_refused_or_decoded(codec: Codec) -> None:
     header = Header(model_id=MODEL_ID, quality=0, width=200, height=150)
     outcomes = set()
     for _ in range(40):
-        data = pack(header, rng.bytes(int(rng.integers(1, 30))), codec.fingerprint)
+        data = pack(header, rng.bytes(int(rng.integers(1, 30))), codec.model.fingerprint)
         try:
             codec.decode(data, output="numpy")
             outcomes.add("picture")

@@ -19,9 +19,12 @@ from onedc.batch.run import Batch
 from onedc.batch.work import Spec
 from onedc.cli import jobs
 from onedc.cli.main import build_parser
-from onedc.codec import Codec, load
+from onedc.codec import Codec
+from onedc.effort import refine
+from onedc.engine.torch_engine import torch_engine_of
 from onedc.errors import ConfigError, ImageError, WeightsError
-from onedc.model import refine, taef2
+from onedc.loading import load
+from onedc.model import taef2
 from onedc.model.lpips import LPIPS_SQUEEZE_FILE
 from onedc.model.pixels import to_tensor
 
@@ -54,7 +57,7 @@ def photo() -> NDArray[np.uint8]:
 def distortion(codec: Codec, original: NDArray[np.uint8], data: bytes) -> float:
     """What effort counts without a network that judges, of the picture that a decoder shows."""
     pair = [to_tensor(x) for x in (original, codec.decode(data, output="numpy"))]
-    wanted, found = (codec.nets.vae.encode(x[..., :64, :64]) for x in pair)
+    wanted, found = (torch_engine_of(codec.model).nets.vae.encode(x[..., :64, :64]) for x in pair)
     return float(3 * (pair[0] - pair[1]).abs().mean() + 0.7 * (wanted - found).abs().mean())
 
 
@@ -105,17 +108,20 @@ def test_what_is_found_is_what_is_written(fixture_codec: Codec, monkeypatch: pyt
 
     monkeypatch.setattr(refine.Refiner, "refine", kept)
     monkeypatch.setattr(refine._Search, "_bit_weight", lambda self, byte: 1e-3)
-    x, quality = picture(90, 70), torch.tensor([128])
+    x = picture(90, 70)
     data = fixture_codec.encode(x, quality=128 / 2.55, effort=2)
     assert data != fixture_codec.encode(x, quality=128 / 2.55)
     decoded = []
-    synthesise = fixture_codec._synthesise
+    engine = fixture_codec.model.engine
+    synthesise = engine.synthesise
     monkeypatch.setattr(
-        fixture_codec, "_synthesise", lambda y_hat, *rest: decoded.append(y_hat) or synthesise(y_hat, *rest)
+        engine,
+        "synthesise",
+        lambda y_hat, *rest, **how: decoded.append(y_hat) or synthesise(y_hat, *rest, **how),
     )
     fixture_codec.decode(data)
-    difference = fixture_codec.seam.gained(decoded[0], quality) - found[0]
-    assert difference.abs().max() < 0.01  # quantisation steps
+    difference = engine.seam.gained(decoded[0], 128) - found[0].numpy()
+    assert abs(difference).max() < 0.01  # quantisation steps
 
 
 @pytest.mark.parametrize("side", [1, 64])

@@ -15,12 +15,13 @@ from tests.conformance.pictures import picture
 
 import onedc.pillow
 from onedc.cli.main import main
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.container import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC, unpack
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.extras import MAX_BYTES, Extras, compact_profile, from_sections, to_sections
 from onedc.file_info import info
 from onedc.image import image_bytes, read_image, read_picture
+from onedc.loading import load
 
 WIDTH, HEIGHT = 90, 70
 PICTURE = picture(WIDTH, HEIGHT)
@@ -91,7 +92,7 @@ def test_alpha_is_lossless_and_smaller_than_png(plane: Image.Image) -> None:
 def test_only_what_is_asked_for_is_kept(codec: Codec, rich: Image.Image) -> None:
     def sections(**options: object) -> set[int]:
         data = codec.encode(rich, **options)  # type: ignore[arg-type]
-        return set(unpack(data, fingerprint=codec.fingerprint).sections)
+        return set(unpack(data, fingerprint=codec.model.fingerprint).sections)
 
     assert sections(background="white") == set()
     assert sections(background="white", keep=["icc"]) == {SECTION_ICC}
@@ -132,7 +133,7 @@ def test_a_kept_profile_is_compact_and_its_colours_come_back(codec: Codec, rich:
     profile = wide_profile()
     srgb = codec.encode(rich, background="white")
     data = codec.encode(rich, background="white", keep=["icc"])
-    body = unpack(data, fingerprint=codec.fingerprint).sections[SECTION_ICC]
+    body = unpack(data, fingerprint=codec.model.fingerprint).sections[SECTION_ICC]
     assert len(body) < 230 < 0.5 * len(profile)
     image = codec.decode(data)
     compact = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))

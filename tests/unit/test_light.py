@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 import onedc
-from onedc.codec import export
 from onedc.config import LIGHT, LightConfig, ModelConfig, UNetConfig
 from onedc.errors import ConfigError
 from onedc.model import bands
 from onedc.model.blocks import RMSNorm2d
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TokenAttention
+from onedc.weights.file import save_weights
 
 LITTLE = replace(
     LIGHT,
@@ -159,7 +159,7 @@ def test_token_attention_against_a_plain_formula() -> None:
 
 def test_a_photo_through_the_codec(little: OneDC, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("light") / "little.safetensors"
-    export(path, little, model_id=200, dtype=torch.int8)
+    save_weights(path, little, model_id=200, dtype=torch.int8)
     codec = onedc.load(path, precision="fp32")
     picture = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
     sizes = []

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from onedc.codec import BUNDLED
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import (
@@ -26,7 +25,8 @@ from onedc.model.fsq import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.prior import PARTS, collapse, expand
 from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
-from onedc.model.weights import load_weights
+from onedc.weights import BUNDLED
+from onedc.weights.file import load_weights
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
 import onedc.pillow
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import read_image
+from onedc.loading import load
 
 PICTURE = picture(90, 70)
 

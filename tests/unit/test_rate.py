@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.container import read_header
 from onedc.errors import ConfigError
+from onedc.loading import load
 from onedc.rate import TRIES, bytes_at, highest_within, refined_within
 
 PICTURE = picture(90, 70)
@@ -66,9 +67,10 @@ def test_the_ends_of_the_range(codec: Codec) -> None:
 
 
 def test_the_networks_run_once(codec: Codec) -> None:
+    engine = codec.model.engine
     with (
-        mock.patch.object(codec, "_analyse", wraps=codec._analyse) as analyse,
-        mock.patch.object(codec, "_synthesise") as synthesise,
+        mock.patch.object(engine, "analyse", wraps=engine.analyse) as analyse,
+        mock.patch.object(engine, "synthesise") as synthesise,
     ):
         codec.encode_to_size(PICTURE, 800)
     assert (analyse.call_count, synthesise.call_count) == (1, 0)

@@ -12,10 +12,9 @@ from safetensors.torch import save_file
 from tests.conformance.fixture_model import CONFIG, FIXTURE, MODEL_ID, build
 from torch import Tensor
 
-from onedc.codec import export
 from onedc.errors import WeightsError
 from onedc.model.onedc import OneDC
-from onedc.model.weights import load_weights, trainable_tensors
+from onedc.weights.file import load_weights, save_weights, trainable_tensors
 
 Content = tuple[dict[str, Tensor], dict[str, str]]
 Change = Callable[[dict[str, Tensor], dict[str, str]], object]
@@ -40,7 +39,7 @@ def rewritten(
 
 def test_saved_and_loaded_networks_are_the_same(tmp_path: Path) -> None:
     model = build()
-    export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
+    save_weights(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
     loaded = load_weights(tmp_path / "m.safetensors")
     assert (loaded.config, loaded.model_id) == (CONFIG, 200)
     state = model.state_dict()
@@ -55,10 +54,10 @@ def test_the_digest_depends_on_every_integer_and_on_nothing_else(tmp_path: Path,
     assert first.model_id == MODEL_ID
     model = build()
     model.generator.unet.conv_in.bias.add_(1)
-    export(tmp_path / "a.safetensors", model, model_id=0)
+    save_weights(tmp_path / "a.safetensors", model, model_id=0)
     assert load_weights(tmp_path / "a.safetensors").seam_sha256 == first.seam_sha256
     model.h_s.feat_in[0].bias[0] += 0.01
-    export(tmp_path / "b.safetensors", model, model_id=0)
+    save_weights(tmp_path / "b.safetensors", model, model_id=0)
     assert load_weights(tmp_path / "b.safetensors").seam_sha256 != first.seam_sha256
 
 
@@ -98,16 +97,16 @@ def test_values_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
     model = OneDC(CONFIG)
     model.g_a.pix_emb.weight.data[0] = 1e9
     with pytest.raises(WeightsError, match=r"not finite in torch\.float16"):
-        export(tmp_path / "m.safetensors", model, model_id=0)
+        save_weights(tmp_path / "m.safetensors", model, model_id=0)
     with pytest.raises(WeightsError, match="model id 256"):
-        export(tmp_path / "m.safetensors", model, model_id=256)
+        save_weights(tmp_path / "m.safetensors", model, model_id=256)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_eight_bits_halve_the_file_and_keep_the_networks(tmp_path: Path) -> None:
     model = build()
     for name, dtype in (("fp16", torch.float16), ("int8", torch.int8)):
-        export(tmp_path / name, model, model_id=200, dtype=dtype)
+        save_weights(tmp_path / name, model, model_id=200, dtype=dtype)
     fine, coarse = (load_weights(tmp_path / name) for name in ("fp16", "int8"))
     assert coarse.seam_sha256 == fine.seam_sha256
     assert (tmp_path / "int8").stat().st_size < 0.75 * (tmp_path / "fp16").stat().st_size
@@ -121,13 +120,13 @@ def test_eight_bits_halve_the_file_and_keep_the_networks(tmp_path: Path) -> None
 
 def test_training_can_go_on_from_a_weights_file(tmp_path: Path) -> None:
     model = build()
-    export(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
+    save_weights(tmp_path / "m.safetensors", model, model_id=200, dtype=torch.float32)
     config, tensors = trainable_tensors(tmp_path / "m.safetensors")
     assert config == CONFIG
     again = OneDC(config)
     again.load_state_dict(tensors)
     for name, value in model.state_dict().items():
         assert (tensors[name] - value).abs().max() <= 2e-4 * value.abs().max() + 1e-4, name
-    export(tmp_path / "again.safetensors", again, model_id=200, dtype=torch.float32)
+    save_weights(tmp_path / "again.safetensors", again, model_id=200, dtype=torch.float32)
     first, second = (load_weights(tmp_path / f"{name}.safetensors").seam for name in ("m", "again"))
     assert torch.equal(first.hyper(torch.zeros(1, 7, 1, 2))[0], second.hyper(torch.zeros(1, 7, 1, 2))[0])

@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from onedc.batch.items import Item, Wanted
-from onedc.codec import DEFAULT_QUALITY, Codec, Precision, load
+from onedc.codec import Codec
 from onedc.container import read_header
 from onedc.datasets.shards import named
 from onedc.errors import OneDCError
 from onedc.file_info import info
 from onedc.header import positions_of
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
+from onedc.loading import Precision, load
+from onedc.rate import DEFAULT_QUALITY
 
 T = TypeVar("T")
 
@@ -113,7 +115,7 @@ class Worker:
         spec: what to do. The codec is loaded here.
 
     Raises:
-        WeightsError, ConfigError: as `codec.load`.
+        WeightsError, ConfigError: as `loading.load`.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -126,7 +128,7 @@ class Worker:
         )
         codec.check_effort(spec.effort)
         self.task: Task = Decoding(codec) if spec.decode else Encoding(codec, spec)
-        self.batch_size = spec.batch_size or (1 if codec.device.type == "cpu" else 8)
+        self.batch_size = spec.batch_size or (1 if codec.model.engine.on_cpu else 8)
         self.readers = spec.readers
 
     def outcomes(self, items: Iterable[Item]) -> Iterator[list[Outcome]]:

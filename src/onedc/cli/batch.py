@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
     from onedc.batch.cluster import Cluster
     from onedc.batch.run import Batch
-    from onedc.codec import DEFAULT_QUALITY
+    from onedc.rate import DEFAULT_QUALITY
 
     encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
     if args.decode and encoding:

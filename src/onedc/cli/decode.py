@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
-    from onedc.codec import load
+    from onedc.loading import load
 
     codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}

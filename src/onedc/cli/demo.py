@@ -42,9 +42,9 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
-    from onedc.codec import load
     from onedc.evaluation.sheet import Tile, draw_sheet
     from onedc.image import image_bytes, read_image
+    from onedc.loading import load
 
     folder = args.output
     base = os.path.join(folder, os.path.splitext(os.path.basename(args.photo))[0])

@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES)
     make_folders(jobs)
 
-    from onedc.codec import load
+    from onedc.loading import load
 
     codec = load(
         args.weights,

@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
     check_extra()
     import torch
 
-    from onedc.codec import Codec
     from onedc.datasets.sources import open_source
-    from onedc.model.weights import read_content, save_with_z_prior, weights_of
+    from onedc.engine.torch_engine import TorchEngine
     from onedc.train.recipes import HELD_OUT
     from onedc.train.zprior import FitConfig, fit_z_prior
+    from onedc.weights.file import read_content, save_with_z_prior, weights_of
 
     held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))
     try:
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)
     content = read_content(args.weights)
-    codec = Codec(weights_of(content, args.weights))
-    fitted = fit_z_prior(codec, open_source(args.data), config, tell)
+    engine = TorchEngine(weights_of(content, args.weights))
+    fitted = fit_z_prior(engine, open_source(args.data), config, tell)
     integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
     save_with_z_prior(content, args.output, integers, force=args.force)
     print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {fitted.summary()}")

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_extra()
     with listen(args.host, args.port) as listener:
-        from onedc.codec import load
+        from onedc.loading import load
         from onedc.serve.service import Limits, Service
 
         codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)

@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from onedc.codec import Codec, Precision, load
+from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
+from onedc.engine.source import SingleModel
+from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import as_reference, guided_step
 from onedc.image import RGBArray
+from onedc.loading import Precision, load
 from onedc.model.device import fast_dtype, find_device
 from onedc.model.onedc import OneDC
 from onedc.model.seam import Seam, seam_integers
-from onedc.model.weights import Weights, seam_sha256
+from onedc.weights.file import Weights, seam_sha256
 
 PRESETS = {"small": SMALL, "sd15": SD15, "tiny": TINY}
 DIRECTIONS = ("encode", "decode")
@@ -153,7 +156,7 @@ def make_codec(options: BenchOptions, way: str = "onedc") -> Codec:
         device = find_device(options.device)
         dtypes = {"auto": fast_dtype(device), "fp32": torch.float32, "bf16": torch.bfloat16}
         model = random_weights(PRESETS[options.preset], dtypes[precision])
-        codec = Codec(model, device=device, dtype=dtypes[precision])
+        codec = Codec(SingleModel(ready_model(model, device=device, dtype=dtypes[precision])))
     if way == "reference":
         as_reference(codec)
     elif options.compile:
@@ -215,11 +218,12 @@ class _Timing:
     def sampler_rows(self, size: Size) -> Iterator[dict[str, Any]]:
         """Samplers of several steps: so many times the median step, and the autoencoder's decoder once."""
         codec, (width, height) = self.codec, (-(-side // 64) * 64 for side in size)
+        engine = torch_engine_of(codec.model)
         step = guided_step(codec, height, width)
         latents = torch.randn(1, codec.config.vae_channels, height // 8, width // 8)
-        latents = latents.to(codec.device, codec.dtype, memory_format=torch.channels_last)
+        latents = latents.to(engine.device, engine.dtype, memory_format=torch.channels_last)
         step_ms = self._median_ms(step)
-        decode_ms = self._median_ms(lambda: codec.nets.vae.decode(latents))
+        decode_ms = self._median_ms(lambda: engine.nets.vae.decode(latents))
         for steps in SAMPLER_STEPS:
             stages = [
                 {"name": "two of unet", "ms": step_ms, "times": steps},
@@ -237,7 +241,7 @@ class _Timing:
     @property
     def dtype(self) -> str:
         """Of the float networks."""
-        return str(self.codec.dtype).removeprefix("torch.")
+        return self.codec.model.engine.precision
 
     def _fields(self, direction: str, size: Size, ms: float, stages: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -285,8 +289,8 @@ def _peak_of(options: BenchOptions, size: Size, file: bytes | None) -> tuple[flo
         file = codec.encode(sample_picture(size, 0))
     else:
         codec.decode(file, output="numpy", max_pixels=math.prod(size))
-    if codec.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(codec.device) / 1e6, file
+    if not codec.model.engine.on_cpu:
+        return torch.cuda.max_memory_allocated(options.device) / 1e6, file
     return resident_peak_mb(), file
 
 

@@ -16,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from onedc.codec import Codec
+from onedc.engine.torch_engine import torch_engine_of
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 
 REST = "rest"
@@ -102,13 +103,14 @@ class Breakdown:
 
 def stages_of(codec: Codec) -> list[tuple[str, Any, str]]:
     """Name, owner and method of everything that is put down on its own."""
-    nets, seam, generator = codec.nets, codec.seam, codec.nets.generator
+    engine = torch_engine_of(codec.model)
+    nets, seam, generator = engine.nets, engine.seam, engine.nets.generator
     return [
         ("vae.encode", nets.vae, "encode"),
         ("g_a", nets.g_a, "forward"),
         ("h_a", nets.h_a, "forward"),
-        ("z prior", codec.z_prior, "encode"),
-        ("z prior", codec.z_prior, "decode"),
+        ("z prior", codec.model.z_prior, "encode"),
+        ("z prior", codec.model.z_prior, "decode"),
         ("h_s", seam, "hyper"),
         ("prior", seam, "scan"),
         ("entropy coding", SymbolEncoder, "encode"),

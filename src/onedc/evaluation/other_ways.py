@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onedc.codec import Codec
+from onedc.engine.torch_engine import torch_engine_of
 from onedc.model.adapters import adapt
 from onedc.model.vae_kl import Upsample, WindowAttention
 
@@ -27,7 +27,8 @@ def as_reference(codec: Codec) -> None:
     adapter beside every layer of the UNet, one window of the autoencoder after the other, and its decoder's
     3x3 convolutions on repeated pixels.
     """
-    nets: Any = codec.nets
+    engine = torch_engine_of(codec.model)
+    nets = engine.nets
     nets.to(memory_format=torch.contiguous_format)
     if codec.config.vae == "sd":
         adapt(nets.generator.unet, RANK)
@@ -37,7 +38,7 @@ def as_reference(codec: Codec) -> None:
                 module.forward = MethodType(one_by_one, module)  # type: ignore[method-assign]
             elif isinstance(module, Upsample):
                 module.forward = MethodType(on_repeated, module)  # type: ignore[method-assign]
-    if codec.device.type == "cuda":
+    if engine.device.type == "cuda":
         for name in ("analyse", "synthesise"):
             setattr(nets, name, torch.autocast("cuda", torch.bfloat16)(getattr(nets, name)))
 
@@ -63,14 +64,15 @@ def guided_step(codec: Codec, height_px: int, width_px: int, guidance: float = 7
     The UNet sees the latents with and without tokens, as a batch of two, through a first layer of random
     weights in place of the one that g_s feeds.
     """
-    nets: Any = codec.nets
+    engine = torch_engine_of(codec.model)
+    nets = engine.nets
     config, unet = codec.config, nets.generator.unet
     first = nn.Conv2d(config.vae_channels, config.generator_unet.widths[0], 3, padding=1)
-    first.to(codec.device, codec.dtype).requires_grad_(False)
+    first.to(engine.device, engine.dtype).requires_grad_(False)
     latents = torch.randn(1, config.vae_channels, height_px // 8, width_px // 8)
     tokens = torch.randn(2, config.token_channels, height_px // 64, width_px // 64)
-    latents, tokens = (t.to(codec.device, codec.dtype) for t in (latents, tokens))
-    quality = torch.full((2,), 255, device=codec.device)
+    latents, tokens = (t.to(engine.device, engine.dtype) for t in (latents, tokens))
+    quality = torch.full((2,), 255, device=engine.device)
 
     def step() -> Tensor:
         time = nets.generator.time_vector(quality)

@@ -13,6 +13,7 @@ from onedc.errors import ConfigError
 from onedc.evaluation.codecs import FileCodec, Picture
 from onedc.evaluation.metrics import file_hash
 from onedc.image import RGBArray
+from onedc.weights import BUNDLED
 
 
 class OneDCCodec(FileCodec):
@@ -23,14 +24,14 @@ class OneDCCodec(FileCodec):
     def __init__(
         self, name: str, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto"
     ) -> None:
-        module = importlib.import_module("onedc.codec")
+        module = importlib.import_module("onedc.loading")
         self.name = name
         self.codec = module.load(weights, device=device, precision=precision)
-        digest = file_hash(weights or module.BUNDLED)
+        digest = file_hash(weights or BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
-        dtype = str(self.codec.dtype).removeprefix("torch.")
-        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {dtype}"
-        if self.codec.device.type == "cpu":  # in bf16 the floats that y comes from depend on it
+        engine = self.codec.model.engine
+        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {engine.precision}"
+        if engine.on_cpu:  # in bf16 the floats that y comes from depend on it
             self.identity += f" threads {torch.get_num_threads()}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:

@@ -23,8 +23,8 @@ from onedc.interop.folding import fold_time
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.seam import Seam, seam_integers
-from onedc.model.stream_writer import Entry, write_safetensors
-from onedc.model.weights import SEAM, SEAM_NETS, file_metadata, stored
+from onedc.weights.file import SEAM, SEAM_NETS, file_metadata, stored
+from onedc.weights.stream_writer import Entry, write_safetensors
 
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

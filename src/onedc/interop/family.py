@@ -19,9 +19,9 @@ from onedc.errors import WeightsError
 from onedc.interop.checkpoint import Checkpoint, open_checkpoint
 from onedc.interop.convert import STORAGE, Options, Published, convert_seam, entry, origin, read_published
 from onedc.interop.keys import LORA_SCALE, adapters, unet_key
-from onedc.model.family import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
-from onedc.model.stream_writer import Entry, write_safetensors
-from onedc.model.weights import SEAM, SEAM_NETS, file_metadata
+from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
+from onedc.weights.file import SEAM, SEAM_NETS, file_metadata
+from onedc.weights.stream_writer import Entry, write_safetensors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onedc.codec import y_writer
 from onedc.config import ModelConfig
+from onedc.engine.parts import y_writer
+from onedc.engine.protocol import Code
+from onedc.engine.torch_engine import TorchSeam
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.interop.checkpoint import Checkpoint
@@ -24,7 +26,7 @@ from onedc.model.fsq import FSQ
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.pixels import pad, to_tensor
 from onedc.model.prior import SpatialPrior
-from onedc.model.seam import Code, Seam, seam_integers
+from onedc.model.seam import Seam, seam_integers
 
 _RATE = torch.ones(1, dtype=torch.int64)
 
@@ -50,7 +52,6 @@ def measure_seam(config: ModelConfig, weights: Checkpoint, pictures: Sequence[ND
         weights: under our keys; the networks are in memory one after another.
         pictures: at least one, [H,W,3] uint8.
     Raises:
-        ImageError: not a picture.
         WeightsError: a prior that has no fixed-point form.
     """
     xs = [pad(to_tensor(picture)) for picture in pictures]
@@ -72,17 +73,19 @@ def compare_seam(
 ) -> SeamCost:
     """Code pairs of y [1,N,H/16,W/16] and z_hat [1,7,H/64,W/64] with both forms of h_s and prior."""
     scales = torch.tensor(load_tables().scale)
-    seam = Seam(h_s, prior, seam_integers(h_s, prior, scales.tolist()))
+    seam = TorchSeam(Seam(h_s, prior, seam_integers(h_s, prior, scales.tolist())))
     totals = [0, 0]
     for y, z_hat in latents:
         floats, integers = SymbolEncoder(), SymbolEncoder()
-        code = y_writer([floats], y)
+        code = y_writer([floats], y.numpy())
 
         def visit(part: int, scale: Tensor, mean: Tensor, code: Code = code) -> Tensor:
-            return code(part, torch.bucketize(scale, scales[1:].to(scale), right=True), mean) + mean
+            table_idx = torch.bucketize(scale, scales[1:].to(scale), right=True).to(torch.uint8)
+            return torch.from_numpy(code(part, table_idx.numpy(), mean.numpy())) + mean
 
         prior.scan(h_s(z_hat)[0], _RATE, visit)
-        seam.scan(seam.hyper(z_hat)[0], _RATE, y_writer([integers], y.double()))
+        hyper = seam.hyper(FSQ.to_indices(z_hat).numpy())
+        seam.scan(hyper.features, _RATE.numpy(), y_writer([integers], y.double().numpy()))
         totals = [
             total + len(stream.finish()) for total, stream in zip(totals, (floats, integers), strict=True)
         ]

@@ -12,9 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from onedc.codec import DEFAULT_QUALITY
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import image_bytes
+from onedc.rate import DEFAULT_QUALITY
 from onedc.serve.service import BusyError, Service, TooLargeError
 
 ONEDC_TYPE = "image/x-1dc"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from onedc.codec import DEFAULT_QUALITY, Codec
+from onedc.codec import Codec
+from onedc.effort.level import check_effort
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray, read_image
-from onedc.model.refine import check_effort
+from onedc.rate import DEFAULT_QUALITY
 
 
 class TooLargeError(OneDCError):

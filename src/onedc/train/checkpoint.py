@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
 from onedc.files import write_whole
-from onedc.model.stream_writer import Entry, write_safetensors
+from onedc.weights.stream_writer import Entry, write_safetensors
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d{8})")

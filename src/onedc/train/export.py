@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from onedc.codec import export
 from onedc.files import refuse_existing, write_whole
 from onedc.train.card import model_card
 from onedc.train.checkpoint import read_state
 from onedc.train.nets import load_checkpoint
+from onedc.weights.file import save_weights
 
 CARD_SUFFIX = ".md"
 STORAGE = {"int8": torch.int8, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -32,5 +32,5 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
         refuse_existing(path, force=force)
     model = load_checkpoint(checkpoint)
     card = model_card(checkpoint.resolve().parent.parent, read_state(checkpoint)["step"])
-    export(output, model, model_id=model_id, dtype=STORAGE[storage])
+    save_weights(output, model, model_id=model_id, dtype=STORAGE[storage])
     write_whole(card_file, card.encode(), force=force)

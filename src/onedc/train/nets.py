@@ -11,20 +11,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from onedc.codec import BUNDLED
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.adapters import merged
 from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
 from onedc.model.lpips import LPIPS, read_lpips
 from onedc.model.onedc import OneDC
-from onedc.model.weights import trainable_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
 from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, TokenizerConfig
+from onedc.weights import BUNDLED
+from onedc.weights.file import trainable_tensors
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.model.weights import UNPACKED
 from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
@@ -35,6 +34,7 @@ from onedc.train.score import GANHead, Judges, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
 from onedc.train.text import TextEncoder
+from onedc.weights.file import UNPACKED
 
 JUDGES = ("lpips", "latents", "lpips+latents")
 """What a GAN may see instead of the fake score's features: those of LPIPS's network, vae_latents, or both."""

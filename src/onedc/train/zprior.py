@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from onedc.codec import Codec
 from onedc.datasets.sources import Source, split
+from onedc.engine.torch_engine import TorchEngine
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import (
     CODEBOOK_SIZE,
@@ -124,12 +124,12 @@ class ZPriorTwin(nn.Module):
 
 
 def fit_z_prior(
-    codec: Codec, source: Source, config: FitConfig, say: Callable[[str], None] = lambda _: None
+    engine: TorchEngine, source: Source, config: FitConfig, say: Callable[[str], None] = lambda _: None
 ) -> Fitted:
     """Fit a prior to the z that a model makes of photos.
 
     Args:
-        codec: the model, in fp32 on the CPU.
+        engine: the model, in fp32 on the CPU.
         source: the photos.
         say: told of the progress, a line at a time.
 
@@ -139,8 +139,8 @@ def fit_z_prior(
     """
     training, scored = split(source, config.held_out)
     order = np.random.default_rng(config.seed).permutation(training)[: config.photos]
-    fitted = _levels(codec, source, order.tolist(), config, say)
-    held_out = _levels(codec, source, scored[: config.scored_photos], config, say)
+    fitted = _levels(engine, source, order.tolist(), config, say)
+    held_out = _levels(engine, source, scored[: config.scored_photos], config, say)
     if not fitted:
         raise ConfigError("none of the photos can be read")
     twin = fit_levels(fitted, config)
@@ -207,31 +207,31 @@ def _positions(photos: Levels) -> Integers:
 
 
 def _levels(
-    codec: Codec, source: Source, indices: Sequence[int], config: FitConfig, say: Callable[[str], None]
+    engine: TorchEngine, source: Source, indices: Sequence[int], config: FitConfig, say: Callable[[str], None]
 ) -> Levels:
     """z of one window of each photo; damaged photos are left out."""
     data = DataConfig(crop_px=64, view_px=config.view_px)
-    cache = LatentCache(Path(config.latents), fingerprint(codec.nets.vae)) if config.latents else None
+    cache = LatentCache(Path(config.latents), fingerprint(engine.nets.vae)) if config.latents else None
     crops = Crops(Photos(source, memory_mib=0), indices, data, config.seed, cache)
     found: Levels = []
     for count, index in enumerate(indices, 1):
-        found += [_window_levels(codec, window, cache) for window in crops.windows(index)]
+        found += [_window_levels(engine, window, cache) for window in crops.windows(index)]
         if count % 50 == 0:
             say(f"z of {count} of {len(indices)} photos")
     return found
 
 
 @torch.inference_mode()
-def _window_levels(codec: Codec, pixels: Pixels, cache: LatentCache | None) -> Integers:
+def _window_levels(engine: TorchEngine, pixels: Pixels, cache: LatentCache | None) -> Integers:
     """Levels [h,w,7] of the whole positions in a window [H,W,3]."""
-    nets = codec.nets
+    nets = engine.nets
     height, width = (side // 64 * 64 for side in pixels.shape[:2])
     x = to_tensor(pixels[:height, :width]).contiguous(memory_format=torch.channels_last)
     if cache is None:
         latents = nets.vae.encode(x)
     else:
         if not cache.has(pixels):
-            cache.add(pixels, nets.vae.encode, codec.device)
+            cache.add(pixels, nets.vae.encode, engine.device)
         latents = torch.from_numpy(np.array(cache.read(pixels)[:, : height // 8, : width // 8]))[None].float()
     _, z_hat = nets.analyse(x, latents.contiguous(memory_format=torch.channels_last))
     return levels_of(FSQ.to_indices(z_hat)[0].numpy())

@@ -22,8 +22,9 @@ from onedc.batch import cluster
 from onedc.batch.items import Item
 from onedc.batch.run import Batch, Summary
 from onedc.batch.work import Outcome, Spec, Worker, grouped
-from onedc.codec import Codec, load
+from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, OneDCError, OutputError, WeightsError
+from onedc.loading import load
 
 SPEC = Spec(weights=str(FIXTURE), precision="fp32", quality=30)
 SIZES = {"a.png": (64, 64), "b/c.d.png": (70, 90), "b/e.png": (128, 65), "f.png": (20, 30)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onedc.codec import bundled_codec
 from onedc.evaluation.degenerate import LONG_PX, degenerate_pictures
+from onedc.loading import bundled_codec
 
 PICTURES = degenerate_pictures(100, 70)
 QUALITIES = (10.0, 50.0)

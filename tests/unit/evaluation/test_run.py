@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from onedc.cli.main import main
-from onedc.codec import export
 from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import PillowCodec
@@ -29,6 +28,7 @@ from onedc.evaluation.run import evaluate
 from onedc.evaluation.summary import summarise, write_summary
 from onedc.image import read_image
 from onedc.model.onedc import OneDC
+from onedc.weights.file import export
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
 

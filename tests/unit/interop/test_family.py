@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
-from onedc.codec import load
 from onedc.config import TINY
+from onedc.engine.source import ModelFamily
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, WeightsError
-from onedc.family import FamilyCodec
 from onedc.interop.checkpoint import from_tensors
 from onedc.interop.convert import Options, Published
 from onedc.interop.family import Rate, convert_family, write_family
-from onedc.model.family import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
+from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.model.seam import seam_integers
-from onedc.model.weights import save_weights
+from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
+from onedc.weights.file import save_weights
 
 CONFIG = replace(TINY, quality_knots=0)
 ADAPTED = "generator.unet.conv_in.weight"
@@ -44,9 +45,7 @@ def opened(index: int, folder: Path, *, z_only: bool = False) -> Rate:
     model.load_state_dict(state)
     file = folder / f"rate{index}"
     file.write_bytes(bytes([index]))
-    save_weights(
-        folder / f"{index}.safetensors", model, scale_table=SCALES, model_id=200, dtype=torch.float32
-    )
+    save_weights(folder / f"{index}.safetensors", model, model_id=200, dtype=torch.float32)
     return Rate(
         published=Published(unet=file, codec=file, vae=file, rate=str(index), z_only=z_only),
         config=config,
@@ -74,7 +73,7 @@ def picture() -> np.ndarray:
 
 def test_every_rate_codes_as_it_does_alone(folder: Path) -> None:
     family = load(folder / "family.safetensors", precision="fp32")
-    assert isinstance(family, FamilyCodec)
+    assert isinstance(family.models, ModelFamily)
     files = []
     for rate, quality in ((0, 0), (1, 1), (1, 40), (2, 60), (2, 100)):
         alone = load(folder / f"{rate}.safetensors", precision="fp32")
@@ -116,10 +115,9 @@ def test_what_is_shared_is_stored_once(folder: Path) -> None:
     [(True, {0: 0, 1: 1, 127: 1, 129: 2, 255: 2}), (False, {0: 0, 1: 0, 64: 0, 66: 1, 128: 1, 255: 2})],
 )
 def test_quality_bytes_are_spread_over_the_rates(z_only: bool, bounds: dict[int, int], folder: Path) -> None:
-    file = read_family(folder / "family.safetensors")
-    first = replace(file.members[0], config=replace(file.members[0].config, z_only=z_only))
-    file = replace(file, members=(first, *file.members[1:]))
-    assert {byte: file.member_of(byte) for byte in bounds} == bounds
+    first, *rest = (member.config for member in read_family(folder / "family.safetensors").members)
+    family = ModelFamily([replace(first, z_only=z_only), *rest], 200, lambda member: ANY)
+    assert {byte: family.member_of(byte) for byte in bounds} == bounds
 
 
 def test_a_file_of_one_rate_is_refused_by_another(folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_taken_port_is_refused() -> None:
 
 
 def test_foreign_bytes_are_refused() -> None:
-    from onedc.codec import load
+    from onedc.loading import load
 
     weights = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
     service = Service(load(weights, precision="fp32"), Limits())

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from onedc.codec import load
 from onedc.datasets.sources import open_source
 from onedc.errors import OutputError, WeightsError
 from onedc.image import read_image
+from onedc.loading import load
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.export import export_checkpoint

@@ -15,13 +15,13 @@ from PIL import Image
 from tests.conformance.published import SHARED
 from torch import Tensor, nn
 
-from onedc.codec import BUNDLED
-from onedc.model.weights import trainable_tensors
 from onedc.train.config import OptimConfig
 from onedc.train.muon import Muon
 from onedc.train.nets import load_checkpoint, load_lpips, load_model
 from onedc.train.stage import Player
 from onedc.train.stage1 import Stage1
+from onedc.weights import BUNDLED
+from onedc.weights.file import trainable_tensors
 
 ROOT = Path(__file__).parents[3]
 NETS = SHARED / "nets"

@@ -10,10 +10,10 @@ import torch
 from tests.conformance.fixture_model import FIXTURE
 
 from onedc.cli.main import main
-from onedc.codec import load
 from onedc.entropy.z_prior import Integers, LearnedZPrior, near_levels
-from onedc.model.weights import load_weights
+from onedc.loading import load
 from onedc.train.zprior import FitConfig, ZPriorTwin, fit_levels, position_bits
+from onedc.weights.file import load_weights
 
 
 def smooth_levels(seed: int, count: int) -> list[Integers]:

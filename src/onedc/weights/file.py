@@ -7,7 +7,7 @@ pictures or .1dc bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -18,14 +18,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from onedc.config import ModelConfig
+from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
 from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.model.hyper import HyperSynthesis
-from onedc.model.int8 import pack, unpack
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.prior import SpatialPrior
 from onedc.model.seam import Seam, seam_floats, seam_integers
+from onedc.weights.int8 import pack, unpack
 
 FORMAT = "onedc-weights-1"
 SEAM = "seam."
@@ -67,14 +68,12 @@ def save_weights(
     path: str | Path,
     model: OneDC,
     *,
-    scale_table: Sequence[float],
     model_id: int,
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Export a trained model; its seam becomes integers, the other networks are stored as `dtype`.
 
     Args:
-        scale_table: standard deviations of the entropy tables, which the table index is chosen by.
         dtype: a floating type, or torch.int8: matrices and kernels in 8 bits, all else in fp16.
 
     Raises:
@@ -83,7 +82,7 @@ def save_weights(
     """
     if not 0 <= model_id <= 255:
         raise WeightsError(f"model id {model_id} is not in 0..255")
-    integers = seam_integers(model.h_s, model.prior, scale_table)
+    integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
     Seam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     for name, value in model.state_dict().items():

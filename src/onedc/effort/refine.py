@@ -6,7 +6,6 @@ Source: Campos et al. 2019, "Content adaptive optimization for neural image comp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onedc.config import QUALITY_MAX
-from onedc.errors import ConfigError, ImageError
+from onedc.effort.level import Effort, Progress
 from onedc.model.bits import gaussian_bits, rounded
 from onedc.model.fixed_point import UNITS
 from onedc.model.lpips import LPIPS
@@ -22,10 +21,6 @@ from onedc.model.onedc import OneDC
 from onedc.model.prior import SpatialPrior, collapse, expand
 from onedc.model.taef2 import TAEF2
 
-STEPS = (0, 2, 4, 6, 9, 14, 20, 30, 42, 60)
-"""Gradient steps of each effort."""
-MAX_PIXELS = 1 << 20
-"""Pictures above it are refused: their gradients take about 3 kB of memory a pixel."""
 STEP = 0.05
 """Over the root of the number of steps: root mean square of the first move of y, in quantisation steps. Moves
 fall to 0. Larger ones raise the loss after a few steps: too many values leave zero."""
@@ -34,35 +29,13 @@ MEAN, SQUARE = 0.9, 0.99  # what stays of running means after a step: of the gra
 LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
 LPIPS_WEIGHT, FEATURES_WEIGHT = 1.3, 1.0  # weights of the distance by one or the other network
 
-Progress = Callable[[int, int], object]
-"""Told after each step: steps done, of how many."""
-
-
-def check_effort(effort: int) -> int:
-    """The effort itself.
-
-    Raises:
-        ConfigError: not a whole number from 0 to 9.
-    """
-    if isinstance(effort, bool) or not isinstance(effort, int) or not 0 <= effort < len(STEPS):
-        raise ConfigError(f"effort {effort!r} is not a whole number from 0 to {len(STEPS) - 1}")
-    return effort
-
-
-def check_size(picture: Tensor) -> None:
-    """Raise ImageError for a picture [...,H,W] of more than MAX_PIXELS."""
-    height, width = picture.shape[-2:]
-    if height * width > MAX_PIXELS:
-        limit = f"{MAX_PIXELS / 1e6:.1f} megapixels"
-        raise ImageError(f"picture: {width}x{height} px; effort above 0 takes up to {limit}, so use effort 0")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
     """A picture and what one pass made of it."""
 
     x: Tensor  # [1,3,H,W] in [-1,1], not padded
-    vae_latents: Tensor  # of the padded picture, [1,C,h/8,w/8]
+    vae_latents: Tensor | None  # of the padded picture, [1,C,h/8,w/8]; None: g_a takes none
     y: Tensor  # [1,N,h/16,w/16]
     hyper: Tensor  # integers of the seam, [1,Hc,h/16,w/16]
     z_semantic: Tensor  # [1,Hs,h/64,w/64]
@@ -85,15 +58,14 @@ class Refiner:
             self.judge = nets.vae
         self.dtype = next(nets.g_s.parameters()).dtype
 
-    def refine(self, sent: Sent, quality_byte: int, steps: int, progress: Progress | None = None) -> Tensor:
-        """The best y that was met in so many steps, rounded, times the gain: [1,N,h/16,w/16] float32.
+    def refine(self, sent: Sent, quality_byte: int, effort: Effort) -> Tensor:
+        """The best y that was met in the effort's steps, rounded, times the gain: [1,N,h/16,w/16] float32.
 
         Bits are weighed as the model weighs them at this picture: by what distortion falls for a bit when the
         quality byte rises. Where it does not fall, or nothing costs bits, y stays as it is.
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            sent = Sent(**{name: value.clone() for name, value in vars(sent).items()})
-            return _Search(self, sent).run(quality_byte, steps, progress)
+        with torch.enable_grad():
+            return _Search(self, sent).run(quality_byte, effort.steps, effort.progress)
 
 
 class _Search:
@@ -101,7 +73,7 @@ class _Search:
 
     def __init__(self, refiner: Refiner, sent: Sent) -> None:
         self.nets, self.prior, self.judge = refiner.nets, refiner.prior, refiner.judge
-        self.x, self.vae_latents = sent.x, sent.vae_latents.float()
+        self.x, self.vae_latents = sent.x, None if sent.vae_latents is None else sent.vae_latents.float()
         self.y, self.hyper = sent.y.float(), (sent.hyper / UNITS).to(sent.x)
         self.z_semantic = self._for_nets(sent.z_semantic, refiner.dtype)
         self.dtype = refiner.dtype
@@ -150,8 +122,9 @@ class _Search:
         height, width = self.x.shape[-2:]
         vae: Any = self.nets.vae
         x_hat = vae.decode(self._for_nets(vae_latents, self.dtype))[..., :height, :width].float()
-        distortion = LATENT * (vae_latents - self.vae_latents).abs().mean()
-        distortion = distortion + PIXEL * (x_hat - self.x).abs().mean()
+        distortion = PIXEL * (x_hat - self.x).abs().mean()
+        if self.vae_latents is not None:
+            distortion = distortion + LATENT * (vae_latents - self.vae_latents).abs().mean()
         if self.judge is not None:
             weight = FEATURES_WEIGHT if isinstance(self.judge, TAEF2) else LPIPS_WEIGHT
             distortion = distortion + weight * self.judge.distance(self._features(x_hat), self.wanted).mean()

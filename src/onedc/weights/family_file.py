@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from onedc.config import QUALITY_MAX, ModelConfig
+from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.weights import Weights, assemble
+from onedc.weights.file import Weights, assemble
 
 FORMAT = "onedc-family-1"
 SHARED = "shared."
@@ -47,13 +47,6 @@ class FamilyFile:
     model_id: int
     members: tuple[Member, ...]
     adapter_scale: float
-
-    def member_of(self, quality_byte: int) -> int:
-        """Which member a quality byte selects. Bytes from 1 on are spread evenly over those that code y."""
-        first = int(self.members[0].config.z_only and len(self.members) > 1)
-        if quality_byte == 0:
-            return 0
-        return first + round((quality_byte - 1) / (QUALITY_MAX - 1) * (len(self.members) - 1 - first))
 
 
 def is_family(path: str | Path) -> bool:

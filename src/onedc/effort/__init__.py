@@ -1,0 +1,1 @@
+"""Encoder-side effort: how much (`level`, without torch) and the search itself (`refine`)."""

@@ -1,0 +1,66 @@
+"""The four parts that y is coded in: which of its values belong to which, and who writes and reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedc.engine.protocol import Code
+from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
+
+PARTS = 4
+TURN = (0, 3, 2, 1)
+"""Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
+group ^ TURN[part] of a quarter of the channels (group) belong to the part."""
+
+T = TypeVar("T", bound=np.generic)
+
+
+def collapse(values: NDArray[T], part: int) -> NDArray[T]:
+    """[B,N,h,w] -> [B,N/4,h,w]: at each position the one group of channels that belongs to the part."""
+    batch, channels, height, width = values.shape
+    groups = values.reshape(batch, PARTS, channels // PARTS, height, width)
+    out = np.empty_like(groups[:, 0], order="C")
+    for group in range(PARTS):
+        row, column = divmod(group ^ TURN[part], 2)
+        out[..., row::2, column::2] = groups[:, group, :, row::2, column::2]
+    return out
+
+
+def expand(values: NDArray[T], part: int) -> NDArray[T]:
+    """The inverse of `collapse`: [B,N/4,h,w] -> [B,N,h,w], zero where the part has nothing."""
+    batch, channels, height, width = values.shape
+    groups = np.zeros((batch, PARTS, channels, height, width), values.dtype)
+    for group in range(PARTS):
+        row, column = divmod(group ^ TURN[part], 2)
+        groups[:, group, :, row::2, column::2] = values[..., row::2, column::2]
+    return groups.reshape(batch, PARTS * channels, height, width)
+
+
+def y_writer(streams: Sequence[SymbolEncoder], y_gained: NDArray[Any]) -> Code:
+    """The encoder's visitor of the four-step walk: quantises y and writes its symbols."""
+
+    def code(part: int, table_idx: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.int32]:
+        residual = np.rint(collapse(y_gained, part) - mean)
+        symbols = np.clip(residual, -SYMBOL_MAX, SYMBOL_MAX).astype(np.int32)
+        for stream, values, tables in zip(streams, symbols, table_idx, strict=True):
+            stream.encode(values.reshape(-1), tables.reshape(-1))
+        return symbols
+
+    return code
+
+
+def y_reader(streams: Sequence[SymbolDecoder], qualities: NDArray[np.int64]) -> Code:
+    """The decoder's visitor of the four-step walk: reads symbols; zeros where there is no y section."""
+
+    def code(part: int, table_idx: NDArray[np.uint8], mean: NDArray[np.float64]) -> NDArray[np.int32]:
+        symbols = np.zeros(table_idx.shape, np.int32)
+        for row, stream in enumerate(streams):
+            if qualities[row]:
+                symbols[row] = stream.decode(table_idx[row].reshape(-1)).reshape(symbols[row].shape)
+        return symbols
+
+    return code

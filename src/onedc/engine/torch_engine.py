@@ -1,0 +1,235 @@
+"""The networks in torch: on a processor or a GPU, in fp32 or bf16, compiled or not, with effort.
+
+The one engine so far.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onedc.effort.level import Effort
+from onedc.effort.refine import Refiner, Sent
+from onedc.engine.protocol import Code, Hyper
+from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
+from onedc.entropy.tables import load_tables
+from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
+from onedc.errors import ConfigError
+from onedc.model.device import fast_dtype, find_device, has_float64
+from onedc.model.fsq import FSQ
+from onedc.model.lpips import LPIPS, LPIPS_SQUEEZE_FILE, read_lpips
+from onedc.model.pixels import to_bytes, to_tensor
+from onedc.model.seam import Seam
+from onedc.pictures import Pixels, padded
+from onedc.weights.family_file import is_family, load_member, read_family
+from onedc.weights.file import Weights, float_prior, load_weights
+
+
+class TorchSeam:
+    """`model.seam` behind `protocol.Seam`.
+
+    Args:
+        module: on its device.
+    """
+
+    def __init__(self, module: Seam) -> None:
+        self.module = module
+
+    def hyper(self, z_idx: NDArray[np.int64]) -> Hyper:
+        """See `protocol.Seam`."""
+        features, z_semantic = self.module.hyper(FSQ.from_indices(torch.from_numpy(z_idx)))
+        return Hyper(features.cpu().numpy(), z_semantic.cpu().numpy())
+
+    @torch.inference_mode()
+    def gained(self, y: NDArray[np.float32], quality: int) -> NDArray[np.float64]:
+        """See `protocol.Seam`."""
+        gained: NDArray[np.float64] = (
+            self.module.gained(torch.from_numpy(y), torch.full((len(y),), quality)).cpu().numpy()
+        )
+        return gained
+
+    def scan(
+        self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: Code
+    ) -> NDArray[np.float32]:
+        """See `protocol.Seam`."""
+
+        def visit(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
+            return torch.from_numpy(code(part, table_idx.cpu().numpy(), mean.cpu().numpy()))
+
+        device = self.module.thresholds.device
+        y_hat = self.module.scan(torch.from_numpy(features).to(device), torch.from_numpy(qualities), visit)
+        found: NDArray[np.float32] = y_hat.cpu().numpy()
+        return found
+
+
+class TorchEngine:
+    """See `protocol.Engine`. Threads may share one.
+
+    Args:
+        weights: the model.
+        device: where the networks run; the seam runs there too if the device has float64.
+        dtype: precision of the float networks.
+        lpips: what effort judges decoded pictures by; None: the autoencoder's own features.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        lpips: LPIPS | None = None,
+    ) -> None:
+        self.device, self.dtype = torch.device(device), dtype
+        nets: Any = weights.nets
+        self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
+        self.seam = TorchSeam(weights.seam.to(self.device if has_float64(self.device) else "cpu"))
+        self._config, self._seam_integers = weights.config, weights.seam_integers
+        self._lpips = None if lpips is None else lpips.to(self.device)
+
+    @property
+    def on_cpu(self) -> bool:
+        """See `protocol.Engine`."""
+        return self.device.type == "cpu"
+
+    @property
+    def precision(self) -> str:
+        """See `protocol.Engine`."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @torch.inference_mode()
+    def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `protocol.Engine`."""
+        x = self._on_device(to_tensor(pixels))
+        y, z_hat = self.nets.analyse(x, self.nets.vae_latents(x))
+        return y[0].float().cpu().numpy(), FSQ.to_indices(z_hat)[0].cpu().numpy()
+
+    @torch.inference_mode(False)
+    def refine(
+        self, pixels: Pixels, y: NDArray[np.float32], hyper: Hyper, quality: int, effort: Effort
+    ) -> NDArray[np.float64]:
+        """See `protocol.Engine`."""
+        with torch.no_grad():
+            sent = Sent(
+                x=to_tensor(pixels).to(self.device),
+                vae_latents=self.nets.vae_latents(self._on_device(to_tensor(padded(pixels)))),
+                y=torch.from_numpy(y).to(self.device),
+                hyper=torch.from_numpy(hyper.features).to(self.device),
+                z_semantic=torch.from_numpy(hyper.z_semantic).to(self.device),
+            )
+        prior = float_prior(self._config, self._seam_integers).to(self.device)
+        found = Refiner(self.nets, prior, self._lpips).refine(sent, quality, effort)
+        refined: NDArray[np.float64] = found.double().cpu().numpy()
+        return refined
+
+    @torch.inference_mode()
+    def synthesise(
+        self,
+        y_hat: NDArray[np.float32],
+        z_semantic: NDArray[np.float32],
+        qualities: NDArray[np.int64],
+        *,
+        as_floats: bool,
+    ) -> Pixels:
+        """See `protocol.Engine`."""
+        vae_latents = self.nets.synthesise(
+            self._on_device(torch.from_numpy(y_hat)),
+            self._on_device(torch.from_numpy(z_semantic)),
+            torch.from_numpy(qualities).to(self.device),
+        )
+        x_hat = self.nets.vae.decode(self._on_device(vae_latents))
+        if as_floats:
+            floats: NDArray[np.float32] = x_hat.float().clamp(-1, 1).cpu().numpy()
+            return floats
+        return np.stack([to_bytes(x) for x in x_hat])
+
+    def compile(self) -> None:
+        """See `protocol.Engine`. Kernels are made at the first picture of each size, which takes minutes, and
+        come from the user's cache at the next start. The seam stays as it is.
+
+        Raises:
+            ConfigError: no C++ compiler, which kernels for the CPU need.
+        """
+        self.nets.compile_networks(self.device)
+
+    def _on_device(self, values: Tensor) -> Tensor:
+        """As the networks take it."""
+        return values.to(self.device, self.dtype, memory_format=torch.channels_last)
+
+
+def torch_engine_of(model: ReadyModel) -> TorchEngine:
+    """The engine of a model, for those who need the networks themselves.
+
+    Raises:
+        ConfigError: it is not torch.
+    """
+    if not isinstance(model.engine, TorchEngine):
+        raise ConfigError("this needs the networks in torch: load the model with engine='torch'")
+    return model.engine
+
+
+def ready_model(
+    weights: Weights,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    lpips: LPIPS | None = None,
+) -> ReadyModel:
+    """A loaded model with its networks in torch; arguments as of `TorchEngine`."""
+    return ReadyModel(
+        config=weights.config,
+        model_id=weights.model_id,
+        fingerprint=hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest(),
+        engine=TorchEngine(weights, device=device, dtype=dtype, lpips=lpips),
+        z_prior=_z_prior(weights),
+    )
+
+
+@torch.inference_mode(False)
+def open_models(
+    weights: str | Path,
+    *,
+    device: str | torch.device,
+    precision: str,
+    threads: int | None,
+    metric_weights: str | Path | None,
+) -> ModelSource:
+    """The models of a weights file or a family file; arguments as of `loading.load`.
+
+    Raises:
+        WeightsError, ConfigError: as `loading.load`.
+    """
+    target = find_device(device)
+    dtypes = {"auto": fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
+    if precision not in dtypes:
+        raise ConfigError(f"precision {precision!r} is none of 'auto', 'fp32', 'bf16'")
+    if threads is not None:
+        if threads < 1:
+            raise ConfigError(f"threads {threads} must be at least 1")
+        torch.set_num_threads(threads)
+    dtype = dtypes[precision]
+    if is_family(weights):
+        family = read_family(weights)
+
+        def member(index: int) -> ReadyModel:
+            return ready_model(load_member(family, index, dtype=dtype), device=target, dtype=dtype)
+
+        configs = [member.config for member in family.members]
+        return ModelFamily(configs, family.model_id, member)
+    lpips = (
+        None if metric_weights is None else read_lpips(Path(metric_weights) / LPIPS_SQUEEZE_FILE, "squeeze")
+    )
+    return SingleModel(
+        ready_model(load_weights(weights, dtype=dtype), device=target, dtype=dtype, lpips=lpips)
+    )
+
+
+def _z_prior(weights: Weights) -> ZPrior:
+    integers = {name: value.numpy() for name, value in weights.z_prior.items()}
+    return LearnedZPrior(integers) if integers else UniformZPrior()

@@ -1,0 +1,74 @@
+"""From a weights file to a codec, and the bundled model for those who name none."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
+
+from onedc.codec import Codec, Options
+from onedc.container import DEFAULT_MAX_PIXELS
+from onedc.file_info import File
+from onedc.pictures import Output, Picture
+from onedc.rate import DEFAULT_QUALITY
+from onedc.weights import BUNDLED
+
+if TYPE_CHECKING:
+    import torch
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+
+def load(
+    weights: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    metric_weights: str | Path | None = None,
+) -> Codec:
+    """Load a model.
+
+    Args:
+        weights: a weights file, or a family file of several rates; None is the bundled model.
+        device: a torch device.
+        precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
+        threads: CPU threads of this process from now on; None leaves torch's own choice.
+        metric_weights: a folder with LPIPS_SQUEEZE_FILE, by which an effort above 0 judges decoded pictures;
+            None: by the features of the model's own autoencoder.
+
+    Raises:
+        WeightsError: a weights file that is missing, damaged or of another kind; so for metric_weights.
+        ConfigError: an unknown or unavailable device, an unknown precision, or fewer than one thread.
+    """
+    from onedc.engine.torch_engine import open_models
+
+    models = open_models(
+        BUNDLED if weights is None else weights,
+        device=device,
+        precision=precision,
+        threads=threads,
+        metric_weights=metric_weights,
+    )
+    return Codec(models)
+
+
+def encode(image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpack[Options]) -> bytes:
+    """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
+    return bundled_codec().encode(image, quality=quality, **options)
+
+
+def decode(data: File, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
+    """One .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
+    return bundled_codec().decode(data, output=output, max_pixels=max_pixels)
+
+
+def bundled_codec() -> Codec:
+    """The bundled model on the CPU, loaded once, however many threads ask for it."""
+    with _bundled_lock:
+        return _load_bundled()
+
+
+_bundled_lock = Lock()
+_load_bundled = cache(load)

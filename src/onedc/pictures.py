@@ -1,0 +1,161 @@
+"""Pictures in every form that the codec takes and gives: Pillow images, files, arrays, tensors.
+
+Tensors are torch's, which need not be installed for the others. Knows no networks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onedc.config import DOWNSAMPLING_PX
+from onedc.errors import ConfigError, ImageError, OneDCError
+from onedc.extras import Extras, apply_profile, to_sections
+from onedc.header import SIDE_MAX_PX, positions_of
+from onedc.image import KEEPABLE, Color, Keepable, Loaded, RGBArray, read_picture, to_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture: TypeAlias = (
+    "Image.Image | Loaded | NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | BinaryIO"
+)
+"""A Pillow image, what `image.read_picture` returns, an [H,W,3] uint8 array, a [3,H,W] float tensor in
+[-1,1], or a picture file: its path, its bytes, or a binary file object."""
+Output: TypeAlias = Literal["pil", "numpy", "torch"]
+Pixels: TypeAlias = NDArray[Any]
+"""What engines take and give: [H,W,3] uint8, or [3,H,W] float32 in [-1,1]."""
+
+
+class Source(NamedTuple):
+    """A picture to encode."""
+
+    pixels: Pixels
+    width: int  # pixels
+    height: int  # pixels
+    sections: dict[int, bytes]  # of what is kept beside it
+
+
+def read_batch(
+    images: Sequence[Picture], *, background: Color | None = None, keep: Collection[Keepable] = ()
+) -> list[Source]:
+    """Pictures in any form, of one padded size.
+
+    Args:
+        background: colour to lay under transparent places. None: a picture with any is refused.
+        keep: what to keep beside the picture, of images and files that have it.
+
+    Raises:
+        ImageError: none at all, different padded sizes, one that is no picture, or too large.
+        ConfigError: something unknown to keep.
+    """
+    if not KEEPABLE.issuperset(keep):
+        raise ConfigError(f"keep {list(keep)!r}: can hold {', '.join(sorted(KEEPABLE))}")
+    found = [_read(image, background, keep) for image in images]
+    sizes = {(source.width, source.height) for source in found}
+    common_positions(sizes, "pictures of one size", ImageError)
+    for width, height in sorted(sizes):
+        if max(height, width) > SIDE_MAX_PX:
+            raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
+    return found
+
+
+def _read(image: Picture, background: Color | None, keep: Collection[Keepable]) -> Source:
+    if isinstance(image, np.ndarray):
+        return _of_array(image, {})
+    if _is_tensor(image):
+        return _of_tensor(image)
+    if isinstance(image, Loaded):
+        loaded = image
+    elif isinstance(image, Image.Image):
+        loaded = to_picture(image, background=background, keep=keep)
+    elif isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
+        loaded = read_picture(cast("str | bytes | BinaryIO", image), background=background, keep=keep)
+    else:
+        raise ImageError(
+            f"a picture must be a Pillow image, a file, an array or a tensor, not {type(image).__name__}"
+        )
+    return _of_array(loaded.rgb, to_sections(loaded.extras))
+
+
+def _is_tensor(image: object) -> bool:
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
+def _of_array(array: NDArray[Any], sections: dict[int, bytes]) -> Source:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise ImageError(f"picture: {array.dtype} {array.shape}; an array must be [H,W,3] uint8")
+    height, width, _ = array.shape
+    return Source(array, width, height, sections)
+
+
+def _of_tensor(tensor: Any) -> Source:
+    if tensor.dim() != 3 or tensor.shape[0] != 3 or not tensor.is_floating_point() or not tensor.numel():
+        raise ImageError(f"picture: {tensor.dtype} {tuple(tensor.shape)}; a tensor must be [3,H,W] floats")
+    floats: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
+    if not ((floats >= -1) & (floats <= 1)).all():
+        raise ImageError("picture: tensor values must be finite and in [-1, 1]")
+    _, height, width = floats.shape
+    return Source(floats, width, height, {})
+
+
+def common_positions(
+    sizes: Collection[tuple[int, int]], needed: str, error: type[OneDCError]
+) -> tuple[int, int]:
+    """The positions of z, down and across, that pictures of these sizes (width, height) have in common.
+
+    Raises:
+        error: they have none, or not the same.
+    """
+    positions = {positions_of(*size) for size in sizes}
+    if len(positions) != 1:
+        raise error(
+            f"a batch needs {needed}, after padding to multiples of "
+            f"{DOWNSAMPLING_PX}; got {sorted(sizes)} (width, height)"
+        )
+    return positions.pop()
+
+
+def padded(pixels: Pixels) -> Pixels:
+    """A picture extended right and below to multiples of 64 pixels, by repeating its border."""
+    sides = (1, 1, 0) if pixels.dtype == np.uint8 else (0, 1, 1)
+    missing = [
+        (0, -size % DOWNSAMPLING_PX if side else 0) for size, side in zip(pixels.shape, sides, strict=True)
+    ]
+    return np.pad(pixels, missing, mode="edge") if any(end for _, end in missing) else pixels
+
+
+def as_output(pixels: Pixels, output: Output, extras: Extras) -> Any:
+    """A decoded picture, with its alpha plane as a fourth channel, in the form asked for.
+
+    Args:
+        pixels: [H,W,3] uint8, or [3,H,W] floats for "torch".
+    """
+    if output == "pil":
+        return _as_image(pixels, extras)
+    alpha = None if extras.alpha is None else np.asarray(extras.alpha)
+    if output == "numpy":
+        return np.ascontiguousarray(pixels) if alpha is None else np.dstack([pixels, alpha])
+    if alpha is not None:
+        pixels = np.concatenate([pixels, alpha[None].astype(np.float32) / 127.5 - 1])
+    return import_module("torch").from_numpy(pixels)
+
+
+def _as_image(rgb: RGBArray, extras: Extras) -> Image.Image:
+    """[H,W,3] sRGB as a Pillow image, in the stored profile and with the rest of what was kept."""
+    image = Image.fromarray(rgb)
+    if extras.icc is not None:
+        image = apply_profile(image, extras.icc)
+    if extras.alpha is not None:
+        image.putalpha(extras.alpha)
+    if extras.exif is not None:
+        image.info["exif"] = b"Exif\0\0" + extras.exif
+    return image
