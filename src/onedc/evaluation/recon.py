@@ -72,8 +72,12 @@ def _read_sizes(path: Path) -> dict[str, int]:
     """Bytes by stem from a CSV with the columns image and bytes. Raises ConfigError."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            return {Path(row["image"]).stem: int(row["bytes"]) for row in csv.DictReader(file)}
+            sizes = {Path(row["image"]).stem: int(row["bytes"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not a CSV with the columns image and bytes ({error})") from error
+    for stem, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{path}: {size} bytes for {stem}; sizes are whole numbers above 0")
+    return sizes

@@ -11,7 +11,7 @@ from typing import Any
 from onedc.config import ModelConfig
 from onedc.errors import WeightsError
 from onedc.train.nets import has_taef2
-from onedc.train.run_log import last_validation, read_log
+from onedc.train.run_log import last_validation, read_log, read_run_file
 
 
 def model_card(run: Path, step: int) -> str:
@@ -21,7 +21,7 @@ def model_card(run: Path, step: int) -> str:
         WeightsError: the run's records are missing or damaged.
     """
     try:
-        record = json.loads((run / "run.json").read_text())
+        record = read_run_file(run / "run.json")
         lines = read_log(run / "log.jsonl")
     except (OSError, ValueError) as error:
         raise WeightsError(f"{run}: its records cannot be read ({error})") from error
@@ -75,7 +75,7 @@ def _images(source: Path) -> str:
     """Licences and sources, from the manifests beside the images where there are any."""
     rows: list[dict[str, str]] = []
     for manifest in sorted(source.glob("MANIFEST*.csv")) if source.is_dir() else []:
-        with manifest.open(encoding="utf-8", newline="") as file:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
             rows += list(csv.DictReader(file))
     if not rows:
         return f"From `{source.name}`, which has no manifest: sources and licences are not known here."

@@ -6,6 +6,8 @@ The position of an image in a run is step * batch + its place in the batch. No m
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -333,13 +335,27 @@ def loader(crops: Crops, positions: Positions) -> Iterator[Batch]:
         persistent_workers=crops.config.workers > 0,
     )
     try:
-        for batch in batches:
+        for batch in _started(batches):
             if isinstance(batch, OneDCError):
                 raise batch
             yield batch
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise OneDCError(f"data.workers: a loader process failed ({reason}); is memory short?") from error
+
+
+def _started(batches: DataLoader[Crop | OneDCError]) -> Iterator[Batch | OneDCError]:
+    """The iterator of a loader, by which alone a dead loader process is told.
+
+    torch's handler of SIGCHLD would raise in whatever code runs at that moment, such as a training step.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return iter(batches)
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(batches)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

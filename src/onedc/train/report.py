@@ -26,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from onedc.errors import ConfigError, OutputError
 from onedc.files import write_whole
 from onedc.train.config import TrainConfig, differences
-from onedc.train.run_log import read_log
+from onedc.train.run_log import read_log, read_run_file
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
@@ -42,13 +42,14 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
 
     Raises:
         ConfigError: the run was begun with another config.
+        WeightsError: its run.json is damaged.
         OutputError: the folder cannot be written.
     """
     file = out / "run.json"
     resolved = json.loads(json.dumps(config.to_dict()))
     sessions: list[dict[str, Any]] = []
     if step and file.exists():
-        before = json.loads(file.read_text())
+        before = read_run_file(file)
         changed = [n for n in differences(before["config"], resolved) if not _free(n)]
         if changed:
             raise ConfigError(f"{file}: the run was begun with another {changed[0]}; start a new run folder")

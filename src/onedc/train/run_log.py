@@ -1,4 +1,4 @@
-"""Reading log.jsonl, which `report.py` writes: what a run measured, without what writing it needs."""
+"""Reading run.json and log.jsonl, which `report.py` writes, without what writing them needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from onedc.errors import WeightsError
+
+
+def read_run_file(file: Path) -> dict[str, Any]:
+    """A run.json.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read ({error}); put it back, or start a new run") from error
+    if not isinstance(content, dict) or not all(content.get(key) for key in ("config", "git", "sessions")):
+        raise WeightsError(f"{file}: damaged, or none of a run; put it back, or start a new run")
+    return content
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:

@@ -221,6 +221,9 @@ def test_pictures_decoded_elsewhere(tmp_path: Path, pictures: list[Path]) -> Non
     sizes.write_text("name,size\na,b\n")
     with pytest.raises(ConfigError, match="columns image and bytes"):
         evaluate(pictures, sizes_bad)
+    sizes.write_text("image,bytes\np0.png,768\np1,-5\n", encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match=r"sizes\.csv: -5 bytes for p1; sizes are whole numbers above 0"):
+        evaluate(pictures, sizes_bad)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -308,3 +310,15 @@ def test_a_dead_loader_process_is_one_line(config: DataConfig, monkeypatch: pyte
     with pytest.raises(OneDCError, match=r"data\.workers: .* failed .*(killed|exited)") as caught:
         next(batches(replace(config, workers=1)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_loader_process_killed_during_a_step_is_told_by_the_loader(config: DataConfig) -> None:
+    """Not by an error of torch's in the middle of the step."""
+    before = set(multiprocessing.active_children())
+    loading = batches(replace(config, workers=1), steps=9)
+    next(loading)
+    for child in set(multiprocessing.active_children()) - before:
+        os.kill(child.pid or 0, signal.SIGKILL)
+    time.sleep(0.5)  # the step
+    with pytest.raises(OneDCError, match=r"data\.workers: .* failed .*(killed|exited)"):
+        list(loading)

@@ -48,7 +48,7 @@ def test_the_card_counts_licences(tmp_path: Path) -> None:
     from onedc.train.card import _images
 
     (tmp_path / "MANIFEST.csv").write_text(
-        "member,source_repo,licence_as_stated\na.webp,x.org/one,CC0\nb.webp,x.org/one,CC0\nc.webp,y.org,MIT\n"
+        "source_repo,licence_as_stated\nx.org/one,CC0\nx.org/one,CC0\ny.org,MIT\n", encoding="utf-8-sig"
     )
     card = _images(tmp_path)
     assert "| CC0 | 2 |" in card

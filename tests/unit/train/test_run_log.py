@@ -1,0 +1,28 @@
+"""Reading what a run tells: damage is one line that names the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onedc.errors import WeightsError
+from onedc.train.card import model_card
+from onedc.train.config import TrainConfig
+from onedc.train.report import write_run_file
+from onedc.train.run_log import read_run_file
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": {}}', "\xff"])
+def test_a_damaged_run_file_is_one_line(tiny: Callable[..., TrainConfig], tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.json"
+    write_run_file(tmp_path, tiny(), step=0, processes=1)
+    assert read_run_file(file)["config"] == json.loads(json.dumps(tiny().to_dict()))
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(WeightsError, match=r"run\.json: .*start a new run") as caught:
+        write_run_file(tmp_path, tiny(), step=3, processes=1)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match=r"run\.json"):
+        model_card(tmp_path, 3)
