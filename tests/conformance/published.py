@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import SD15
-from onedc.interop.checkpoint import Checkpoint
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import OneDC
+from onedc.pretrained.checkpoint import Checkpoint
 
 SHARED = Path(os.environ.get("ONEDC_SHARED", Path(__file__).parents[3] / "shared"))
 RECORDED = SHARED / "conformance"

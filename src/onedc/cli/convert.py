@@ -130,9 +130,9 @@ def _check(args: argparse.Namespace) -> None:
 def _models(args: argparse.Namespace) -> list[Published]:
     """The published models that the arguments name."""
     from onedc.interop.convert import Published
-    from onedc.interop.hub import find_vae
+    from onedc.pretrained.places import find_weights
 
-    vae = find_vae(args.vae)
+    vae = find_weights(args.vae, "vae")
     if not args.rate:
         return [Published(unet=args.unet, codec=args.codec, vae=vae, rate=args.note, z_only=args.z_only)]
     return [

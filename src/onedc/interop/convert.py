@@ -7,7 +7,6 @@ integers on the way (`model.seam`). Tensors pass through memory one by one. Prin
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +17,16 @@ from onedc.config import SD15, ModelConfig
 from onedc.container import PRIVATE_MODEL_IDS
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import Checkpoint, list_keys, open_checkpoint, sha256
 from onedc.interop.folding import fold_time
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.seam import Seam, seam_integers
+from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint, sha256
+from onedc.pretrained.fitting import COMPILED, fit
 from onedc.weights.file import SEAM, SEAM_NETS, file_metadata, stored
 from onedc.weights.stream_writer import Entry, write_safetensors
 
+_UNET_INPUT = "conv_in.weight"
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -77,15 +78,27 @@ def read_published(published: Published, options: Options) -> tuple[ModelConfig,
         WeightsError: see `convert`.
     """
     expected = _expected(SD15)
-    unet = merge_lora(open_checkpoint(published.unet))
+    unet = merge_lora(open_unet(published.unet))
     parts = [
-        _fitting(unet, "UNet", unet_key, expected["unet"]),
-        _fitting(open_checkpoint(published.codec), "codec", codec_key, expected["codec"]),
-        _fitting(open_checkpoint(published.vae), "autoencoder", vae_key, expected["vae"]),
+        fit(unet, "published UNet", expected["unet"], unet_key).weights,
+        fit(open_checkpoint(published.codec), "published codec", expected["codec"], codec_key).weights,
+        fit(open_checkpoint(published.vae), "published autoencoder", expected["vae"], vae_key).weights,
     ]
     config = replace(SD15, z_only=published.z_only)
     weights = joined("published", parts)
     return fold_time(config, weights) if options.fold_time else (config, weights)
+
+
+def open_unet(path: Path) -> Checkpoint:
+    """The published UNet with its adapters, its keys as published whatever a trainer put before them.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    file = open_checkpoint(path)
+    first = next((key for key in file.shapes if key.endswith(_UNET_INPUT)), _UNET_INPUT)
+    prefix = first.removesuffix(_UNET_INPUT)
+    return file.renamed(lambda key: key.replace(COMPILED, "").removeprefix(prefix.replace(COMPILED, "")))
 
 
 def convert_seam(config: ModelConfig, weights: Checkpoint) -> dict[str, Tensor]:
@@ -124,13 +137,6 @@ def origin(published: Published) -> dict[str, dict[str, str]]:
     return {name: {"file": path.name, "sha256": sha256(path)} for name, path in files.items()}
 
 
-def joined(name: str, parts: list[Checkpoint]) -> Checkpoint:
-    """Several checkpoints without common keys as one."""
-    owner = {key: part for part in parts for key in part.shapes}
-    shapes = {key: part.shapes[key] for key, part in owner.items()}
-    return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
-
-
 def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
     """Our keys and shapes by the published file that holds them."""
     with torch.device("meta"):
@@ -140,30 +146,3 @@ def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
         file = {"generator": "unet", "vae": "vae"}.get(key.partition(".")[0], "codec")
         files[file][key] = tuple(tensor.shape)
     return files
-
-
-def _fitting(
-    file: Checkpoint, what: str, rename: Callable[[str], str], expected: Mapping[str, tuple[int, ...]]
-) -> Checkpoint:
-    """The file under our keys, once it holds exactly what is expected.
-
-    Raises:
-        WeightsError: missing or unknown weights, or other shapes; some are named.
-    """
-    ours = file.renamed(rename)
-    missing = expected.keys() - ours.shapes.keys()
-    unknown = [key for key in file.shapes if rename(key) not in expected]
-    if missing or unknown:
-        counts = [
-            f"{len(keys)} {kind} ({list_keys(keys)})"
-            for kind, keys in (("missing", missing), ("unknown", unknown))
-            if keys
-        ]
-        raise WeightsError(f"{file.name}: not the published {what}: weights {', '.join(counts)}")
-    for key in file.shapes:
-        found, wanted = file.shapes[key], expected[rename(key)]
-        if found != wanted:
-            raise WeightsError(
-                f"{file.name}: {key!r} is {list(found)}, the published {what} has {list(wanted)}"
-            )
-    return ours

@@ -16,9 +16,18 @@ from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import Checkpoint, open_checkpoint
-from onedc.interop.convert import STORAGE, Options, Published, convert_seam, entry, origin, read_published
+from onedc.interop.convert import (
+    STORAGE,
+    Options,
+    Published,
+    convert_seam,
+    entry,
+    open_unet,
+    origin,
+    read_published,
+)
 from onedc.interop.keys import LORA_SCALE, adapters, unet_key
+from onedc.pretrained.checkpoint import Checkpoint
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
 from onedc.weights.file import SEAM, SEAM_NETS, file_metadata
 from onedc.weights.stream_writer import Entry, write_safetensors
@@ -60,7 +69,7 @@ def open_rate(published: Published, options: Options) -> Rate:
         published=published,
         config=config,
         weights=weights,
-        unmerged=unmerged(open_checkpoint(published.unet), weights),
+        unmerged=unmerged(open_unet(published.unet), weights),
         integers=convert_seam(config, weights),
     )
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from onedc.config import ModelConfig, UNetConfig
-from onedc.interop.checkpoint import Checkpoint
 from onedc.model.analysis import TIMESTEP
 from onedc.model.unet import TimeEmbedding
+from onedc.pretrained.checkpoint import Checkpoint
 
 _EMBEDDING, _PROJECTION = "time_embedding.", ".time_emb_proj."
 

@@ -11,7 +11,8 @@ import re
 from torch import Tensor
 
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import Checkpoint
+from onedc.pretrained.checkpoint import Checkpoint
+from onedc.pretrained.layouts import newer_attention
 
 LORA_SCALE = 0.125
 """alpha / rank of the published adapters: 8 / 64."""
@@ -49,7 +50,6 @@ _REDUCTION = {
     "blocks.3": "norm2",
     "blocks.5": "conv2",
 }
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def codec_key(published: str) -> str:
@@ -75,9 +75,7 @@ def unet_key(published: str) -> str:
 
 def vae_key(published: str) -> str:
     """Our name of a weight of a Stable Diffusion autoencoder, of either of the two attention namings."""
-    for theirs, ours in _OLD_ATTENTION.items():
-        published = published.replace(f".attentions.0.{theirs}.", f".attentions.0.{ours}.")
-    return f"vae.{published}"
+    return f"vae.{newer_attention(published)}"
 
 
 def merge_lora(checkpoint: Checkpoint) -> Checkpoint:

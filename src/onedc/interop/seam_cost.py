@@ -20,13 +20,13 @@ from onedc.engine.protocol import Code
 from onedc.engine.torch_engine import TorchSeam
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
-from onedc.interop.checkpoint import Checkpoint
 from onedc.interop.convert import build_network
 from onedc.model.fsq import FSQ
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.pixels import pad, to_tensor
 from onedc.model.prior import SpatialPrior
 from onedc.model.seam import Seam, seam_integers
+from onedc.pretrained.checkpoint import Checkpoint
 
 _RATE = torch.ones(1, dtype=torch.int64)
 

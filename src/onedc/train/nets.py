@@ -16,10 +16,10 @@ from onedc.errors import ConfigError, WeightsError
 from onedc.model.adapters import merged
 from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
 from onedc.model.lpips import LPIPS, read_lpips
+from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
-from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
 from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, TokenizerConfig

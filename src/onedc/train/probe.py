@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from onedc.config import FSQ_DIMS, FSQ_LEVELS
 from onedc.model.fsq import FSQ
+from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.distill import DistillHead, HeadConfig, distillation
-from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import used_share, vae_latents_of
 from onedc.train.tokenizer import FeatureTokenizer

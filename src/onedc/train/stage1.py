@@ -20,12 +20,12 @@ from onedc.errors import ConfigError
 from onedc.model.bits import gaussian_bits, rounded
 from onedc.model.fsq import CENTRE, SPREAD
 from onedc.model.lpips import LPIPS
+from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.distill import DistillConfig, distillation, make_head
-from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.noise import Noise
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable

@@ -12,12 +12,11 @@ from safetensors.torch import save_file
 from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import from_tensors
-from onedc.interop.convert import Options, Published, build_network, read_published
+from onedc.interop.convert import Options, Published, build_network, open_unet, read_published
 from onedc.interop.folding import fold_time
-from onedc.interop.hub import find_vae
 from onedc.interop.seam_cost import compare_seam, measure_seam
 from onedc.model.onedc import OneDC
+from onedc.pretrained.checkpoint import from_tensors
 
 SINGLE_RATE = replace(
     TINY,
@@ -106,14 +105,14 @@ def test_command_lines_that_make_no_sense(options: list[str], capsys: pytest.Cap
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_an_autoencoder_is_found_by_file_and_folder(tmp_path: Path) -> None:
-    file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
-    file.parent.mkdir()
-    file.touch()
-    assert find_vae(str(file)) == find_vae(str(file.parent)) == find_vae(str(tmp_path)) == file
-    for place in (str(tmp_path / "none"), "a/b/c", "no such thing"):
-        with pytest.raises(WeightsError, match="no such file"):
-            find_vae(place)
-    file.unlink()
-    with pytest.raises(WeightsError, match="in this folder"):
-        find_vae(str(tmp_path))
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+def test_the_unet_has_its_published_keys_whatever_trainers_put_before_them(
+    tmp_path: Path, prefix: str
+) -> None:
+    keys = (
+        "conv_in.weight",
+        "mid_block.proj_in.base_layer.weight",
+        "mid_block.proj_in.lora_A.default.weight",
+    )
+    save_file({prefix + key: torch.ones(1) for key in keys}, tmp_path / "unet.safetensors")
+    assert tuple(open_unet(tmp_path / "unet.safetensors").shapes) == keys

@@ -15,12 +15,12 @@ from onedc.config import TINY
 from onedc.engine.source import ModelFamily
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, WeightsError
-from onedc.interop.checkpoint import from_tensors
 from onedc.interop.convert import Options, Published
 from onedc.interop.family import Rate, convert_family, write_family
 from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.model.seam import seam_integers
+from onedc.pretrained.checkpoint import from_tensors
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
 from onedc.weights.file import save_weights
 

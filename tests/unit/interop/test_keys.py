@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import from_tensors
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
+from onedc.pretrained.checkpoint import from_tensors
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from tests.conformance.published import SHARED
 
 from onedc.errors import ConfigError, WeightsError
+from onedc.model.maskgit import MaskGITTokenizer
 from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillConfig, DistillHead, make_head
 from onedc.train.loop import Trainer
-from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.nets import load_tokenizer
 from onedc.train.swin import SwinHead, WindowAttention
 

@@ -13,9 +13,9 @@ from tests.unit.train.conftest import write_catalog, write_clip
 from tests.unit.train.test_data import write_coco
 
 from onedc.config import TINY
+from onedc.model.maskgit import MaskGITTokenizer
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.loop import Trainer
-from onedc.train.maskgit import MaskGITTokenizer
 from onedc.train.recipes import find_recipe
 from onedc.train.stage1 import Stage1
 

@@ -1,16 +1,18 @@
 """Published weight files, read tensor by tensor without running anything in them.
 
-safetensors, or PyTorch's own format through its weights-only loader. What is wrong with a file is said in
-one line that names it. What the tensors mean is not known here.
+safetensors, or PyTorch's own format through its weights-only loader, each in one file or in the shards that
+an index lists. What is wrong with a file is said in one line that names it. What the tensors mean is not
+known here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from onedc.errors import WeightsError
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
+INDEX_SUFFIX = ".json"
+"""Of a list of shards, such as model.safetensors.index.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +71,16 @@ class Checkpoint:
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a published file; what it is, is told from its first bytes and not from its name.
 
+    A file of PyTorch's may hold tables within tables: their tensors then have names with dots between.
+
+    Args:
+        path: a file, or the index (.json) of a network that is stored in several.
+
     Raises:
         WeightsError: missing, truncated, neither safetensors nor a PyTorch file of plain tensors.
     """
+    if path.suffix == INDEX_SUFFIX:
+        return _open_shards(path)
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -80,6 +91,34 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return _open_pytorch(path)
     raise WeightsError(f"{path}: neither a safetensors file nor a PyTorch file of tensors")
+
+
+def shards_of(index: Path) -> dict[str, list[str]]:
+    """The files that an index lists, which lie beside it, and the keys that each of them holds.
+
+    Raises:
+        WeightsError: not an index, or one that leads out of its folder.
+    """
+    try:
+        owners = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files: dict[str, list[str]] = {}
+        for key, name in owners.items():
+            files.setdefault(name, []).append(key)
+    except OSError as error:
+        raise WeightsError(f"{index}: cannot be opened: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index}: not the index of a network in several files") from error
+    for name in files:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise WeightsError(f"{index}: refused: {name!r} is not a file beside it")
+    return files
+
+
+def joined(name: str, parts: Sequence[Checkpoint]) -> Checkpoint:
+    """Several checkpoints without common keys as one."""
+    owner = {key: part for part in parts for key in part.shapes}
+    shapes = {key: part.shapes[key] for key, part in owner.items()}
+    return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
 
 
 def sha256(path: Path) -> str:
@@ -125,11 +164,30 @@ def _open_pytorch(path: Path) -> Checkpoint:
     except Exception as error:  # the loader raises nearly anything on damaged files
         reason = _first_line(error)
         raise WeightsError(f"{path}: damaged PyTorch file, fetch it again ({reason})") from error
-    if not isinstance(tensors, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
-    ):
+    found = dict(_flat(tensors))
+    if not found:
         raise WeightsError(f"{path}: not a plain table of tensors")
-    return from_tensors(str(path), tensors)
+    return from_tensors(str(path), found)
+
+
+def _flat(table: object, lead: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a table that may hold further tables, with dotted names; numbers and texts are left."""
+    for key, value in table.items() if isinstance(table, Mapping) else ():
+        if isinstance(key, str) and isinstance(value, Tensor):
+            yield lead + key, value
+        elif isinstance(key, str):
+            yield from _flat(value, f"{lead}{key}.")
+
+
+def _open_shards(index: Path) -> Checkpoint:
+    parts = []
+    for name, keys in shards_of(index).items():
+        shard = open_checkpoint(index.parent / name)
+        lost = set(keys) - shard.shapes.keys()
+        if lost:
+            raise WeightsError(f"{shard.name}: lacks {list_keys(lost)}, which {index.name} says it has")
+        parts.append(shard)
+    return joined(str(index), parts)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from onedc.errors import WeightsError
-from onedc.interop.checkpoint import from_tensors, open_checkpoint
+from onedc.pretrained.checkpoint import from_tensors, open_checkpoint
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2, dtype=torch.bfloat16)}
 
