@@ -5,8 +5,8 @@ Equal results are not the point, equal work is: adapters add nothing here, and a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MethodType
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,29 +33,45 @@ def as_reference(codec: Codec) -> None:
     if codec.config.vae == "sd":
         adapt(nets.generator.unet, RANK)
         nets.requires_grad_(False)
-        for module in nets.vae.modules():
-            if isinstance(module, WindowAttention):
-                module.forward = MethodType(one_by_one, module)  # type: ignore[method-assign]
-            elif isinstance(module, Upsample):
-                module.forward = MethodType(on_repeated, module)  # type: ignore[method-assign]
+        swap_layers(nets.vae, {WindowAttention: OneByOne, Upsample: OnRepeated})
     if engine.device.type == "cuda":
         for name in ("analyse", "synthesise"):
             setattr(nets, name, torch.autocast("cuda", torch.bfloat16)(getattr(nets, name)))
 
 
-def one_by_one(attention: WindowAttention, x: Tensor) -> Tensor:
-    """What the attention does with [B,C,h,w], in a loop over its windows."""
-    side, out = attention.window, torch.empty_like(x)
-    for top in range(0, x.shape[-2], side):
-        for left in range(0, x.shape[-1], side):
-            place = (..., slice(top, top + side), slice(left, left + side))
-            out[place] = attention._attend(x[place])
-    return out
+def swap_layers(root: nn.Module, others: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> None:
+    """Put another layer in the place of each of these types, made of the one that is there."""
+    for parent in list(root.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) in others:
+                setattr(parent, name, others[type(layer)](layer))
 
 
-def on_repeated(upsample: Upsample, x: Tensor) -> Tensor:
-    """What the upsampling does with [B,C,h,w], by a 3x3 convolution on repeated pixels."""
-    return upsample.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+class OneByOne(nn.Module):
+    """What a WindowAttention does with [B,C,h,w], in a loop over its windows."""
+
+    def __init__(self, attention: WindowAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        side, out = self.attention.window, torch.empty_like(x)
+        for top in range(0, x.shape[-2], side):
+            for left in range(0, x.shape[-1], side):
+                place = (..., slice(top, top + side), slice(left, left + side))
+                out[place] = self.attention._attend(x[place])
+        return out
+
+
+class OnRepeated(nn.Module):
+    """What an Upsample does with [B,C,h,w], by a 3x3 convolution on repeated pixels."""
+
+    def __init__(self, upsample: Upsample) -> None:
+        super().__init__()
+        self.conv = upsample.conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 def guided_step(codec: Codec, height_px: int, width_px: int, guidance: float = 7.5) -> Callable[[], Tensor]:

@@ -19,7 +19,7 @@ from onedc.errors import ConfigError
 from onedc.evaluation.bench import BenchOptions, bench, random_weights, sample_picture
 from onedc.evaluation.bench_report import to_json, to_markdown
 from onedc.evaluation.breakdown import Clock, count_flops, measure
-from onedc.evaluation.other_ways import RANK, as_reference, on_repeated, one_by_one
+from onedc.evaluation.other_ways import RANK, OneByOne, OnRepeated, as_reference, swap_layers
 from onedc.model.adapters import adapt
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import Upsample, WindowAttention
@@ -81,8 +81,11 @@ def test_the_reference_s_way_gives_the_same_values() -> None:
     torch.manual_seed(0)
     attention, upsample = WindowAttention(64), Upsample(8)
     x = torch.randn(1, 64, 24, 40)
-    torch.testing.assert_close(one_by_one(attention, x), attention(x))
-    torch.testing.assert_close(on_repeated(upsample, x[:, :8]), upsample(x[:, :8]))
+    torch.testing.assert_close(OneByOne(attention)(x), attention(x))
+    torch.testing.assert_close(OnRepeated(upsample)(x[:, :8]), upsample(x[:, :8]))
+    decoder = torch.nn.Sequential(torch.nn.ModuleList([attention]), torch.nn.ModuleList([upsample]))
+    swap_layers(decoder, {WindowAttention: OneByOne, Upsample: OnRepeated})
+    assert [type(layer[0]) for layer in decoder] == [OneByOne, OnRepeated]
     unet = random_weights(TINY, torch.float32).nets.generator.unet
     inputs = torch.randn(1, 32, 16, 16), torch.randn(1, 32), torch.randn(1, 64, 2, 2)
     before, _ = unet.trunk(*inputs)
