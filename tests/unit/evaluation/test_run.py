@@ -28,7 +28,7 @@ from onedc.evaluation.run import evaluate
 from onedc.evaluation.summary import summarise, write_summary
 from onedc.image import read_image
 from onedc.model.onedc import OneDC
-from onedc.weights.file import export
+from onedc.weights.file import save_weights
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"
 
@@ -289,7 +289,7 @@ def test_two_models_stand_beside_each_other_and_versions_do_not_mix(
     common = ["eval", str(pictures[0].parent), "-o", str(tmp_path / "out"), "--metrics", "psnr"]
     common += ["--quality", "20", "--cache", str(tmp_path / "cache")]
     other = tmp_path / "other.safetensors"
-    export(other, OneDC(TINY), model_id=200)
+    save_weights(other, OneDC(TINY), model_id=200)
     assert main([*common, "--weights", str(FIXTURE)]) == 0
     assert main([*common, "--weights", str(other)]) == 2
     assert "give it another --name" in capsys.readouterr().err
