@@ -96,9 +96,10 @@ def test_the_extending_page(photo: Image.Image, registries: None, capsys: pytest
             for line in block.splitlines():
                 assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
         printed.append(capsys.readouterr().out)
-    preset, tables, records, codecs, trained = filter(None, printed)
+    shown, preset, tables, records, codecs = filter(None, printed)
+    assert '"recipe": "wide-stage1"' in shown and '"lr": 0.0001' in shown
     assert preset.strip().endswith("(200, 130)")
     assert "| q=50 | onedc | 1 |" in tables and "| onedc | webp | mean error |" in tables
     assert records.count("'mae': ") == 2 and "None" not in records
     assert "| q=24 | posterised | 1 |" in codecs and "posterised: " in codecs
-    assert trained == "20 True\n"
+    assert '"weight": 2.0' in Path("run/run.json").read_text() and list(Path("run").rglob("*.safetensors"))

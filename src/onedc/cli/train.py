@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError, tell
+from onedc.cli.plugin import add_plugin_argument
 from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\
@@ -54,6 +55,7 @@ def add_command(commands: Any) -> None:
         "--max-minutes", metavar="M", type=float, help="stop with a checkpoint after this much time"
     )
     parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
+    add_plugin_argument(parser, "recipes and training stages")
     parser.set_defaults(run=run)
 
 
@@ -66,9 +68,11 @@ def check_extra() -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit status."""
     check_extra()
+    from onedc.plugins import load_plugins
     from onedc.train.config import apply_settings
     from onedc.train.recipes import RECIPES, find_recipe, with_places
 
+    load_plugins(args.plugin)
     if args.recipe == "list":
         print("\n".join(RECIPES))
         return 0
