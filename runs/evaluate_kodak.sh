@@ -14,6 +14,10 @@ cd "$(dirname "$0")/.."
 out=runs/evaluation/out
 page=docs/evaluation.md
 
+# Ours alone at four rates, over all images.
+onedc eval "$kodak" -o "$out/own" --bpp 0.025,0.05,0.1,0.2 --metric-weights "$networks" --jobs "$processes" \
+    --replace --report "$page" --section own
+
 # Ours at five qualities; WebP and AVIF each at its smallest file not below ours.
 onedc eval "$kodak" -o "$out/qualities" --quality 0,15,30,50,70 --against webp,avif --rule at-least \
     --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section qualities
