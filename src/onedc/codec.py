@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from onedc.container import DEFAULT_MAX_PIXELS, Contents, pack, read_header, unpack
 from onedc.effort.level import Effort, Progress
-from onedc.engine.parts import y_reader, y_writer
-from onedc.engine.protocol import Hyper
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
@@ -27,6 +25,8 @@ from onedc.header import Header
 from onedc.image import Color, Keepable
 from onedc.pictures import Output, Picture, Source, as_output, common_positions, padded, read_batch
 from onedc.rate import DEFAULT_QUALITY, highest_within, quality_byte, refined_within
+from onedc.seam.parts import y_reader, y_writer
+from onedc.seam.protocol import Hyper
 
 ONE_PASS = Effort()
 

@@ -18,7 +18,7 @@ from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
 from onedc.model.fsq import FSQ
-from onedc.model.seam import Seam, seam_integers
+from onedc.seam.networks import Seam, seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 pytestmark = [needs_recordings, pytest.mark.large]

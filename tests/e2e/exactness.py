@@ -30,7 +30,7 @@ from onedc.codec import Codec
 from onedc.engine.torch_engine import torch_engine_of
 from onedc.image import read_image
 from onedc.loading import load
-from onedc.model.fixed_point import FixedConv2d
+from onedc.seam.fixed_point import FixedConv2d
 
 Circumstance = Callable[[Codec], AbstractContextManager[None]]
 

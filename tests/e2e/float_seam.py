@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from onedc.codec import Codec
 from onedc.engine.torch_engine import torch_engine_of
 from onedc.entropy.tables import load_tables
-from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, FixedConv2d, FixedQualityBias, FixedQualityGain
 from onedc.model.onedc import OneDC
+from onedc.seam.fixed_point import FixedConv2d, FixedQualityBias, FixedQualityGain
+from onedc.seam.units import FRACTION_BITS, GAIN_BITS
 
 
 class TableGain(nn.Module):

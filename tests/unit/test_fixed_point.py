@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onedc.errors import WeightsError
-from onedc.model import fixed_point
 from onedc.model.blocks import ConvFFN, QualityBias, QualityGain
-from onedc.model.fixed_point import (
-    LIMIT,
-    UNITS,
+from onedc.seam import fixed_point
+from onedc.seam.fixed_point import (
     FixedConv2d,
     FixedLeakyReLU,
     FixedQualityBias,
@@ -20,6 +18,7 @@ from onedc.model.fixed_point import (
     SlicedRows,
     row_slices,
 )
+from onedc.seam.units import LIMIT, UNITS
 
 CONVS = {
     "1x1": lambda: nn.Conv2d(12, 20, 1),

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from onedc.config import TINY
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
-from onedc.model.fixed_point import UNITS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
-from onedc.model.seam import Seam, scale_thresholds, seam_integers
+from onedc.seam.networks import Seam, scale_thresholds, seam_integers
+from onedc.seam.units import UNITS
 
 SCALES = load_tables().scale.tolist()
 

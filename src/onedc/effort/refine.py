@@ -15,11 +15,11 @@ from torch import Tensor
 from onedc.config import QUALITY_MAX
 from onedc.effort.level import Effort, Progress
 from onedc.model.bits import gaussian_bits, rounded
-from onedc.model.fixed_point import UNITS
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.prior import SpatialPrior, collapse, expand
 from onedc.model.taef2 import TAEF2
+from onedc.seam.units import UNITS
 
 STEP = 0.05
 """Over the root of the number of steps: root mean square of the first move of y, in quantisation steps. Moves

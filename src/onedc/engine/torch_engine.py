@@ -16,7 +16,6 @@ from torch import Tensor
 
 from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
-from onedc.engine.protocol import Code, Hyper
 from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
@@ -25,47 +24,11 @@ from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.fsq import FSQ
 from onedc.model.lpips import LPIPS, LPIPS_SQUEEZE_FILE, read_lpips
 from onedc.model.pixels import to_bytes, to_tensor
-from onedc.model.seam import Seam
 from onedc.pictures import Pixels, padded
+from onedc.seam.protocol import Hyper
+from onedc.seam.torch_seam import TorchSeam
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
-
-
-class TorchSeam:
-    """`model.seam` behind `protocol.Seam`.
-
-    Args:
-        module: on its device.
-    """
-
-    def __init__(self, module: Seam) -> None:
-        self.module = module
-
-    def hyper(self, z_idx: NDArray[np.int64]) -> Hyper:
-        """See `protocol.Seam`."""
-        features, z_semantic = self.module.hyper(FSQ.from_indices(torch.from_numpy(z_idx)))
-        return Hyper(features.cpu().numpy(), z_semantic.cpu().numpy())
-
-    @torch.inference_mode()
-    def gained(self, y: NDArray[np.float32], quality: int) -> NDArray[np.float64]:
-        """See `protocol.Seam`."""
-        gained: NDArray[np.float64] = (
-            self.module.gained(torch.from_numpy(y), torch.full((len(y),), quality)).cpu().numpy()
-        )
-        return gained
-
-    def scan(
-        self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: Code
-    ) -> NDArray[np.float32]:
-        """See `protocol.Seam`."""
-
-        def visit(part: int, table_idx: Tensor, mean: Tensor) -> Tensor:
-            return torch.from_numpy(code(part, table_idx.cpu().numpy(), mean.cpu().numpy()))
-
-        device = self.module.thresholds.device
-        y_hat = self.module.scan(torch.from_numpy(features).to(device), torch.from_numpy(qualities), visit)
-        found: NDArray[np.float32] = y_hat.cpu().numpy()
-        return found
 
 
 class TorchEngine:

@@ -32,7 +32,7 @@ from onedc.image import RGBArray
 from onedc.loading import Precision, load
 from onedc.model.device import fast_dtype, find_device
 from onedc.model.onedc import OneDC
-from onedc.model.seam import Seam, seam_integers
+from onedc.seam.networks import Seam, seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 PRESETS = {"small": SMALL, "sd15": SD15, "tiny": TINY}

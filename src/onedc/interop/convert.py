@@ -1,7 +1,7 @@
 """Published checkpoints of the paper's model to one weights file of ours.
 
 Strict: every weight of every file is used once and none is missing. The networks between z and y become
-integers on the way (`model.seam`). Tensors pass through memory one by one. Prints nothing.
+integers on the way (`seam.networks`). Tensors pass through memory one by one. Prints nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from onedc.errors import WeightsError
 from onedc.interop.folding import fold_time
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
-from onedc.model.seam import Seam, seam_integers
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint, sha256
 from onedc.pretrained.fitting import COMPILED, fit
+from onedc.seam.networks import Seam, seam_integers
 from onedc.weights.file import SEAM, SEAM_NETS, file_metadata, stored
 from onedc.weights.stream_writer import Entry, write_safetensors
 

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onedc.config import ModelConfig
-from onedc.engine.parts import y_writer
-from onedc.engine.protocol import Code
-from onedc.engine.torch_engine import TorchSeam
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.interop.convert import build_network
@@ -25,8 +22,11 @@ from onedc.model.fsq import FSQ
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.pixels import pad, to_tensor
 from onedc.model.prior import SpatialPrior
-from onedc.model.seam import Seam, seam_integers
 from onedc.pretrained.checkpoint import Checkpoint
+from onedc.seam.networks import Seam, seam_integers
+from onedc.seam.parts import y_writer
+from onedc.seam.protocol import Code
+from onedc.seam.torch_seam import TorchSeam
 
 _RATE = torch.ones(1, dtype=torch.int64)
 

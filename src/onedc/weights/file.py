@@ -21,11 +21,11 @@ from onedc.config import ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, WeightsError
 from onedc.files import write_whole
-from onedc.model.fixed_point import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.prior import SpatialPrior
-from onedc.model.seam import Seam, seam_floats, seam_integers
+from onedc.seam.networks import Seam, seam_floats, seam_integers
+from onedc.seam.units import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.weights.int8 import pack, unpack
 
 FORMAT = "onedc-weights-1"

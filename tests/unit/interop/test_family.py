@@ -19,8 +19,8 @@ from onedc.interop.convert import Options, Published
 from onedc.interop.family import Rate, convert_family, write_family
 from onedc.loading import load
 from onedc.model.onedc import OneDC
-from onedc.model.seam import seam_integers
 from onedc.pretrained.checkpoint import from_tensors
+from onedc.seam.networks import seam_integers
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
 from onedc.weights.file import save_weights
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from onedc.errors import WeightsError
 from onedc.model.blocks import ConvFFN
-from onedc.model.fixed_point import FIXED, UNITS, SlicedRows
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.prior import SpatialPrior
+from onedc.seam.fixed_point import FIXED, SlicedRows
+from onedc.seam.units import TABLES, UNITS
 
-TABLES = 256
 NEUTRAL = (nn.PixelShuffle, nn.Identity, nn.Sequential, nn.ModuleList)
 """Leaves that work on integers as they are, and empty containers."""
 

@@ -18,17 +18,9 @@ from torch.nn import functional as F
 from onedc.config import QUALITY_MAX
 from onedc.errors import WeightsError
 from onedc.model.blocks import QualityBias, QualityGain, QualityTable
+from onedc.seam.units import EXACT, FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS, UNITS
 
-FRACTION_BITS = 14
-"""Activations are integers in units of 2**-14."""
-UNITS = float(2**FRACTION_BITS)
-LIMIT = float(2**27)
-"""Inputs and outputs of every leaf are clamped to +-2**27 units (8192); trained models reach 2**19."""
-EXACT = 2.0**53
-"""Integers below this are exact in float64."""
 WEIGHT_LIMIT = 2**15 - 1
-SLOPE_BITS = 16
-GAIN_BITS = 16
 SLICE_ELEMENTS = 2**22
 """Intermediate values of one slice of rows: larger images run in slices, so memory stays bounded."""
 

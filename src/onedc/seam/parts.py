@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onedc.engine.protocol import Code
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
+from onedc.seam.protocol import Code
 
 PARTS = 4
 TURN = (0, 3, 2, 1)

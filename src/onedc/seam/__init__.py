@@ -1,0 +1,1 @@
+"""The integer seam: what both sides of the entropy coder must agree on, bit by bit."""
