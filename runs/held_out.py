@@ -29,10 +29,11 @@ from onedc.image import RGBArray
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.pixels import to_bytes, to_tensor
+from onedc.pretrained.loading import fill
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.data import Photos, open_data
-from onedc.train.nets import fill, load_checkpoint, load_lpips
+from onedc.train.nets import load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.stage import psnr
 from onedc.train.stage1 import reconstruct

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def add_command(commands: Any) -> None:
         action="append",
         default=[],
         metavar=("LAMBDA", "UNET", "CODEC"),
-        help='one of a family; LAMBDA "z" is the model that codes z alone, and comes first',
+        help='one of a family, largest LAMBDA first; "z" is the model that codes z alone, and comes before',
     )
     files.add_argument(
         "--vae",
@@ -81,7 +82,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--lambda", dest="note", default="", metavar="L", help="the model's rate, kept as a note"
     )
     parser.add_argument(
-        "--keep-time", action="store_true", help="keep the time embeddings, which are constant, as layers"
+        "--keep-time",
+        action="store_true",
+        help="keep the constant time embeddings as layers: to train on from the file (nets.start)",
     )
     parser.add_argument(
         "--measure", nargs="+", default=(), metavar="IMAGE", help="pictures to measure the integers' cost on"
@@ -121,10 +124,26 @@ def _check(args: argparse.Namespace) -> None:
     if args.rate:
         if any(single) or args.z_only:
             raise UsageError("--rate names the files of each rate; leave --unet, --codec and --z-only away")
-        if any(rate == Z_ONLY for rate, _, _ in args.rate[1:]):
-            raise UsageError(f"--rate {Z_ONLY} must come first: it is the lowest")
+        _check_rates(args.rate)
     elif not all(single):
         raise UsageError("name --unet and --codec, or several --rate")
+
+
+def _check_rates(rates: list[list[str]]) -> None:
+    """Raise UsageError unless rates rise, which is to say that lambdas fall, and no file comes twice."""
+    if any(rate == Z_ONLY for rate, _, _ in rates[1:]):
+        raise UsageError(f"--rate {Z_ONLY} must come first: it is the lowest")
+    try:
+        lambdas = [float(rate) for rate, _, _ in rates if rate != Z_ONLY]
+    except ValueError as error:
+        raise UsageError(f"--rate: LAMBDA is a number or {Z_ONLY}: {error}") from error
+    for high, low in pairwise(lambdas):
+        if not high > low:
+            raise UsageError(f"--rate {low:g} after {high:g}: the largest LAMBDA comes first")
+    places = [os.path.realpath(file) for _, *files in rates for file in files]
+    for place in places:
+        if places.count(place) > 1:
+            raise UsageError(f"--rate: {place} is named twice")
 
 
 def _models(args: argparse.Namespace) -> list[Published]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def convert_family(models: Sequence[Published], output: Path, options: Options) 
         models: lowest rate first; the first may be the one for z only.
 
     Raises:
-        WeightsError: see `convert`; fewer than two models; or one for z only that is not the first.
+        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
         OutputError: the output cannot be written.
     """
     if len(models) < 2:
@@ -88,6 +89,10 @@ def unmerged(unet: Checkpoint, weights: Checkpoint) -> Checkpoint:
 
 def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
     """Write opened rates; see `convert_family`."""
+    for one, other in combinations(rates, 2):
+        if _equal_integers(one, other):
+            names = f"{one.published.codec}, {other.published.codec}"
+            raise WeightsError(f"{names}: the same codec twice; name the files of different rates")
     dtype = STORAGE[options.storage]
     entries: dict[str, Entry] = {}
     for key in rates[0].weights.shapes:
@@ -115,6 +120,11 @@ def _placed(key: str, rates: Sequence[Rate], dtype: torch.dtype) -> Iterator[tup
 def _equal(key: str, checkpoints: Sequence[Checkpoint]) -> bool:
     first = checkpoints[0].tensor(key)
     return all(torch.equal(first, other.tensor(key)) for other in checkpoints[1:])
+
+
+def _equal_integers(one: Rate, other: Rate) -> bool:
+    """Whether h_s and the prior of two rates are the same, which those of different ones never are."""
+    return all(torch.equal(value, other.integers[name]) for name, value in one.integers.items())
 
 
 def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:

@@ -55,6 +55,11 @@ def _adapted(layer: Any, forward: Any, scale: float, x: Tensor) -> Tensor:
     return result
 
 
+def rank_of(tensors: Mapping[str, Tensor]) -> int:
+    """The rank of the adapters among these weights; 0 where there are none."""
+    return next((len(tensor) for name, tensor in tensors.items() if name.endswith(DOWN)), 0)
+
+
 def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same weights with adapters merged into their layers: W + ALPHA / rank * up @ down."""
     plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((DOWN, UP))}

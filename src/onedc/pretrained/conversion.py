@@ -29,12 +29,10 @@ from onedc.pretrained.checkpoint import (
 from onedc.pretrained.fitting import Fit, fit
 from onedc.pretrained.layouts import LAYOUTS, shapes_of
 from onedc.pretrained.places import find_weights, folder_from_hub
-from onedc.pretrained.table import Network, find_networks
+from onedc.pretrained.table import PARTS, TEXT, Network, find_networks
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 LPIPS_NAMES = ("lpips-squeeze", "lpips-vgg", "lpips-alex")
-TEXT = "sd15-text"
-_PARTS = {"sd-vae": "vae", "sd15-unet": "unet", "dmd2-unet": "unet", TEXT: "text_encoder"}
 _TOKENIZER_FILE = "tokenizer_config.json"
 
 
@@ -76,7 +74,7 @@ def convert_network(network: Network, files: Sequence[str], folder: Path) -> tup
         paths = [Path(file) for file in files]
         weights, notes = _lpips_weights(network, *paths)
     else:
-        paths = [find_weights(files[0], _PARTS[network.name]) if network.name in _PARTS else Path(files[0])]
+        paths = [find_weights(files[0], PARTS[network.name]) if network.name in PARTS else Path(files[0])]
         found = fitted(network, paths[0])
         weights, notes = found.weights, found.notes
     _write(target, network, weights, paths)

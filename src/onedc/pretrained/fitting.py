@@ -58,7 +58,7 @@ def fit(
         prefix, told = _find_prefix(file, what, expected, rename)
         notes += told
     inside = {key.removeprefix(prefix): key for key in file.shapes if key.startswith(prefix)}
-    wanted = {key: place for key, place in inside.items() if not (ignored and key.startswith(ignored))}
+    wanted = {key: place for key, place in inside.items() if not key.startswith(ignored)}
     _check(file.name, what, wanted, expected, rename)
     if len(file.shapes) > len(wanted):
         notes.append(f"{len(file.shapes) - len(wanted)} other tensors passed over")

@@ -169,6 +169,10 @@ NETWORKS: tuple[Network, ...] = (
     ),
 )
 
+TEXT = "sd15-text"
+PARTS = {"sd-vae": "vae", "sd15-unet": "unet", "dmd2-unet": "unet", TEXT: "text_encoder"}
+"""Networks that are a part of a diffusion model, and its folder in diffusers' layout."""
+
 SETS = {
     "small": ("taef2-encoder", "taef2-decoder", "lpips-squeeze", "mobilenet-v2"),
     "paper": ("lpips-vgg", "sd-vae", "dmd2-unet", "maskgit-vqgan", "sd15-unet", "sd15-text"),
@@ -188,3 +192,8 @@ def find_networks(names: Sequence[str]) -> list[Network]:
         if name not in table:
             raise ConfigError(f"no network {name!r}; there are {', '.join((*table, *SETS))}")
     return [table[name] for name in wanted or table]
+
+
+def net_files(name: str) -> dict[str, str]:
+    """The fields of a recipe's `nets`, and the files of a set in the folder given by --nets."""
+    return {network.setting: network.file for network in find_networks([name])}

@@ -117,6 +117,8 @@ class NetsConfig:
     vae: str = ""  # Stable Diffusion's autoencoder in one file, in diffusers' layout
     generator: str = ""  # diffusion UNet in diffusers' layout: start of the generator but for its input
     lpips: str = ""
+    lpips_net: str = "squeeze"  # backbone of `lpips`: "squeeze", "vgg" or "alex"
+    lpips_averages: bool = False  # pool by means instead of maxima in that backbone
     features: str = ""  # frozen features for a tokenizer or a discriminator
     start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
     teacher: str = ""  # tokenizer's run whose indices the hyperprior learns to tell, or MaskGIT-VQGAN's file

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.adapters import merged
+from onedc.model.adapters import adapt, merged, rank_of
 from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
 from onedc.model.lpips import LPIPS, read_lpips
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
+from onedc.pretrained.loading import fill, load_network, read_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
@@ -27,39 +24,12 @@ from onedc.weights import BUNDLED
 from onedc.weights.file import trainable_tensors
 
 
-def fill(module: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
-    """Copy `tensors`, of any floating type, into a module of the same names.
-
-    Raises:
-        WeightsError: names or shapes do not fit.
-    """
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{origin}: does not fit {type(module).__name__} ({reason})") from error
-
-
-def read_file(path: str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, or of one of PyTorch's with nothing but tensors in it.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return tensors
-        return load_file(path)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a readable file of tensors ({reason})") from error
-
-
-def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
+def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:
     """The model of a stage: random but for its autoencoder, or all from `nets.start`.
 
-    The autoencoder comes from its files; without them TAEF2 comes from the bundled weights.
+    The autoencoder comes from its files; without them TAEF2 comes from the bundled weights. With
+    `adapter_rank` the generator's UNet has adapters: those of `nets.start` go on where it is a run that has
+    some of this rank; any others are merged into their layers, and new ones begin at zero.
 
     Raises:
         ConfigError: only one half of TAEF2 is named.
@@ -69,19 +39,24 @@ def load_model(config: ModelConfig, nets: NetsConfig) -> OneDC:
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
     if nets.vae_encoder:
-        fill(model.vae.get_submodule("encoder"), read_file(nets.vae_encoder), nets.vae_encoder)
-        fill(model.vae.get_submodule("decoder"), read_file(nets.vae_decoder), nets.vae_decoder)
+        load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
+        load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
     elif has_taef2(config) and not nets.start:
-        bundled = start_tensors(BUNDLED)
+        bundled = start_tensors(BUNDLED, config)
         fill(model.vae, {name[4:]: t for name, t in bundled.items() if name.startswith("vae.")}, str(BUNDLED))
     if nets.vae:
-        fill(model.vae, read_file(nets.vae), nets.vae)
+        load_network(model.vae, "sd-vae", nets.vae)
     if nets.generator:
-        unet = model.generator.unet
-        own_input = {f"conv_in.{name}": t for name, t in unet.conv_in.state_dict().items()}
-        fill(unet, read_file(nets.generator) | own_input, nets.generator)
+        load_network(model.generator.unet, "dmd2-unet", nets.generator, own=("conv_in.",))
+    adapted = False
     if nets.start:
-        fill(model, start_tensors(Path(nets.start)), nets.start)
+        tensors = start_tensors(Path(nets.start), config)
+        adapted = adapter_rank > 0 and rank_of(tensors) == adapter_rank
+        if adapted:
+            adapt(model.generator.unet, adapter_rank)
+        fill(model, tensors if adapted else merged(tensors), nets.start)
+    if adapter_rank and not adapted:
+        adapt(model.generator.unet, adapter_rank)
     return model
 
 
@@ -90,15 +65,21 @@ def has_taef2(config: ModelConfig) -> bool:
     return config.vae == "taef2" and config.vae_width == SMALL.vae_width
 
 
-def start_tensors(place: Path) -> dict[str, Tensor]:
+def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:
     """All parameters of a codec: from a run's folder, one checkpoint of it, or a weights file.
 
     Raises:
-        WeightsError: missing, damaged or no codec.
+        WeightsError: missing, damaged, no codec, or one whose time embeddings are folded.
     """
-    if place.is_file():
-        return trainable_tensors(place)[1]
-    return checkpoint_model(find_checkpoint(place))
+    if not place.is_file():
+        return checkpoint_tensors(find_checkpoint(place))
+    found, tensors = trainable_tensors(place)
+    if config.generator_unet.time_channels and not found.generator_unet.time_channels:
+        raise WeightsError(
+            f"{place}: its time embeddings are folded, so it cannot be trained on; "
+            "convert the published files again with --keep-time"
+        )
+    return tensors
 
 
 def load_checkpoint(folder: Path) -> OneDC:
@@ -118,21 +99,28 @@ def load_checkpoint(folder: Path) -> OneDC:
 
 
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
-    """The tensors of one stored network of a checkpoint folder, its running mean where there is one.
+    """The tensors of one stored network of a checkpoint folder, its adapters merged into their layers.
 
-    Adapters are merged into their layers.
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    return merged(checkpoint_tensors(path, prefix))
+
+
+def checkpoint_tensors(path: Path, prefix: str = "model") -> dict[str, Tensor]:
+    """The tensors of one stored network of a checkpoint folder, its running mean where there is one.
 
     Raises:
         WeightsError: missing or damaged.
     """
     lead = f"{prefix}."
-    stored = read_file(str(path / "model.safetensors"))
+    stored = read_tensors(path / "model.safetensors")
     if (path / "ema.safetensors").exists():
-        stored |= read_file(str(path / "ema.safetensors"))
+        stored |= read_tensors(path / "ema.safetensors")
     found = {name.removeprefix(lead): t for name, t in stored.items() if name.startswith(lead)}
     if not found:
         raise WeightsError(f"{path}: a checkpoint without the network {prefix!r}")
-    return merged(found)
+    return found
 
 
 def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> ScoreNetwork:
@@ -145,11 +133,16 @@ def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Sco
     if not nets.score:
         return score
     place = Path(nets.score)
-    if place.is_dir():
+    if _is_run(place):
         fill(score, checkpoint_model(find_checkpoint(place), "score"), nets.score)
     else:
-        fill(score.unet, read_file(nets.score), nets.score)
+        load_network(score.unet, "sd15-unet", nets.score)
     return score
+
+
+def _is_run(place: Path) -> bool:
+    """Whether a folder is a run's or a checkpoint's, and not one of a published network."""
+    return (place / "checkpoints").is_dir() or (place / "state.json").is_file()
 
 
 def load_features(nets: NetsConfig) -> MobileNetV2Features:
@@ -160,7 +153,9 @@ def load_features(nets: NetsConfig) -> MobileNetV2Features:
         WeightsError: the file is missing, damaged or of another network.
     """
     if not nets.features:
-        raise ConfigError("nets.features: not set; name the safetensors file of MobileNetV2")
+        raise ConfigError(
+            "nets.features: not set; name the file of MobileNetV2 (`onedc nets list mobilenet-v2`)"
+        )
     return load_mobilenet_v2(nets.features)
 
 
@@ -174,8 +169,8 @@ def load_tokenizer(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
     if not nets.teacher:
         raise ConfigError("nets.teacher: not set; distillation needs a tokenizer's run, or MaskGIT's file")
     if Path(nets.teacher).is_file():
-        maskgit, wanted = MaskGITTokenizer(), read_file(nets.teacher)
-        fill(maskgit, {k: t for k, t in wanted.items() if not k.startswith("decoder.")}, nets.teacher)
+        maskgit = MaskGITTokenizer()
+        load_network(maskgit, "maskgit-vqgan", nets.teacher)
         return maskgit
     tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
     codes, channels = tensors["codebook"].shape
@@ -228,5 +223,8 @@ def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPS:
     if not nets.lpips and not weight:
         return NoLPIPS()
     if not nets.lpips:
-        raise ConfigError("nets.lpips: not set; name the safetensors file of LPIPS-squeeze")
-    return read_lpips(nets.lpips)
+        raise ConfigError(
+            f"nets.lpips: not set; name the file of LPIPS over {nets.lpips_net} "
+            f"(`onedc nets list lpips-{nets.lpips_net}`), or with nets.lpips_net another backbone"
+        )
+    return read_lpips(nets.lpips, nets.lpips_net, average_pooling=nets.lpips_averages)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
+from onedc.pretrained.table import net_files
 from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.distill import DistillConfig, HeadConfig
@@ -343,14 +345,6 @@ RECIPES: dict[str, Recipe] = {
     "tiny-stage2": tiny_stage2,
 }
 
-NET_FILES = {
-    "vae_encoder": "taef2_encoder.safetensors",
-    "vae_decoder": "taef2_decoder.safetensors",
-    "lpips": "lpips_squeeze.safetensors",
-    "features": "mobilenet_v2_qat.safetensors",
-}
-"""What the files of pretrained networks are called in the folder given by --nets."""
-
 
 def find_recipe(name: str) -> TrainConfig:
     """The config of a recipe.
@@ -374,7 +368,10 @@ def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> 
     if nets is not None:
         if not nets.is_dir():
             raise ConfigError(f"--nets {nets}: no such folder")
-        files = {name: str(nets / file) for name, file in NET_FILES.items() if (nets / file).exists()}
+        table = net_files("paper" if config.model.vae == "sd" else "small")
+        files: dict[str, Any] = {
+            name: str(nets / file) for name, file in table.items() if (nets / file).exists()
+        }
         if not has_taef2(config.model):
             files = {name: file for name, file in files.items() if not name.startswith("vae")}
         config = replace(config, nets=replace(config.nets, **files))

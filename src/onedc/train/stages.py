@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from onedc.errors import ConfigError
-from onedc.model.adapters import adapt
 from onedc.model.onedc import OneDC
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
@@ -76,10 +75,7 @@ def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
 
 def _codec(config: TrainConfig) -> OneDC:
     """The model of a stage that moves the generator, with adapters where the run asks for them."""
-    model = load_model(config.model, config.nets)
-    if config.run.adapter_rank:
-        adapt(model.generator.unet, config.run.adapter_rank)
-    return model
+    return load_model(config.model, config.nets, config.run.adapter_rank)
 
 
 STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {

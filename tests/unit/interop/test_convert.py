@@ -97,7 +97,11 @@ def test_the_command_fails_in_one_line_and_writes_nothing(
         [],
         ["--unet", "a"],
         ["--unet", "a", "--codec", "b", "--rate", "1", "a", "b"],
-        ["--rate", "1", "a", "b", "--rate", "z", "a", "b"],
+        ["--rate", "1", "a", "b", "--rate", "z", "c", "d"],
+        ["--rate", "4.6", "a", "b", "--rate", "12.2", "c", "d"],
+        ["--rate", "4.6", "a", "b", "--rate", "4.6", "c", "d"],
+        ["--rate", "low", "a", "b", "--rate", "high", "c", "d"],
+        ["--rate", "12.2", "a", "b", "--rate", "4.6", "c", "./b"],
     ],
 )
 def test_command_lines_that_make_no_sense(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,3 +153,9 @@ def test_families_need_two_models_and_z_only_first(tmp_path: Path) -> None:
         convert_family([one], tmp_path / "out", FP32)
     with pytest.raises(WeightsError, match="must be the family's first"):
         convert_family([one, replace(one, z_only=True)], tmp_path / "out", FP32)
+
+
+def test_a_rate_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    rate = opened(1, tmp_path)
+    with pytest.raises(WeightsError, match="the same codec twice"):
+        write_family([rate, opened(2, tmp_path), rate], tmp_path / "family.safetensors", FP32)

@@ -134,7 +134,7 @@ def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
     before = {name: t.clone() for name, t in trainer.stage.head.state_dict().items()}
     trainer.run()
     assert any(not torch.equal(t, before[name]) for name, t in trainer.stage.head.state_dict().items())
-    kept = start_tensors(tmp_path / "codec")
+    kept = start_tensors(tmp_path / "codec", config.model)
     assert all(torch.equal(t, kept[name]) for name, t in trainer.stage.model.state_dict().items())
     last = [json.loads(line) for line in (tmp_path / "probe" / "log.jsonl").read_text().splitlines()][-1]
     assert 0 <= last["val_distill_right"] <= 1

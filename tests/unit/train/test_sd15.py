@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,21 @@ from tests.unit.train.conftest import write_catalog, write_clip
 from tests.unit.train.test_data import write_coco
 
 from onedc.config import TINY
+from onedc.errors import WeightsError
+from onedc.model.adapters import UP, merged
 from onedc.model.maskgit import MaskGITTokenizer
-from onedc.train.config import TrainConfig, apply_settings
+from onedc.model.onedc import OneDC
+from onedc.train.config import NetsConfig, TrainConfig, apply_settings
 from onedc.train.loop import Trainer
+from onedc.train.nets import load_model
 from onedc.train.recipes import find_recipe
 from onedc.train.stage1 import Stage1
+from onedc.weights.file import save_weights
 
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")
 
+SINGLE_RATE = replace(TINY, quality_knots=0)
 NARROW = replace(TINY, vae="sd", vae_channels=4, quality_knots=0, alpha_bar=0.004660095, timestep=999)
 QUICK = (
     "run.steps=2", "run.precision=no", "run.validate_every=2", "run.log_every=1", "data.workers=0",
@@ -65,3 +72,50 @@ def test_stage1_then_stage2(tmp_path: Path, places: tuple[str, ...]) -> None:
 
 def _names(run: Path) -> set[str]:
     return {name for line in (run / "log.jsonl").read_text().splitlines() for name in json.loads(line)}
+
+
+def test_published_files_come_in_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older attention names, a trainer's prefix, a DMD2 UNet whose input is not the codec's."""
+    monkeypatch.setattr("onedc.model.vae_kl.WIDTHS", (32, 32, 32, 32))
+    model = OneDC(NARROW)
+    older = (("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn."))
+    state = model.vae.state_dict()
+    vae = {reduce(lambda k, pair: k.replace(*pair), older, key): t for key, t in state.items()}
+    assert any("proj_attn" in key for key in vae)
+    (tmp_path / "vae").mkdir()
+    torch.save(vae, tmp_path / "vae" / "diffusion_pytorch_model.bin")
+    unet = {f"module.{key}": t + 1 for key, t in model.generator.unet.state_dict().items()}
+    unet["module.conv_in.weight"] = torch.zeros(32, 4, 3, 3)
+    save_file(unet, tmp_path / "unet.safetensors")
+    nets = NetsConfig(vae=str(tmp_path), generator=str(tmp_path / "unet.safetensors"))
+    loaded = load_model(NARROW, nets)
+    for key, t in loaded.vae.state_dict().items():
+        assert torch.equal(t, model.vae.state_dict()[key])
+    for key, t in loaded.generator.unet.state_dict().items():
+        assert key.startswith("conv_in.") or torch.equal(t, unet[f"module.{key}"])
+
+
+def test_a_file_without_time_embeddings_says_how_to_convert_it(tmp_path: Path) -> None:
+    unet = replace(SINGLE_RATE.generator_unet, time_channels=0)
+    folded = OneDC(replace(SINGLE_RATE, generator_unet=unet)).eval()
+    save_weights(tmp_path / "folded.safetensors", folded, model_id=192)
+    with pytest.raises(WeightsError, match=r"folded\.safetensors: its time .* are folded.*--keep-time"):
+        load_model(SINGLE_RATE, NetsConfig(start=str(tmp_path / "folded.safetensors")))
+
+
+def test_stage2_goes_on_with_the_adapters_of_stage1(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = load_model(SINGLE_RATE, NetsConfig(), adapter_rank=4)
+    for name, parameter in model.named_parameters():
+        if name.endswith(UP):
+            torch.nn.init.normal_(parameter)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "state.json").write_text("{}")
+    save_file({f"model.{key}": t for key, t in model.state_dict().items()}, run / "model.safetensors")
+    same = load_model(SINGLE_RATE, NetsConfig(start=str(run)), adapter_rank=4).state_dict()
+    assert all(torch.equal(t, same[key]) for key, t in model.state_dict().items())
+    other = load_model(SINGLE_RATE, NetsConfig(start=str(run)), adapter_rank=2).state_dict()
+    for key, t in merged(model.state_dict()).items():
+        assert torch.equal(t, other[key])
+    assert all((t == 0).all() for key, t in other.items() if key.endswith(UP))

@@ -1,0 +1,59 @@
+"""Tensors of files into modules: every network that was trained elsewhere comes in through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from onedc.errors import WeightsError
+from onedc.pretrained.checkpoint import open_checkpoint
+from onedc.pretrained.fitting import fit
+from onedc.pretrained.layouts import LAYOUTS, shapes_of
+from onedc.pretrained.places import find_weights
+from onedc.pretrained.table import PARTS
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Copy `tensors`, of any floating type, into a module of the same names.
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{origin}: does not fit {type(module).__name__} ({reason})") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        WeightsError: missing or damaged, or values that are not finite.
+    """
+    file = open_checkpoint(path)
+    return {key: file.tensor(key) for key in file.shapes}
+
+
+def load_network(module: nn.Module, name: str, place: str, *, own: tuple[str, ...] = ()) -> None:
+    """Copy a network of the table, as published or converted, into a module.
+
+    Args:
+        module: of the network's keys; its widths may be others than the published ones.
+        name: of the network in the table.
+        place: a file; for a part of a diffusion model also a folder in diffusers' layout, or a hub id.
+        own: beginnings of keys that stay as they are in the module.
+
+    Raises:
+        WeightsError: missing, damaged or another network.
+    """
+    layout = LAYOUTS[name]
+    path = find_weights(place, PARTS[name]) if name in PARTS else Path(place)
+    state = module.state_dict()
+    expected = {key: shape for key, shape in shapes_of(module).items() if not key.startswith(own)}
+    ignored = (*layout.ignored, *own)
+    found = fit(open_checkpoint(path), name, expected, layout.rename, ignored=ignored).weights
+    fill(module, state | {key: found.tensor(key) for key in expected}, place)
