@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,62 @@ from onedc.files import refuse_existing, write_whole
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 @pytest.mark.parametrize("force", [False, True])
-def test_what_is_no_file_stays(tmp_path: Path, force: bool) -> None:
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path, force: bool) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for refuse in (lambda: refuse_existing(pipe, force=force), lambda: write_whole(pipe, b"x", force=force)):
-        with pytest.raises(OutputError, match="not a file"):
-            refuse()
+    refuse_existing(pipe, force=force)
+    data = bytes(range(256)) * 1000  # more than a pipe holds
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(pipe, [data, b"end"], force=force)
+        assert read.result(60) == data + b"end"
     assert stat.S_ISFIFO(pipe.stat().st_mode) and os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs /dev/null")
+def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for path in ("/dev/null", link):
+        write_whole(path, b"x", force=True)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode) and os.readlink(link) == "/dev/null"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_folders_and_sockets_are_refused(tmp_path: Path, force: bool) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for path in (tmp_path, tmp_path / "socket"):
+            for refuse in (
+                lambda path=path: refuse_existing(path, force=force),
+                lambda path=path: write_whole(path, b"x", force=force),
+            ):
+                with pytest.raises(OutputError, match="not a file"):
+                    refuse()
+    assert os.listdir(tmp_path) == ["socket"]
+
+
+def test_links_are_followed_and_stay(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    target, link, chain = tmp_path / "kept" / "real", tmp_path / "link", tmp_path / "chain"
+    link.symlink_to("kept/real")
+    chain.symlink_to(link)
+    write_whole(chain, b"1")  # a link that leads nowhere yet
+    assert target.read_bytes() == b"1"
+    with pytest.raises(OutputError, match="exists already; name another output, or replace it with --force"):
+        write_whole(link, b"2")
+    write_whole(link, b"2", force=True)
+    assert target.read_bytes() == b"2" and link.is_symlink() and chain.is_symlink()
+    assert os.listdir(tmp_path / "kept") == ["real"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o755])
+def test_permissions_are_kept(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    path.chmod(mode)
+    write_whole(path, b"2", force=True)
+    assert path.read_bytes() == b"2" and stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_force_replaces_a_file(tmp_path: Path) -> None:
