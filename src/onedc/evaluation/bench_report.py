@@ -33,7 +33,7 @@ def to_markdown(found: Mapping[str, Any]) -> str:
 
 def _totals(found: Mapping[str, Any]) -> Iterator[list[str]]:
     """One row for each way, direction and size."""
-    yield ["size", "direction", "way", "precision", "ms", "times ours", "GFLOP", "of peak"]
+    yield ["size", "direction", "way", "precision", "ms", "times ours", "GFLOP", "kMAC/px", "of peak"]
     ours = {(str(r["size"]), r["direction"]): r["ms"] for r in found["rows"] if r["way"] == "onedc"}
     for row in found["rows"]:
         base = ours.get((str(row["size"]), row["direction"]))
@@ -45,13 +45,14 @@ def _totals(found: Mapping[str, Any]) -> Iterator[list[str]]:
             f"{row['ms']:,.0f}",
             "" if base is None else f"{row['ms'] / base:.2f}",
             f"{row['gflop']:,.0f}" if "gflop" in row else "",
+            _kmac(row, row),
             _percent(row.get("of_peak")),
         ]
 
 
 def _stages(found: Mapping[str, Any]) -> Iterator[list[str]]:
     """The parts of each row."""
-    yield ["size", "direction", "way", "part", "ms", "GFLOP", "of peak"]
+    yield ["size", "direction", "way", "part", "ms", "GFLOP", "kMAC/px", "of peak"]
     for row in found["rows"]:
         for stage in row["stages"]:
             times = f" ({stage['times']} times)" if stage.get("times", 1) > 1 else ""
@@ -62,6 +63,7 @@ def _stages(found: Mapping[str, Any]) -> Iterator[list[str]]:
                 stage["name"] + times,
                 f"{stage['ms']:,.1f}",
                 f"{stage['gflop']:,.1f}" if "gflop" in stage else "",
+                _kmac(stage, row),
                 _percent(stage.get("of_peak")),
             ]
 
@@ -77,6 +79,12 @@ def _memory(found: Mapping[str, Any]) -> Iterator[list[str]]:
     yield ["size", "peak of encode, MB", "peak of decode, MB"]
     for row in found["memory"]:
         yield ["x".join(map(str, row["size"])), f"{row['encode_mb']:,.0f}", f"{row['decode_mb']:,.0f}"]
+
+
+def _kmac(part: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Thousands of multiply-adds a pixel, two operations each."""
+    width, height = row["size"]
+    return f"{1e6 * part['gflop'] / 2 / (width * height):.1f}" if "gflop" in part else ""
 
 
 def _percent(fraction: float | None) -> str:

@@ -61,19 +61,27 @@ class Failure:
     reason: str
 
 
-def parse_record(line: str) -> Record | None:
-    """A record from its line; None for a line that is torn or not one."""
+def parse_record(line: str, where: str) -> Record | None:
+    """A record from its line; None for a line that is torn.
+
+    Raises:
+        ConfigError: a whole line of another form; names `where` it is.
+    """
     try:
         values = json.loads(line)
-        if set(values) != {f.name for f in fields(Record)}:
-            return None
-        return Record(**values)
-    except (ValueError, TypeError):
+    except ValueError:
         return None
+    if not isinstance(values, dict) or set(values) != {f.name for f in fields(Record)}:
+        raise ConfigError(f"{where}: not of this version of onedc eval; measure into another folder")
+    return Record(**values)
 
 
 def read_results(folder: Path) -> list[Record]:
-    """The records of a run's folder; none if it has not begun. Lines torn by a kill are left out."""
+    """The records of a run's folder; none if it has not begun. Lines torn by a kill are left out.
+
+    Raises:
+        ConfigError: a file that cannot be read, or that another version wrote.
+    """
     path = folder / RESULTS_FILE
     if not path.exists():
         return []
@@ -81,7 +89,8 @@ def read_results(folder: Path) -> list[Record]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return [record for line in lines if (record := parse_record(line)) is not None]
+    parsed = (parse_record(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1))
+    return [record for record in parsed if record is not None]
 
 
 class ResultsFile:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from onedc.errors import ConfigError
+from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.codecs import EvaluatedCodec
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Failure, Record, ResultsFile
@@ -116,8 +117,14 @@ def _rows(
     with ProcessPoolExecutor(
         min(jobs, len(images)), context, initializer=_start_worker, initargs=(bench.options, dict(known))
     ) as pool:
-        for path, rows in zip(images, pool.map(_measure_in_worker, images), strict=True):
-            yield path.name, rows
+        try:
+            for path, rows in zip(images, pool.map(_measure_in_worker, images), strict=True):
+                yield path.name, rows
+        except BrokenProcessPool as error:
+            raise OneDCError(
+                "a process of --jobs ended early, perhaps for want of memory; what was measured is kept, "
+                "so run it again, with fewer"
+            ) from error
 
 
 _worker: tuple[Workbench, Mapping[str, Record]] | None = None

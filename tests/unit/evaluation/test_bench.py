@@ -114,6 +114,7 @@ def test_a_bench_says_it_all_in_json_and_tables() -> None:
     assert found["rows"][3]["ms"] > 2 * found["rows"][2]["ms"] > 0
     assert again["throughput"][0]["pictures_per_s"] > 0
     text = to_markdown(found)
+    assert f"| {1e6 * row['gflop'] / 2 / 64**2:.1f} |" in text  # thousands of multiply-adds a pixel
     assert found["machine"]["name"] in text and "| 64x64 | decode | reference | float32 |" in text
 
 

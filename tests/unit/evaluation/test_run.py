@@ -82,6 +82,30 @@ def test_worker_processes_give_the_same_numbers(tmp_path: Path, pictures: list[P
     ]
 
 
+def test_a_process_that_ends_early_is_told(
+    tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "dies.py"
+    plugin.write_text(
+        "import multiprocessing, os\nif multiprocessing.parent_process() is not None:\n    os._exit(9)\n"
+    )
+    command = ["eval", str(pictures[0].parent), "-o", str(tmp_path / "out"), "--codec", "jpeg"]
+    assert main([*command, "--quality", "30", "--jobs", "2", "--plugin", str(plugin)]) == 1
+    printed = capsys.readouterr().err
+    assert "a process of --jobs ended early" in printed and printed.count("\n") == 1
+
+
+def test_results_of_another_version_are_named(tmp_path: Path, pictures: list[Path]) -> None:
+    evaluate(pictures[:1], options(tmp_path))
+    path = tmp_path / "out" / "results.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text(f"{lines[0]}\n" + json.dumps({"key": "a", "bpp": 1.0}) + "\n")
+    with pytest.raises(ConfigError, match=r"results\.jsonl: line 2: not of this version"):
+        evaluate(pictures[:1], options(tmp_path))
+    with pytest.raises(ConfigError, match="measure into another folder"):
+        load_curves([tmp_path / "out"])
+
+
 def test_against_brings_others_to_our_bytes(tmp_path: Path, pictures: list[Path]) -> None:
     chosen = options(
         tmp_path, codecs=("jpeg",), targets_bpp=(), qualities=(30.0,), against=("webp",), rule=Rule.AT_LEAST
