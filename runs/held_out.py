@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from onedc.cli.jobs import exit_status
+from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
 from onedc.files import write_whole
@@ -32,7 +33,7 @@ from onedc.model.pixels import to_bytes, to_tensor
 from onedc.pretrained.loading import fill
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
-from onedc.train.data import Photos, open_data
+from onedc.train.data import open_data
 from onedc.train.nets import load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
 from onedc.train.stage import psnr
@@ -45,9 +46,9 @@ GRID = PatchGrid()
 
 def middles(config: TrainConfig) -> Iterator[RGBArray]:
     """The middle of each held-out photo, sides the largest multiple of STEP up to SIDE that both have."""
-    source, _, held_out = open_data(config.data)
-    photos = Photos(source, 0)
-    for pixels in (photos[index] for index in held_out):
+    data = open_data(config.data)
+    photos = Photos(data.validation_source, 0)
+    for pixels in (photos[index] for index in data.validation):
         side = min(SIDE, *(n // STEP * STEP for n in pixels.shape[:2]))
         top, left = ((n - side) // 2 for n in pixels.shape[:2])
         yield np.ascontiguousarray(pixels[top : top + side, left : left + side])

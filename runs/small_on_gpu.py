@@ -31,12 +31,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from onedc.cli.jobs import exit_status, tell
+from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
+from onedc.image import RGBArray
 from onedc.model.lpips import BACKBONES
 from onedc.train.balance import balanced
 from onedc.train.checkpoint import CheckpointFolder, module_tensors
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch, Photos, Pixels, open_data
+from onedc.train.data import Batch, open_data
 from onedc.train.dmd import critic_gan_loss, generator_gan_loss
 from onedc.train.ema import RunningMean
 from onedc.train.muon import is_matrix
@@ -74,7 +76,7 @@ class DeviceNoise:
         return torch.randint(low, high, (self.count,), device=self.device)
 
 
-def views(pixels: Pixels, rng: np.random.Generator) -> Iterator[Pixels]:
+def views(pixels: RGBArray, rng: np.random.Generator) -> Iterator[RGBArray]:
     """Windows of a photo, two in five shrunk first, half mirrored; small photos grow by reflection."""
     if min(pixels.shape[:2]) < SMALLEST_PX:
         return
@@ -96,17 +98,17 @@ class Pool:
 
     def __init__(self, config: TrainConfig, vae: Any, device: torch.device) -> None:
         self.device, seed = device, config.run.seed
-        source, training, _ = open_data(config.data)
-        photos = Photos(source, memory_mib=0)
+        data = open_data(config.data)
+        photos = Photos(data.source, memory_mib=0)
 
-        def cut(index: int) -> list[Pixels]:
+        def cut(index: int) -> list[RGBArray]:
             try:
                 return list(views(photos[index], np.random.default_rng(derived_seed(seed, index, "views"))))
             except ImageError:
                 return []
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
-            found = [view for made in workers.map(cut, training) for view in made]
+            found = [view for made in workers.map(cut, data.training) for view in made]
         if not found:
             raise OneDCError(f"{config.data.source}: no photo of {SMALLEST_PX} px or more a side")
         self.x = torch.stack([torch.from_numpy(view).permute(2, 0, 1) for view in found]).to(device)

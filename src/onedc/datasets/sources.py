@@ -9,7 +9,9 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from onedc.datasets import shards
 from onedc.datasets.names import suffix_of
@@ -101,42 +103,6 @@ def _captioned(entries: Sequence[Entry], key: Callable[[str], str]) -> list[tupl
     return [(entry, texts.get(key(entry.name), "")) for entry in images]
 
 
-class JoinedNames(Sequence[str]):
-    """Names of one source, then those of another, without a copy of either."""
-
-    def __init__(self, first: Sequence[str], second: Sequence[str]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        past = index - len(self._first)
-        return self._first[index] if past < 0 else self._second[past]
-
-
-class JoinedSource:
-    """The images of one source, then those of another."""
-
-    def __init__(self, first: Source, second: Source) -> None:
-        self._first, self._second, self._count = first, second, len(first.names)
-        self.names = JoinedNames(first.names, second.names)
-        self.parts = [*first.parts, len(second.names)] if first.parts else ()
-
-    def _owner(self, index: int) -> tuple[Source, int]:
-        return (self._first, index) if index < self._count else (self._second, index - self._count)
-
-    def read(self, index: int) -> bytes:
-        source, own = self._owner(index)
-        return source.read(own)
-
-    def caption(self, index: int) -> str:
-        source, own = self._owner(index)
-        return source.caption(own)
-
-
 def open_source(text: str, stream_gib: float = 0.0) -> Source:
     """The images that a place names; at most `stream_gib` of a streamed dataset are kept on disk.
 
@@ -181,3 +147,11 @@ def split(source: Source, held_out: tuple[str, ...]) -> tuple[list[int], list[in
     if not training:
         raise ConfigError(f"data.held_out: {held_out} leaves no image to train on")
     return training, validation
+
+
+def parts_of(source: Source, indices: Sequence[int]) -> tuple[int, ...]:
+    """How many of some images, in rising order, lie in each part of their source."""
+    if not source.parts:
+        return ()
+    ends = np.searchsorted(np.asarray(indices), np.cumsum(source.parts))
+    return tuple(int(n) for n in np.diff(ends, prepend=0) if n)

@@ -19,32 +19,40 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from onedc.datasets.shards import named
-from onedc.datasets.sources import JoinedSource, Source, open_source, split
+from onedc.datasets.photos import Photos
+from onedc.datasets.sources import Source, open_source, parts_of, split
 from onedc.errors import ConfigError, ImageError, OneDCError
-from onedc.image import read_image
+from onedc.image import RGBArray
 from onedc.train.config import DataConfig
 from onedc.train.latents import LatentCache
 from onedc.train.noise import Noise, derived_seed
-
-Pixels = NDArray[np.uint8]  # [H,W,3]
 
 MIXED = 8
 """Parts of a streamed dataset whose images are shuffled together."""
 
 
-def open_data(config: DataConfig) -> tuple[Source, list[int], list[int]]:
-    """All images of a run; the numbers of those to train on, and of those for validation.
+@dataclass(frozen=True)
+class Data:
+    """The images of a run, by their numbers in a source each for training and validation."""
+
+    source: Source
+    training: list[int]
+    validation_source: Source  # the same one, unless the config names another
+    validation: list[int]
+
+
+def open_data(config: DataConfig) -> Data:
+    """All images of a run.
 
     Raises:
-        ConfigError: nothing there, or no images in it.
+        OneDCError: as `open_source`.
     """
     source = open_source(config.source, config.stream_gib)
     training, validation = split(source, config.held_out)
-    if config.validation_source:
-        joined = JoinedSource(source, open_source(config.validation_source, config.stream_gib))
-        return joined, training, list(range(len(source.names), len(joined.names)))
-    return source, training, validation
+    if not config.validation_source:
+        return Data(source, training, source, validation)
+    other = open_source(config.validation_source, config.stream_gib)
+    return Data(source, training, other, list(range(len(other.names))))
 
 
 @dataclass
@@ -69,53 +77,18 @@ class View:
     width: int
     mirrored: bool
 
-    def cut(self, pixels: Pixels) -> Pixels:
+    def cut(self, pixels: RGBArray) -> RGBArray:
         """The window of `pixels`, as a contiguous array."""
         window = pixels[self.top : self.top + self.height, self.left : self.left + self.width]
         return np.ascontiguousarray(window[:, ::-1] if self.mirrored else window)
 
 
-def resize_shorter(pixels: Pixels, side_px: int) -> Pixels:
+def resize_shorter(pixels: RGBArray, side_px: int) -> RGBArray:
     """Resize so that the shorter side is `side_px`."""
     height, width = pixels.shape[:2]
     scale = side_px / min(height, width)
     size = (max(round(width * scale), side_px), max(round(height * scale), side_px))
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-
-
-class Photos:
-    """Decoded images of a source by number, kept in memory as far as the budget reaches."""
-
-    def __init__(self, source: Source, memory_mib: int) -> None:
-        self.source = source
-        self._budget = memory_mib << 20
-        self._kept: dict[int, Pixels] = {}
-
-    def __getitem__(self, index: int) -> Pixels:
-        """Pixels of an image, as the encoder reads it, with white under transparent places.
-
-        Raises:
-            ImageError: it cannot be read, or is damaged; whoever loads photos goes on without it.
-            OneDCError: the source cannot be had, or the disk is full.
-        """
-        pixels = self._kept.get(index)
-        if pixels is None:
-            pixels = self._read(index)
-            if pixels.nbytes <= self._budget:
-                self._budget -= pixels.nbytes
-                self._kept[index] = pixels
-        return pixels
-
-    def _read(self, index: int) -> Pixels:
-        name = self.source.names[index]
-        try:
-            return read_image(named(self.source.read(index), name), background="white").copy()
-        except OneDCError as error:
-            if isinstance(error.__cause__, MemoryError):
-                raise error.__cause__ from None
-            raise
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{name}: cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -148,14 +121,6 @@ def _permutation(seed: int, epoch: int, count: int, parts: tuple[int, ...]) -> N
     return np.concatenate([rng.permutation(group) for group in groups])
 
 
-def parts_of(source: Source, indices: Sequence[int]) -> tuple[int, ...]:
-    """How many of some images, in rising order, lie in each part of their source."""
-    if not source.parts:
-        return ()
-    ends = np.searchsorted(np.asarray(indices), np.cumsum(source.parts))
-    return tuple(int(n) for n in np.diff(ends, prepend=0) if n)
-
-
 def view_of(shape: tuple[int, ...], config: DataConfig, name: str, number: int) -> View:
     """The `number`-th fixed view of a photo: a function of its name and size alone."""
     rng = np.random.default_rng(derived_seed(name, number, "view"))
@@ -168,7 +133,7 @@ def view_of(shape: tuple[int, ...], config: DataConfig, name: str, number: int) 
 class Crop:
     """One image on its way into a batch."""
 
-    pixels: Pixels
+    pixels: RGBArray
     vae_latents: NDArray[np.float16] | None
     position: int
     name: str
@@ -203,7 +168,7 @@ class Crops(Dataset[Crop]):
             return Crop(pixels, latents, position, name, caption, skipped)
         raise ConfigError("data.source: a hundred damaged images in a row")
 
-    def windows(self, index: int) -> Iterator[Pixels]:
+    def windows(self, index: int) -> Iterator[RGBArray]:
         """Every view of an image that `__getitem__` may cut from; none of a damaged one."""
         try:
             pixels = self._enlarged(self.photos[index], self.config.crop_px)
@@ -212,13 +177,13 @@ class Crops(Dataset[Crop]):
         for number in range(self.config.views):
             yield view_of(pixels.shape, self.config, self.photos.source.names[index], number).cut(pixels)
 
-    def _enlarged(self, pixels: Pixels, side: int) -> Pixels:
+    def _enlarged(self, pixels: RGBArray, side: int) -> RGBArray:
         needed = max(self.config.min_side_px, side)
         return resize_shorter(pixels, needed) if min(pixels.shape[:2]) < needed else pixels
 
     def _cut(
-        self, pixels: Pixels, name: str, position: int, rng: np.random.Generator
-    ) -> tuple[Pixels, NDArray[np.float16] | None]:
+        self, pixels: RGBArray, name: str, position: int, rng: np.random.Generator
+    ) -> tuple[RGBArray, NDArray[np.float16] | None]:
         side = crop_side(self.config, self.seed, position)
         if self.cache is not None:
             return self._cut_view(pixels, name, side, rng)
@@ -230,8 +195,8 @@ class Crops(Dataset[Crop]):
         return (resize_shorter(cut, side) if window > side else cut), None
 
     def _cut_view(
-        self, pixels: Pixels, name: str, side: int, rng: np.random.Generator
-    ) -> tuple[Pixels, NDArray[np.float16]]:
+        self, pixels: RGBArray, name: str, side: int, rng: np.random.Generator
+    ) -> tuple[RGBArray, NDArray[np.float16]]:
         assert self.cache is not None
         view = view_of(pixels.shape, self.config, name, int(rng.integers(0, self.config.views)))
         window = view.cut(pixels)

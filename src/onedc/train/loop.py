@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 
+from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.model.device import fast_dtype
 from onedc.train import checkpoint as ck
@@ -29,7 +30,6 @@ from onedc.train.data import (
     Batch,
     Collate,
     Crops,
-    Photos,
     Positions,
     loader,
     open_data,
@@ -110,11 +110,14 @@ class Trainer:
         done = self.checkpoints.steps()
         if done and not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume, or name another folder")
-        source, self.training, self.validation = open_data(config.data)
+        data = open_data(config.data)
+        self.training, self.validation = data.training, data.validation
         scored = min(len(self.validation), config.data.validation_images)
         if config.run.validate_every and 0 < scored < self.world:
             raise ConfigError(f"data.validation_images: {scored} images for {self.world} processes")
-        self.photos = Photos(source, config.data.memory_mib)
+        self.photos = self.scored_photos = Photos(data.source, config.data.memory_mib)
+        if data.validation_source is not data.source:
+            self.scored_photos = Photos(data.validation_source, config.data.memory_mib)
         set_seed(config.run.seed)  # the same start in all processes
         self.stage: Stage = build_stage(config)
         self.stage.to(self.accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -248,7 +251,7 @@ class Trainer:
         shown: list[Tensor] = []
         indices = self.validation[: self.config.data.validation_images][self.rank :: self.world]
         with self.mean.in_place() if self.mean else nullcontext():
-            for batch in validation_batches(self.photos, indices, self.config.data.validation_px):
+            for batch in validation_batches(self.scored_photos, indices, self.config.data.validation_px):
                 batch = to_device(batch, self.accelerator.device)
                 with self.accelerator.autocast():
                     meter.add(self.stage.score(batch))

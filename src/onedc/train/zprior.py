@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from onedc.datasets.photos import Photos
 from onedc.datasets.sources import Source, split
 from onedc.engine.torch_engine import TorchEngine
 from onedc.entropy.tables import FREQUENCY_TOTAL
@@ -27,10 +28,11 @@ from onedc.entropy.z_prior import (
     near_levels,
 )
 from onedc.errors import ConfigError
+from onedc.image import RGBArray
 from onedc.model.fsq import FSQ
 from onedc.model.pixels import to_tensor
 from onedc.train.config import DataConfig
-from onedc.train.data import Crops, Photos, Pixels
+from onedc.train.data import Crops
 from onedc.train.latents import LatentCache, fingerprint
 
 Levels = list[Integers]
@@ -222,7 +224,7 @@ def _levels(
 
 
 @torch.inference_mode()
-def _window_levels(engine: TorchEngine, pixels: Pixels, cache: LatentCache | None) -> Integers:
+def _window_levels(engine: TorchEngine, pixels: RGBArray, cache: LatentCache | None) -> Integers:
     """Levels [h,w,7] of the whole positions in a window [H,W,3]."""
     nets = engine.nets
     height, width = (side // 64 * 64 for side in pixels.shape[:2])

@@ -15,11 +15,12 @@ from tests.unit.datasets.hub_server import Hub, serving
 from tests.unit.train.conftest import picture
 
 from onedc.datasets.hub import DataFile, Estimate, HubFiles, estimate, fetch_all
-from onedc.datasets.rows import TableSource, open_tables
-from onedc.datasets.sources import JoinedSource, open_source, split
+from onedc.datasets.photos import Photos
+from onedc.datasets.rows import TableSource
+from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
-from onedc.train.data import Crops, Photos, Positions, loader
+from onedc.train.data import Crops, Positions, loader
 
 pyarrow = pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
@@ -176,9 +177,6 @@ def test_a_folder_streams_without_copies_of_its_files(
     source = open_source(f"stream:{tmp_path / 'catalog'}", 1.0)
     assert (len(source.names), source.read(6)) == (7, picture(13))
     assert len(list((tmp_path / "catalog").rglob("*.parquet"))) == 2
-    joined = JoinedSource(source, open_tables(str(tmp_path / "catalog"), 1.0))
-    assert (len(joined.names), joined.read(8), joined.parts) == (14, picture(1), [3, 4, 7])
-    assert joined.names[5:9] == [*list(source.names)[5:], *list(source.names)[:2]]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="no Parquet or Arrow files"):
         open_source(f"stream:{tmp_path / 'empty'}", 1.0)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
+from onedc.datasets.photos import Photos
 from onedc.datasets.shards import folder_entries, shard_entries
 from onedc.datasets.sources import Source, folder_source, open_source, tar_source
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import READABLE_SUFFIXES, read_image
-from onedc.train.data import Photos
 
 
 def held(source: Source) -> dict[str, tuple[bytes, str]]:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
+from onedc.datasets.photos import Photos
 from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image
@@ -23,7 +24,6 @@ from onedc.train.config import DataConfig, TrainConfig
 from onedc.train.data import (
     Batch,
     Crops,
-    Photos,
     Positions,
     draw,
     kind_of_step,
@@ -267,10 +267,10 @@ def test_coco_has_one_caption_an_image_always_the_same(tmp_path: Path) -> None:
 
 def test_validation_may_have_a_source_of_its_own(config: DataConfig, tmp_path: Path) -> None:
     config = replace(config, validation_source=f"coco:{write_coco(tmp_path)}")
-    source, training, validation = open_data(config)
-    assert [source.names[n] for n in training] == [f"p-{n}{n}abc.png" for n in range(2, 9)]
-    assert [source.names[n] for n in validation] == ["a.png", "b.png"]
-    crops = list(validation_batches(Photos(source, 0), validation, 64))
+    data = open_data(config)
+    assert [data.source.names[n] for n in data.training] == [f"p-{n}{n}abc.png" for n in range(2, 9)]
+    assert [data.validation_source.names[n] for n in data.validation] == ["a.png", "b.png"]
+    crops = list(validation_batches(Photos(data.validation_source, 0), data.validation, 64))
     assert [batch.captions for batch in crops] == [["first said"], ["another photo"]]
 
 
