@@ -6,6 +6,7 @@ Bytes are read when asked for, by any thread or machine that sees the same files
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -69,9 +70,26 @@ def shard_files(source: Path, kind: str) -> list[Path]:
 
 
 def folder_entries(folder: Path) -> list[Entry]:
-    """All files below a folder, of whatever suffix, sorted by name."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All files below a folder, of whatever suffix, sorted by name; links are followed, no folder met twice.
+
+    Raises:
+        ConfigError: a folder that cannot be read.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        folders.sort()
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(parent, name) for name in files]
+    names = sorted(p.relative_to(folder).as_posix() for p in found if p.is_file() or p.is_symlink())
     return [Entry(name, FilePlace(folder / name)) for name in names]
+
+
+def _refuse(error: OSError) -> None:
+    raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def shard_entries(file: Path, column: str | None = None) -> list[Entry]:

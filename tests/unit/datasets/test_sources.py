@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,35 @@ def test_entries_are_all_files_by_name(tmp_path: Path) -> None:
     assert [(entry.name, entry.place.read()) for entry in found] == [
         (name, name.encode()) for name in ("a.PNG", "b.txt", "b/c.png")
     ]
+
+
+def test_links_are_followed_and_no_folder_is_met_twice(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/a.png").write_bytes(b"a")
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one").symlink_to(tmp_path / "far")
+    (folder / "two").symlink_to(tmp_path / "far")
+    (folder / "sub/loop").symlink_to(folder)
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "pipe.png")
+    found = folder_entries(folder)
+    assert [entry.name for entry in found] == ["lost.png", "one/a.png"]
+    with pytest.raises(ImageError, match=r"lost\.png: cannot be read: .*No such file"):
+        Photos(folder_source(folder), 0)[0]
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    whole = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(ConfigError, match="sub: cannot be read: Permission denied"):
+        folder_entries(tmp_path)
