@@ -7,7 +7,15 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand, print_error, progress_bar
+from onedc.cli.jobs import (
+    HelpFormatter,
+    UsageError,
+    add_model_arguments,
+    expand,
+    print_error,
+    progress_bar,
+    whole,
+)
 from onedc.cli.plugin import add_plugin_argument
 from onedc.files import user_cache
 
@@ -23,10 +31,10 @@ Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SS
   onedc eval kodak/ -o results --quality 10,30 --weights mine.safetensors --name mine
   onedc eval kodak/ -o results --recon low/ high/ --sizes low.csv high.csv --name theirs
 
---quality sets each codec's own quality; --bpp brings every codec to one rate: per image its largest file not
-above it. --against brings other codecs to the very bytes that ours has. Run it again after a stop, and only
-what is missing is measured; with other points or names, and they join those of before. Results: results.jsonl
-(a line per image and codec), summary.json, .csv, .md.
+--quality sets each codec's own quality; --bpp or --bytes brings every codec to one rate or size: per image
+its largest file not above it. --against brings other codecs to the very bytes that ours has. Run it again
+after a stop, and only what is missing is measured; with other points or names, and they join those of before.
+Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
 """
 
 
@@ -84,6 +92,9 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--bpp", type=numbers, default=(), metavar="LIST", help="bits per pixel to bring every codec to"
+    )
+    group.add_argument(
+        "--bytes", type=sizes, default=(), metavar="LIST", help="file sizes to bring every codec to"
     )
     group.add_argument(
         "--against",
@@ -168,6 +179,11 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse a list of whole numbers with commas for argparse."""
+    return tuple(whole(number.strip()) for number in text.split(",") if number.strip())
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
     from onedc.evaluation.feature_store import FeatureStore
@@ -213,6 +229,7 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
         name=OURS if args.recon or not args.name else args.name,
         qualities=args.quality,
         targets_bpp=args.bpp,
+        targets_bytes=args.bytes,
         against=args.against,
         rule=Rule(args.rule),
         metrics=metrics,

@@ -29,6 +29,7 @@ class EvaluationOptions:
     name: str = OURS  # what onedc is called in results, so that several models can stand beside each other
     qualities: tuple[float, ...] = ()  # in each codec's own units
     targets_bpp: tuple[float, ...] = ()  # rates that every codec is matched to
+    targets_bytes: tuple[int, ...] = ()  # file sizes that every codec is matched to
     against: tuple[str, ...] = ()  # codecs matched to the files that others make at `qualities` or brought
     rule: Rule = Rule.AT_MOST
     metrics: tuple[str, ...] = ("psnr", "ms_ssim")
@@ -58,8 +59,8 @@ class EvaluationOptions:
     def _check_points(self) -> None:
         if len(self.recon) != len(self.sizes):
             raise ConfigError("--recon and --sizes need each other: one CSV for each folder")
-        if self.codecs and not (self.qualities or self.targets_bpp):
-            raise ConfigError("nothing to measure: give --quality or --bpp")
+        if self.codecs and not (self.qualities or self.targets_bpp or self.targets_bytes):
+            raise ConfigError("nothing to measure: give --quality, --bpp or --bytes")
         if not (self.codecs or self.recon):
             raise ConfigError("nothing to measure: name a codec")
         if self.against and not (self.qualities or self.recon):
@@ -71,6 +72,8 @@ class EvaluationOptions:
         for target in self.targets_bpp:
             if not 0 < target < math.inf:
                 raise ConfigError(f"targets_bpp: {target} is not a rate above 0")
+        if min(self.targets_bytes, default=1) < 1:
+            raise ConfigError(f"targets_bytes: {min(self.targets_bytes)} is not above 0")
         for quality in self.qualities:
             if not math.isfinite(quality):
                 raise ConfigError(f"qualities: {quality} is not a number")
@@ -89,12 +92,13 @@ def _check_shown(name: str) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the results: a codec at its own quality, at a rate, or at the rate of another's file."""
+    """One row of the results: a codec at its own quality, at a rate, at a size, or at another's file."""
 
     group: str
     codec: str
     quality: float | None = None
     bpp: float | None = None
+    bytes: int | None = None
     reference: Entry | None = None
 
 
@@ -108,9 +112,11 @@ def entries(options: EvaluationOptions) -> list[Entry]:
     for index, label in enumerate(folder_labels(options.recon)):
         first = Entry(f"{options.recon_name} {label}", options.recon_name, quality=float(index))
         rows += _with_others(options, first)
+    codecs = [options.shown_as(codec) for codec in dict.fromkeys((*options.codecs, *options.against))]
     for bpp in options.targets_bpp:
-        codecs = dict.fromkeys((*options.codecs, *options.against))
-        rows += [Entry(f"{bpp:g} bpp", options.shown_as(codec), bpp=bpp) for codec in codecs]
+        rows += [Entry(f"{bpp:g} bpp", codec, bpp=bpp) for codec in codecs]
+    for size in options.targets_bytes:
+        rows += [Entry(f"{size} bytes", codec, bytes=size) for codec in codecs]
     return rows
 
 

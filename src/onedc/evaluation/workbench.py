@@ -145,11 +145,11 @@ class _Walk:
         )
 
     def _target_bytes(self, entry: Entry) -> int | None:
-        """Bytes to match, None for a row at the codec's own quality."""
+        """Bytes to match; None for a row at the codec's own quality."""
         if entry.bpp is not None:
             return bytes_at(entry.bpp, self.picture.pixels.shape[1], self.picture.pixels.shape[0])
         if entry.reference is None:
-            return None
+            return entry.bytes
         of = entry.reference.group, entry.reference.codec
         if of not in self.bytes:
             raise BaselineError(f"{entry.codec}: no file of {of[1]} to match")

@@ -124,6 +124,14 @@ def test_unreachable_rate_gives_the_smallest_file_marked(tmp_path: Path, picture
     assert not record.reached and record.setting == 1 and record.bytes > (record.target_bytes or 0)
 
 
+def test_every_codec_is_brought_to_a_size(tmp_path: Path, pictures: list[Path]) -> None:
+    results = evaluate(pictures, options(tmp_path, targets_bpp=(), targets_bytes=(700, 1200)))
+    assert {(r.group, r.target_bytes) for r in results.records} == {("700 bytes", 700), ("1200 bytes", 1200)}
+    assert all(
+        r.reached and (r.target_bytes or 0) * 0.8 < r.bytes <= (r.target_bytes or 0) for r in results.records
+    )
+
+
 def test_one_file_serves_all_rows_at_its_setting(
     tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,7 +384,8 @@ def test_pictures_of_one_stem_are_refused(tmp_path: Path, pictures: list[Path]) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"targets_bpp": ()}, "--quality or --bpp"),
+        ({"targets_bpp": ()}, "--quality, --bpp or --bytes"),
+        ({"targets_bytes": (0,)}, "targets_bytes: 0 is not above 0"),
         ({"against": ("avif",)}, "--against needs --quality"),
         ({"recon": (Path(),)}, "--recon and --sizes"),
         ({"codecs": ("bpg",)}, "'bpg'"),
