@@ -167,6 +167,8 @@ def open_tables(place: str, keep_gib: float | None) -> TableSource:
         ConfigError, OneDCError: as `TableSource`, or no such dataset.
     """
     path = Path(place)
+    if not path.exists() and (path.is_absolute() or place.startswith(".")):
+        raise ConfigError(f"{place} does not exist")
     dataset: DataFiles = FolderFiles(path.resolve()) if path.exists() else HubFiles(place)
     return TableSource(dataset, tables_folder(dataset.name), keep_gib)
 

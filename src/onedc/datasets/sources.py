@@ -127,6 +127,7 @@ def open_source(text: str, stream_gib: float = 0.0) -> Source:
 
 def _opened(text: str, stream_gib: float) -> Source:
     form, _, place = text.partition(":")
+    place = os.path.expanduser(place)  # a shell leaves ~ behind a colon
     if form == "coco":
         return coco_source(Path(place))
     if form in ("hf", "stream"):

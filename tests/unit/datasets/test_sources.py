@@ -123,6 +123,12 @@ def test_a_changed_file_is_not_taken_for_the_one_unpacked_before(
     assert len(open_source(str(file)).names) == 1
 
 
+@pytest.mark.parametrize("place", ["/nowhere", "hf:/nowhere", "stream:./nowhere", "hf:~/nowhere", "x.tar"])
+def test_a_place_that_does_not_exist_is_one_line(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"^data\.source: \S+ does not exist$"):
+        open_source(place)
+
+
 def test_no_images_and_no_captions_of_coco_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ConfigError, match=r"data\.source: no images in"):
