@@ -30,7 +30,7 @@ from onedc.cli.jobs import exit_status, expand, tell
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
 from onedc.evaluation.degenerate import degenerate_pictures
-from onedc.evaluation.metrics import file_hash, psnr
+from onedc.evaluation.metrics import METRICS, file_hash, psnr
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.run import evaluate
 from onedc.evaluation.sheet import Tile, draw_sheet
@@ -49,11 +49,11 @@ OUT = Path(__file__).parent / "evaluation" / "out" / "check_weights"
 
 
 def check_curve(images: Sequence[Path], networks: Path, weights: Path | None) -> dict[str, Any]:
-    """Mean bytes and LPIPS-squeeze at each quality, and how often more quality does not give more."""
+    """Mean bytes, LPIPS-squeeze and MS-SSIM at each quality, and how often more quality gives no more."""
     options = EvaluationOptions(
         output=OUT,
         qualities=QUALITIES,
-        metrics=("lpips_squeeze",),
+        metrics=("lpips_squeeze", "ms_ssim"),
         metric_weights=networks,
         weights=weights,
     )
@@ -62,17 +62,17 @@ def check_curve(images: Sequence[Path], networks: Path, weights: Path | None) ->
         raise ConfigError(f"{failure.image}: {failure.reason}")
     rows = summarise(results.records, options.metrics)
     sizes = [row.bytes for row in rows]
-    distances = [d for row in rows if (d := row.metrics["lpips_squeeze"]) is not None]
-    if len(distances) < len(rows):
-        raise ConfigError(f"no LPIPS-squeeze: {rows[0].missing}")
+    found = {"images": len(images), "quality": list(QUALITIES), "mean_bytes": sizes}
+    for name in options.metrics:
+        values = [value for row in rows if (value := row.metrics[name]) is not None]
+        if len(values) < len(rows):
+            raise ConfigError(f"no {name}: {rows[0].missing}")
+        sign = 1 if METRICS[name].higher_is_better else -1
+        found[f"mean_{name}"] = values
+        found[f"inversions_{name}"] = sum(sign * b <= sign * a for a, b in pairwise(values))
     single = [[r.bytes for r in results.records if r.image == path.name] for path in images]
-    return {
-        "images": len(images),
-        "quality": list(QUALITIES),
-        "mean_bytes": sizes,
-        "mean_lpips_squeeze": distances,
+    return found | {
         "inversions_bytes": sum(b <= a for a, b in pairwise(sizes)),
-        "inversions_lpips": sum(b >= a for a, b in pairwise(distances)),
         "inversions_bytes_of_single_images": sum(b <= a for s in single for a, b in pairwise(s)),
     }
 

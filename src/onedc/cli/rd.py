@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     make_folder(output)
     for metric, by_codec in by_metric.items():
-        write_whole(output / f"rd-{metric}.png", draw_curves(metric, by_codec, published), force=True)
+        drawn = draw_curves(metric, by_codec, published, images=len(images[metric]))
+        write_whole(output / f"rd-{metric}.png", drawn, force=True)
     comparisons = _comparisons(args, curves, metrics)
     text = bd_table(comparisons, curves.notes(metrics))
     write_whole(output / "rd.md", text.encode(), force=True)

@@ -27,9 +27,13 @@ STYLES = (
 
 
 def draw_curves(
-    metric: str, curves: Mapping[str, Sequence[MeanPoint]], published: PublishedCurves | None = None
+    metric: str,
+    curves: Mapping[str, Sequence[MeanPoint]],
+    published: PublishedCurves | None = None,
+    *,
+    images: int,
 ) -> bytes:
-    """A PNG of all codecs' curves of one metric over bits per pixel (log scale).
+    """A PNG of all codecs' curves of one metric over bits per pixel (log scale), over so many images.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -54,6 +58,7 @@ def draw_curves(
     axes.set_xlabel("bits per pixel (bytes on disk)")
     arrow = "↑" if info.higher_is_better else "↓"
     axes.set_ylabel(f"{info.label}{f' ({info.unit})' if info.unit else ''} {arrow} better")
+    axes.set_title(f"over {images} images", loc="right", fontsize=9, color="#555555")
     axes.grid(True, which="both", linewidth=0.4, alpha=0.4)
     axes.legend(frameon=False, handlelength=3.6)
     buffer = io.BytesIO()
