@@ -27,3 +27,11 @@ def test_bits_are_bounded_and_keep_a_gradient() -> None:
     (lower_bound(x, 1.0) * torch.tensor([-1.0, 1.0])).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [-1.0, 1.0]  # below the bound only a push upwards passes
+
+
+def test_an_offset_bounds_what_a_value_costs() -> None:
+    residual, scale = torch.tensor([0.0, 1.0, 50.0]), torch.ones(3)
+    mass = torch.special.ndtr(residual + 0.5) - torch.special.ndtr(residual - 0.5)
+    bits = gaussian_bits(residual, scale, 1e-5)
+    torch.testing.assert_close(bits, -torch.log2(mass + 1e-5))
+    assert bits[2] < 16.7 < gaussian_bits(residual, scale)[2]

@@ -53,8 +53,16 @@ def add_command(commands: Any) -> None:
         help='one of a family, largest LAMBDA first; "z" is the model that codes z alone, and comes before',
     )
     files.add_argument(
+        "--run",
+        dest="runs",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("LAMBDA", "RUN"),
+        help="instead of --rate: the folder of a training run of ours, or of one of its checkpoints",
+    )
+    files.add_argument(
         "--vae",
-        required=True,
         metavar="PLACE",
         help="Stable Diffusion autoencoder in diffusers' format: a file, a folder, or a hub id OWNER/NAME",
     )
@@ -100,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     refuse_existing(args.output, force=args.force)
+    if args.runs:
+        return _convert_runs(args)
     pictures = [read_image(name) for name in args.measure]
     models = _models(args)
     options = Options(storage=args.storage, fold_time=not args.keep_time, model_id=args.model_id)
@@ -107,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         convert_family(models, Path(args.output), options)
     else:
         convert(models[0], Path(args.output), options)
-    print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
+    _tell_size(args)
     for model in models if pictures else []:
         if not model.z_only:
             cost = measure_seam(*read_published(model, options), pictures)
@@ -118,32 +128,59 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _convert_runs(args: argparse.Namespace) -> int:
+    """A family of training runs."""
+    from onedc.interop.convert import Options
+    from onedc.interop.family import write_family
+    from onedc.interop.runs import open_run
+    from onedc.train.checkpoint import find_checkpoint
+
+    options = Options(storage=args.storage, fold_time=not args.keep_time, model_id=args.model_id)
+    rates = [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]
+    write_family(rates, Path(args.output), options)
+    _tell_size(args)
+    return 0
+
+
+def _tell_size(args: argparse.Namespace) -> None:
+    print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
+
+
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for arguments that do not go together."""
     single = (args.unet is not None, args.codec is not None)
+    if args.runs:
+        if any(single) or args.z_only or args.rate or args.vae or args.measure:
+            raise UsageError("--run has all its networks; leave other files, --z-only and --measure away")
+        _check_rates("--run", args.runs)
+        return
+    if args.vae is None:
+        raise UsageError("--vae is missing: name the autoencoder of the published files")
     if args.rate:
         if any(single) or args.z_only:
             raise UsageError("--rate names the files of each rate; leave --unet, --codec and --z-only away")
-        _check_rates(args.rate)
+        _check_rates("--rate", args.rate)
     elif not all(single):
-        raise UsageError("name --unet and --codec, or several --rate")
+        raise UsageError("name --unet and --codec, several --rate, or several --run")
 
 
-def _check_rates(rates: list[list[str]]) -> None:
-    """Raise UsageError unless rates rise, which is to say that lambdas fall, and no file comes twice."""
-    if any(rate == Z_ONLY for rate, _, _ in rates[1:]):
-        raise UsageError(f"--rate {Z_ONLY} must come first: it is the lowest")
+def _check_rates(option: str, rates: list[list[str]]) -> None:
+    """Raise UsageError unless there are several, lambdas fall, and no place comes twice."""
+    if len(rates) < 2:
+        raise UsageError(f"{option}: a family needs at least two")
+    if any(rate == Z_ONLY for rate, *_ in rates[1:]):
+        raise UsageError(f"{option} {Z_ONLY} must come first: it is the lowest")
     try:
-        lambdas = [float(rate) for rate, _, _ in rates if rate != Z_ONLY]
+        lambdas = [float(rate) for rate, *_ in rates if rate != Z_ONLY]
     except ValueError as error:
-        raise UsageError(f"--rate: LAMBDA is a number or {Z_ONLY}: {error}") from error
+        raise UsageError(f"{option}: LAMBDA is a number or {Z_ONLY}: {error}") from error
     for high, low in pairwise(lambdas):
         if not high > low:
-            raise UsageError(f"--rate {low:g} after {high:g}: the largest LAMBDA comes first")
-    places = [os.path.realpath(file) for _, *files in rates for file in files]
+            raise UsageError(f"{option} {low:g} after {high:g}: the largest LAMBDA comes first")
+    places = [os.path.realpath(place) for _, *own in rates for place in own]
     for place in places:
         if places.count(place) > 1:
-            raise UsageError(f"--rate: {place} is named twice")
+            raise UsageError(f"{option}: {place} is named twice")
 
 
 def _models(args: argparse.Namespace) -> list[Published]:

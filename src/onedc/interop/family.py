@@ -36,13 +36,15 @@ from onedc.weights.stream_writer import Entry, write_safetensors
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """One published model, opened."""
+    """One model of a family, opened."""
 
-    published: Published
+    rate: str  # its lambda, kept as a note
+    origin: dict[str, dict[str, str]]  # names and hashes of its files
     config: ModelConfig
     weights: Checkpoint  # our keys, adapters merged
     unmerged: Checkpoint  # our keys with the ends "", ADAPTER_DOWN and ADAPTER_UP, of adapted layers only
     integers: dict[str, Tensor]
+    scale: float = LORA_SCALE  # factor of its adapters; 0 where it has none
 
 
 def convert_family(models: Sequence[Published], output: Path, options: Options) -> None:
@@ -67,7 +69,8 @@ def open_rate(published: Published, options: Options) -> Rate:
     """Open one published model and convert its seam."""
     config, weights = read_published(published, options)
     return Rate(
-        published=published,
+        rate=published.rate,
+        origin=origin(published),
         config=config,
         weights=weights,
         unmerged=unmerged(open_unet(published.unet), weights),
@@ -88,11 +91,20 @@ def unmerged(unet: Checkpoint, weights: Checkpoint) -> Checkpoint:
 
 
 def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
-    """Write opened rates; see `convert_family`."""
+    """Write opened rates, lowest first.
+
+    Raises:
+        WeightsError: one twice, one for z only behind others, or adapters of several ranks.
+        OutputError: the output cannot be written.
+    """
+    if any(rate.config.z_only for rate in rates[1:]):
+        raise WeightsError("the model for z only must be the family's first")
     for one, other in combinations(rates, 2):
         if _equal_integers(one, other):
-            names = f"{one.published.codec}, {other.published.codec}"
+            names = f"{one.weights.name}, {other.weights.name}"
             raise WeightsError(f"{names}: the same codec twice; name the files of different rates")
+    if len({rate.scale for rate in rates if rate.scale}) > 1:
+        raise WeightsError("a family's adapters must be of one rank")
     dtype = STORAGE[options.storage]
     entries: dict[str, Entry] = {}
     for key in rates[0].weights.shapes:
@@ -132,10 +144,10 @@ def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:
     for rate in rates:
         described = file_metadata(rate.config, options.model_id, rate.integers)
         member = {name: described[name] for name in ("config", "seam_sha256")}
-        members.append(member | {"rate": rate.published.rate, "origin": origin(rate.published)})
+        members.append(member | {"rate": rate.rate, "origin": rate.origin})
     return {
         "format": FORMAT,
         "model_id": str(options.model_id),
-        "adapter_scale": str(LORA_SCALE),
+        "adapter_scale": str(max(rate.scale for rate in rates)),
         "members": json.dumps(members),
     }

@@ -32,13 +32,17 @@ def lower_bound(x: Tensor, bound: float) -> Tensor:
     return _LowerBound.apply(x, bound)
 
 
-def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
-    """Bits of each value: -log2 of the Gaussian mass of scale `scale` on residual +- 1/2."""
+def gaussian_bits(residual: Tensor, scale: Tensor, offset: float = 0.0) -> Tensor:
+    """Bits of each value: -log2 of the Gaussian mass of scale `scale` on residual +- 1/2.
+
+    With `offset`, which is added to the mass, no value costs more than -log2 of it.
+    """
     scale = lower_bound(scale, SCALE_MIN)
     distance = residual.abs()
     upper = torch.special.ndtr((0.5 - distance) / scale)
     lower = torch.special.ndtr((-0.5 - distance) / scale)
-    return -torch.log2(lower_bound(upper - lower, LIKELIHOOD_MIN))
+    mass = upper - lower
+    return -torch.log2(mass + offset if offset else lower_bound(mass, LIKELIHOOD_MIN))
 
 
 def rounded(residual: Tensor) -> Tensor:

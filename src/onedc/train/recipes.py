@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.autoencoder import AutoencoderConfig
-from onedc.train.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.config import DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.distill import DistillConfig, HeadConfig
 from onedc.train.nets import has_taef2
 from onedc.train.probe import ProbeConfig
@@ -87,6 +88,11 @@ def toy_stage1() -> TrainConfig:
     )
 
 
+PAPER_LPIPS = NetsConfig(lpips_net="vgg", lpips_averages=True)
+LAMBDAS = (12.2, 7.4, 4.6, 2.9, 1.8, 1.1, 0.6)
+"""Weights of the bits of the paper's seven models that have y, lowest rate first; 1.1 is our guess."""
+
+
 def sd15_stage1() -> TrainConfig:
     """The paper's model, stage I. Its single rate is the weight of the bits: 4.6."""
     return TrainConfig(
@@ -98,12 +104,16 @@ def sd15_stage1() -> TrainConfig:
             ramp_steps=4000,
             drop_y=0.0,
             window_px=0,
+            inset=False,
+            decoder_fp32=True,
+            likelihood_offset=1e-5,
         ),
+        nets=PAPER_LPIPS,
         data=DataConfig(
             batch=32, crop_px=512, resize_share=0.2, large_share=0.3, min_side_px=1024,
             workers=8, memory_mib=0, validation_px=512, validation_images=500,
         ),
-        optim=OptimConfig(lr=5e-5, warmup_steps=500),
+        optim=OptimConfig(lr=5e-5, warmup_steps=125),
         run=RunConfig(
             steps=400_000, precision="bf16", adapter_rank=64,
             log_every=50, validate_every=10_000, checkpoint_every=10_000,
@@ -251,19 +261,30 @@ def small_gan() -> TrainConfig:
 def sd15_decay() -> TrainConfig:
     """The late phase of the paper's stage I, by recipe instead of by hand."""
     config = sd15_stage1()
+    objective = replace(config.objective, ramp_steps=0)
     optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)
-    return replace(config, recipe="sd15-decay", optim=optim, run=replace(config.run, steps=50_000))
+    run = replace(config.run, steps=50_000)
+    return replace(config, recipe="sd15-decay", objective=objective, optim=optim, run=run)
+
+
+def sd15_rate(weight: float) -> TrainConfig:
+    """Another of the paper's rates, from nets.start on: as the decay, with another weight of the bits."""
+    config = sd15_decay()
+    weights = replace(config.objective.weights, rate_low=weight, rate_high=weight)
+    return replace(
+        config, recipe=f"sd15-rate-{weight:g}", objective=replace(config.objective, weights=weights)
+    )
 
 
 def sd15_zonly() -> TrainConfig:
     """The paper's model at 0.0034 bpp: z alone, from nets.start on."""
-    config = sd15_stage1()
+    config = sd15_decay()
     return replace(config, recipe="sd15-zonly", model=replace(config.model, z_only=True))
 
 
 def sd15_stage2() -> TrainConfig:
     """The paper's model, stage II. nets.score and nets.text: the UNet and text encoder of SD 1.5."""
-    optim = OptimConfig(lr=1e-6, warmup_steps=500)
+    optim = OptimConfig(lr=1e-6, warmup_steps=125)
     return TrainConfig(
         recipe="sd15-stage2",
         model=SD15,
@@ -272,7 +293,10 @@ def sd15_stage2() -> TrainConfig:
             guidance_weight=1.75,
             window_px=0,
             drop_y=0.0,
+            inset=False,
+            decoder_fp32=True,
         ),
+        nets=PAPER_LPIPS,
         data=sd15_stage1().data,
         optim=optim,
         critic_optim=optim,
@@ -336,6 +360,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-stage2": sd15_stage2,
     "sd15-decay": sd15_decay,
     "sd15-zonly": sd15_zonly,
+    **{f"sd15-rate-{weight:g}": partial(sd15_rate, weight) for weight in LAMBDAS},
     "toy-stage1": toy_stage1,
     "tiny-autoencoder": tiny_autoencoder,
     "tiny-tokenizer": tiny_tokenizer,
@@ -373,6 +398,6 @@ def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> 
             name: str(nets / file) for name, file in table.items() if (nets / file).exists()
         }
         if not has_taef2(config.model):
-            files = {name: file for name, file in files.items() if not name.startswith("vae")}
+            files = {name: file for name, file in files.items() if not name.startswith("vae_")}
         config = replace(config, nets=replace(config.nets, **files))
     return config

@@ -7,7 +7,7 @@ Source: Xue et al. 2025 (OneDC), section 3.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,10 +78,17 @@ class Stage1Config:
     only: tuple[str, ...] = ()  # parts of the codec that learn, the rest staying as it is; (): all of it
     slow_share: float = 0.1  # share of the learning rate for that decoder, and for layers of the linear start
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+    inset: bool = True  # pixel terms leave a border out, 8 px on average; false: they see all of a crop
+    decoder_fp32: bool = False  # the autoencoder decodes in fp32, whatever the run's precision
+    likelihood_offset: float = 0.0  # added to a value's likelihood before its bits are counted
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop_y <= 1:
             raise ConfigError(f"objective.drop_y: {self.drop_y} is not a share")
+        if not self.inset and self.window_px:
+            raise ConfigError("objective.inset: false needs objective.window_px=0")
+        if not 0 <= self.likelihood_offset < 1:
+            raise ConfigError(f"objective.likelihood_offset: {self.likelihood_offset} is not in 0 .. 1")
         if self.low_bytes <= 0 or self.start_images < 1:
             raise ConfigError("objective.low_bytes must be above 0, objective.start_images at least 1")
         if self.window_px % 8 or 0 < self.window_px < 64:
@@ -94,12 +101,20 @@ class TrainingVisitor:
     """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
 
     Pictures of quality byte 0 store no y: they get the means and cost nothing. With `noise`, each picture
-    has random numbers of its own; with `hard`, the rate is that of the rounded values.
+    has random numbers of its own; with `hard`, the rate is that of the rounded values. `offset`: see
+    `gaussian_bits`.
     """
 
     def __init__(
-        self, y_gained: Tensor, quality: Tensor, noise: Noise | None = None, *, hard: bool = False
+        self,
+        y_gained: Tensor,
+        quality: Tensor,
+        noise: Noise | None = None,
+        *,
+        hard: bool = False,
+        offset: float = 0.0,
     ) -> None:
+        self.offset = offset
         self.y, self.noise, self.hard = y_gained.float(), noise, hard
         self.stored = (quality > 0).float()[:, None, None, None]
         self.bits = self.y.new_zeros(len(y_gained))
@@ -114,7 +129,7 @@ class TrainingVisitor:
     def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
         scale, mean = scale.float(), mean.float()
         residual = collapse(self.y, part) - mean
-        bits = gaussian_bits(self._perturbed(part, residual), scale)
+        bits = gaussian_bits(self._perturbed(part, residual), scale, self.offset)
         self.bits = self.bits + (bits * self.stored).sum(dim=(1, 2, 3))
         return mean + rounded(residual) * self.stored
 
@@ -166,11 +181,12 @@ def analysed(
     noise: Noise | None = None,
     *,
     hard: bool = False,
+    offset: float = 0.0,
 ) -> Analysed:
     """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z."""
     y, z = model.analyse_unquantised(x, vae_latents)
     hyper, z_semantic = model.h_s(model.fsq(z))
-    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard)
+    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard, offset=offset)
     y_hat = model.prior.scan(hyper, quality, visitor)
     return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
 
@@ -222,17 +238,20 @@ class PixelTerms(NamedTuple):
         return 1 - ms_ssim(self.picture, self.target)
 
 
-def pixel_terms(vae: nn.Module, lpips: LPIPS, x: Tensor, decoded: Tensor, inset: Tensor) -> PixelTerms:
+def pixel_terms(
+    decode: Callable[[Tensor], Tensor], lpips: LPIPS, x: Tensor, decoded: Tensor, inset: Tensor | None
+) -> PixelTerms:
     """The terms of decoded vae_latents against square pictures.
 
     Args:
+        decode: vae_latents to pictures.
         inset: top left [B,2] of the part that is compared, in pixels from 0 to 16; the part is 16 px smaller
             than the picture, the rest being context. Insets that vary keep patterns that LPIPS does not see
-            at one alignment from settling in the grid of the latents.
+            at one alignment from settling in the grid of the latents. None: all of the picture is compared.
     """
-    side = x.shape[-1] - 2 * INSET_PX
-    picture = windows(vae.decode(decoded), inset, side)  # type: ignore[operator]
-    target = windows(x, inset, side)
+    picture, target = decode(decoded), x
+    if inset is not None:
+        picture, target = (windows(t, inset, x.shape[-1] - 2 * INSET_PX) for t in (picture, target))
     with torch.no_grad():
         wanted = lpips.features(target)
     error, seen = picture - target, lpips.features(picture)
@@ -368,7 +387,8 @@ class Stage1(Stage):
     def coded(self, batch: Batch) -> Coded:
         """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
-        sent = analysed(self.model, batch.x, target, quality, batch.noise)
+        offset = self.config.likelihood_offset
+        sent = analysed(self.model, batch.x, target, quality, batch.noise, offset=offset)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
         return Coded(sent, decoded, target, quality)
 
@@ -409,6 +429,8 @@ class Stage1(Stage):
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> PixelTerms:
         """The terms on each picture's own window."""
         x, side, size = batch.x, decoded.shape[-1], self.config.window_px // 8
+        if not self.config.inset:
+            return pixel_terms(self._decode, self.lpips, x, decoded, None)
         inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
         if 0 < size < side:
             room = side - size
@@ -416,7 +438,14 @@ class Stage1(Stage):
             # A window at the edge of the crop sees that edge as the codec will see the edge of a picture.
             inset = torch.where(corners == 0, 0, torch.where(corners == room, 2 * INSET_PX, inset))
             x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
-        return pixel_terms(self.model.vae, self.lpips, x, decoded, inset)
+        return pixel_terms(self._decode, self.lpips, x, decoded, inset)
+
+    def _decode(self, vae_latents: Tensor) -> Tensor:
+        """Pictures [B,3,H,W] of vae_latents, in the precision that the decoder is to have."""
+        if not self.config.decoder_fp32:
+            return self.model.vae.decode(vae_latents)  # type: ignore[operator]
+        with torch.autocast(vae_latents.device.type, enabled=False):
+            return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
 
     def score(self, batch: Batch) -> Figures:
         target = self.vae_latents(batch)
@@ -425,7 +454,7 @@ class Stage1(Stage):
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
             sent = analysed(self.model, batch.x, target, quality, hard=True)
             decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
-            x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
+            x_hat = self._decode(decoded).clamp(-1, 1)
             own = self._quality_figures(batch.x, x_hat, quality, sent.bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
         figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
@@ -446,5 +475,5 @@ class Stage1(Stage):
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._scored()[-1], device=batch.x.device)
         decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality, hard=True)
-        x_hat = self.model.vae.decode(decoded).clamp(-1, 1)  # type: ignore[operator]
+        x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

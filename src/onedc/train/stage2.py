@@ -70,6 +70,8 @@ class Stage2Config:
     window_px: int = 128  # see Stage1Config
     drop_y: float = 0.1  # see Stage1Config
     scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+    inset: bool = True  # see Stage1Config
+    decoder_fp32: bool = False  # see Stage1Config
 
     def __post_init__(self) -> None:
         if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
@@ -111,6 +113,8 @@ class Stage2(Stage):
             move_decoder=config.move_decoder,
             drop_y=config.drop_y,
             scored_qualities=config.scored_qualities,
+            inset=config.inset,
+            decoder_fp32=config.decoder_fp32,
         )
         self.codec = Stage1(model, lpips, pixel, optim)
         self.model_config = model.config

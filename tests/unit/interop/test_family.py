@@ -47,7 +47,8 @@ def opened(index: int, folder: Path, *, z_only: bool = False) -> Rate:
     file.write_bytes(bytes([index]))
     save_weights(folder / f"{index}.safetensors", model, model_id=200, dtype=torch.float32)
     return Rate(
-        published=Published(unet=file, codec=file, vae=file, rate=str(index), z_only=z_only),
+        rate=str(index),
+        origin={"codec": {"file": file.name, "sha256": str(index)}},
         config=config,
         weights=from_tensors("tiny", state),
         unmerged=from_tensors("tiny", unmerged),

@@ -65,6 +65,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, lpips_file: Path) -> tuple[
     return (
         f"data.source=hf:{catalog}",
         f"nets.lpips={lpips_file}",
+        "nets.lpips_net=squeeze",
         f"nets.vae={write_random(folder / 'vae.safetensors', 'sd21_vae')}",
         f"nets.generator={write_random(folder / 'unet.safetensors', 'dmd2_sd15_unet', torch.bfloat16)}",
     )

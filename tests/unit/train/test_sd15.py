@@ -42,7 +42,8 @@ def places(tmp_path_factory: pytest.TempPathFactory, lpips_file: Path) -> tuple[
     folder = tmp_path_factory.mktemp("places")
     catalog = write_catalog(folder / "catalog")
     coco = write_coco(folder / "coco")
-    return f"data.source=hf:{catalog}", f"data.validation_source=coco:{coco}", f"nets.lpips={lpips_file}"
+    lpips = f"nets.lpips={lpips_file}"
+    return f"data.source=hf:{catalog}", f"data.validation_source=coco:{coco}", lpips, "nets.lpips_net=squeeze"
 
 
 def narrow(recipe: str, *settings: str) -> TrainConfig:

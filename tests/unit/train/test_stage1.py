@@ -122,7 +122,7 @@ def test_pixel_terms_leave_out_the_border(stage: Stage1) -> None:
     batch = batch_of(2)
     decoded = torch.randn(2, 32, 8, 8)
     lpips, l1, coarse, *_ = pixel_terms(
-        stage.model.vae, stage.lpips, batch.x, decoded, torch.tensor([[3, 13], [8, 8]])
+        stage.model.vae.decode, stage.lpips, batch.x, decoded, torch.tensor([[3, 13], [8, 8]])
     )
     whole = stage.model.vae.decode(decoded)
     for n, (rows, columns) in enumerate([(slice(3, 51), slice(13, 61)), (slice(8, 56), slice(8, 56))]):
@@ -311,3 +311,27 @@ def test_only_the_named_parts_learn(tiny: Callable[..., TrainConfig]) -> None:
     still = replace(config.objective, only=("vae", "g_s"), move_decoder=False)
     (player,) = Stage1(OneDC(config.model), LPIPS(), still, config.optim).players()
     assert {name.split(".")[1] for name in player.parameters} == {"g_s"}
+
+
+def test_pixel_terms_may_see_whole_pictures(tiny: Callable[..., TrainConfig]) -> None:
+    config = tiny("objective.inset=false")
+    stage = Stage1(OneDC(config.model), LPIPS(), config.objective, config.optim)
+    batch, decoded = batch_of(2), torch.randn(2, 32, 8, 8)
+    terms = stage.pixel_terms(batch, decoded)
+    picture = stage.model.vae.decode(decoded)
+    assert terms.picture.shape == batch.x.shape
+    torch.testing.assert_close(terms.l1, (picture - batch.x).abs().mean(dim=(1, 2, 3)))
+    with pytest.raises(ConfigError, match=r"inset: false needs objective\.window_px=0"):
+        tiny("objective.inset=false", "objective.window_px=64")
+
+
+def test_the_decoder_may_stay_in_fp32(tiny: Callable[..., TrainConfig]) -> None:
+    config = tiny("objective.inset=false", "objective.decoder_fp32=true")
+    stage = Stage1(OneDC(config.model), LPIPS(), config.objective, config.optim)
+    batch, decoded = batch_of(1), torch.randn(1, 32, 8, 8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        picture = stage.pixel_terms(batch, decoded).picture
+        halved = stage.model.vae.decode(decoded)
+    assert picture.dtype == torch.float32
+    assert torch.equal(picture, stage.model.vae.decode(decoded))
+    assert not torch.equal(picture, halved.float())

@@ -1,0 +1,75 @@
+"""The recipes of the paper's model: what they start and end with, against the published training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError, WeightsError
+from onedc.train.config import NetsConfig, TrainConfig
+from onedc.train.nets import load_lpips
+from onedc.train.recipes import LAMBDAS, find_recipe, with_places
+from onedc.train.schedule import lr_at
+from onedc.train.stage1 import Stage1
+
+# Weight of a bit, and learning rate, at the first and at the last step.
+EXPECTED = {
+    "sd15-stage1": ((1e-4, 4.6), (5e-5 / 125, 5e-5)),
+    "sd15-decay": ((4.6, 4.6), (5e-5, 0.0)),
+    **{f"sd15-rate-{weight:g}": ((weight, weight), (5e-5, 0.0)) for weight in LAMBDAS},
+}
+
+
+def bit_weight(config: TrainConfig, step: int) -> float:
+    stage = Stage1.__new__(Stage1)
+    torch.nn.Module.__init__(stage)
+    stage.config = config.objective
+    return float(stage.rate_weights(torch.tensor([QUALITY_MAX]), step))
+
+
+@pytest.mark.parametrize("recipe", EXPECTED)
+def test_first_and_last_effective_values(recipe: str) -> None:
+    config = find_recipe(recipe)
+    weights, rates = EXPECTED[recipe]
+    steps = config.run.steps
+    assert [bit_weight(config, at) for at in (0, steps - 1)] == pytest.approx(weights)
+    found = [lr_at(config.optim, at, steps) for at in (0, steps - 1)]
+    assert found == pytest.approx(rates, abs=1e-12)
+
+
+@pytest.mark.parametrize("recipe", [*EXPECTED, "sd15-zonly", "sd15-stage2"])
+def test_what_all_of_them_share_is_the_papers(recipe: str) -> None:
+    config = find_recipe(recipe)
+    assert (config.nets.lpips_net, config.nets.lpips_averages) == ("vgg", True)
+    assert (config.objective.inset, config.objective.decoder_fp32) == (False, True)
+    assert (config.run.adapter_rank, config.run.precision, config.data.batch) == (64, "bf16", 32)
+    assert config.recipe == recipe
+    if recipe == "sd15-stage2":
+        assert (config.optim.lr, config.optim.warmup_steps, config.run.steps) == (1e-6, 125, 1_000_100)
+    else:
+        assert config.objective.likelihood_offset == 1e-5
+        assert config.objective.distill.weight == 1e-3
+
+
+def test_another_lpips_needs_to_be_named(lpips_file: Path) -> None:
+    nets = find_recipe("sd15-stage1").nets
+    with pytest.raises(ConfigError, match="LPIPS over vgg"):
+        load_lpips(nets)
+    with pytest.raises(WeightsError, match="LPIPS over vgg"):
+        load_lpips(NetsConfig(lpips=str(lpips_file), lpips_net="vgg"))
+    assert load_lpips(NetsConfig(lpips=str(lpips_file))).backbone == "squeeze"
+
+
+def test_a_folder_of_networks_is_enough(tmp_path: Path, tiny: Callable[..., TrainConfig]) -> None:
+    for name in ("lpips_vgg", "sd_vae", "dmd2_unet", "sd15_unet", "maskgit_vqgan", "taef2_encoder"):
+        (tmp_path / f"{name}.safetensors").touch()
+    (tmp_path / "sd15_text").mkdir()
+    nets = with_places(find_recipe("sd15-stage2"), data=None, nets=tmp_path).nets
+    for setting in ("lpips", "vae", "generator", "score", "teacher", "text"):
+        assert Path(getattr(nets, setting)).parent == tmp_path
+    assert nets.vae_encoder == ""
+    assert with_places(tiny(), data=None, nets=tmp_path).nets.vae == ""
