@@ -79,21 +79,24 @@ def read_shard(file: Path, wanted: Wanted, passed: Counter[str]) -> Shard:
         ConfigError: it has no column of pictures.
         MissingExtraError: pyarrow is not installed.
     """
-    entries = shard_entries(file, wanted.column)
+    entries = all_entries = shard_entries(file, wanted.column)
     if kind_of(file) == "tar":
-        entries = wanted.pick(entries, passed)
+        entries = wanted.pick(all_entries, passed)
         names = [entry.name for entry in entries]
     else:
         names = [f"{row:08d}" for row in range(len(entries))]
+    taken = {entry.name for entry in all_entries} - {entry.name for entry in entries}
     located = [Entry(f"{file.stem}/{entry.name}", entry.place) for entry in entries]
-    return Shard(file.stem, file, _items(file.stem, located, names, wanted.suffix))
+    return Shard(file.stem, file, _items(file.stem, located, names, wanted.suffix, sorted(taken)))
 
 
-def _items(shard: str, entries: Sequence[Entry], names: Sequence[str], suffix: str) -> list[Item]:
+def _items(
+    shard: str, entries: Sequence[Entry], names: Sequence[str], suffix: str, taken: Sequence[str] = ()
+) -> list[Item]:
     """Items; outputs follow from `names`; a second one of an output, or one that leads away, is refused."""
-    first: dict[str, str] = {}
+    first = {name: name for name in taken}
     items = []
-    for entry, output in zip(entries, outputs(names, suffix), strict=True):
+    for entry, output in zip(entries, outputs(names, suffix, taken), strict=True):
         path = PurePosixPath(output)
         if path.is_absolute() or ".." in path.parts or "\\" in output:
             refusal = "its name leads out of its folder"

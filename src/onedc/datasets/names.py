@@ -12,15 +12,15 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def outputs(names: Sequence[str], suffix: str) -> list[str]:
+def outputs(names: Sequence[str], suffix: str, taken: Sequence[str] = ()) -> list[str]:
     """An output for each of the inputs `names`, which share one only where two names are the same.
 
-    a.jpg becomes a.1dc; where that is another's output too, both keep their suffix: a.jpg.1dc, a.png.1dc.
+    a.jpg becomes a.1dc; where that is another's output or `taken`, inputs keep their suffix: a.jpg.1dc.
     """
     kept: set[str] = set()
     while True:
         found = [(name if name in kept else os.path.splitext(name)[0]) + suffix for name in names]
-        counts = Counter(map(os.path.normcase, found))
+        counts = Counter(map(os.path.normcase, [*found, *taken]))
         shared = {
             name for name, output in zip(names, found, strict=True) if counts[os.path.normcase(output)] > 1
         }

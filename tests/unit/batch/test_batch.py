@@ -322,6 +322,16 @@ def test_pictures_of_one_stem_have_an_output_each(tmp_path: Path, expected: dict
     assert contents(tmp_path / "cut/000000.tar") == coded
 
 
+def test_results_do_not_take_the_names_of_other_members(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    data = png(SIZES["a.png"])
+    others = {"1.1dc": b"mine", "2.1dc": b"mine", "2.png.1dc": b"mine"}
+    source = tar_of(tmp_path / "x.tar", {"1.png": data, "2.png": data, **others})
+    assert batch(source, tmp_path / "out") == Summary(1, 0, 1)
+    assert contents(tmp_path / "out/x.tar") == {"1.png.1dc": expected["a.png"], "1.1dc": b"mine"}
+    error = records(tmp_path / "out")["x/2.png"]["error"]
+    assert error == "would become 2.png.1dc, as 2.png.1dc does"
+
+
 def test_tars_of_a_folder_keep_samples_together(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """`tar cf x.tar .` writes ./ before each name, `tar rf` a second member: the last counts."""
     source = tar_of(tmp_path / "x.tar", {"./1.png": b"old", "./1.txt": b"caption", "./2.txt": b"other"})

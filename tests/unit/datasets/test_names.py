@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onedc.datasets.names import by_suffix, outputs, suffix_of
 
@@ -20,6 +22,14 @@ from onedc.datasets.names import by_suffix, outputs, suffix_of
 )
 def test_inputs_share_no_output(names: list[str], expected: list[str]) -> None:
     assert outputs(names, ".1dc") == expected
+
+
+@given(st.lists(st.text("ab./", min_size=1), unique=True), st.lists(st.text("ab.", min_size=1), unique=True))
+def test_different_inputs_never_share_an_output(names: list[str], taken: list[str]) -> None:
+    found = outputs(names, ".b")
+    assert len(set(found)) == len(found)
+    free = dict(zip(names, outputs(names, ".b", taken), strict=True))
+    assert all(output == name + ".b" for name, output in free.items() if output in taken)
 
 
 def test_suffixes_compare_without_case() -> None:
