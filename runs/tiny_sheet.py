@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedc.cli.evaluate import default_cache
 from onedc.cli.jobs import exit_status, tell
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file
 from onedc.evaluation.feature_store import FeatureStore
+from onedc.evaluation.matching import default_cache
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.evaluate import names
+from onedc.cli.arguments import names
 from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, tell, write_output
 
 if TYPE_CHECKING:

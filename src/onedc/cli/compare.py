@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from onedc.cli.arguments import add_plugin_argument, names
 from onedc.cli.encode import quality
-from onedc.cli.evaluate import default_cache, names
 from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, check_targets
-from onedc.cli.plugin import add_plugin_argument
 
 _DESCRIPTION = """\
 Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
@@ -60,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from onedc.evaluation.compare import compare_picture, to_html, to_png
+    from onedc.evaluation.matching import default_cache
     from onedc.evaluation.plan import EvaluationOptions
     from onedc.files import refuse_existing, write_whole
     from onedc.plugins import load_plugins

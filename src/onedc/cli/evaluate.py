@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onedc.cli.arguments import add_plugin_argument, names, numbers, whole_numbers
 from onedc.cli.jobs import (
     HelpFormatter,
     UsageError,
@@ -14,10 +14,7 @@ from onedc.cli.jobs import (
     expand,
     print_error,
     progress_bar,
-    whole,
 )
-from onedc.cli.plugin import add_plugin_argument
-from onedc.files import user_cache
 
 if TYPE_CHECKING:
     from onedc.evaluation.plan import EvaluationOptions
@@ -94,7 +91,7 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
         "--bpp", type=numbers, default=(), metavar="LIST", help="bits per pixel to bring every codec to"
     )
     group.add_argument(
-        "--bytes", type=sizes, default=(), metavar="LIST", help="file sizes to bring every codec to"
+        "--bytes", type=whole_numbers, default=(), metavar="LIST", help="file sizes to bring every codec to"
     )
     group.add_argument(
         "--against",
@@ -163,27 +160,6 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def names(text: str) -> tuple[str, ...]:
-    """Parse a list of names with commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse a list of numbers with commas for argparse."""
-    try:
-        found = tuple(float(number) for number in text.split(",") if number.strip())
-        if not all(map(math.isfinite, found)):
-            raise ValueError
-        return found
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
-
-
-def sizes(text: str) -> tuple[int, ...]:
-    """Parse a list of whole numbers with commas for argparse."""
-    return tuple(whole(number.strip()) for number in text.split(",") if number.strip())
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
     from onedc.evaluation.feature_store import FeatureStore
@@ -216,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> EvaluationOptions:
     from onedc.evaluation.frechet import PatchGrid
-    from onedc.evaluation.matching import Rule
+    from onedc.evaluation.matching import Rule, default_cache
     from onedc.evaluation.plan import OURS, EvaluationOptions
 
     if "-" in args.images:
@@ -246,8 +222,3 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
         plugins=tuple(args.plugin),
         cache=Path(args.cache) if args.cache is not None else default_cache(),
     )
-
-
-def default_cache() -> Path:
-    """Folder of file sizes in the user's cache."""
-    return user_cache() / "evaluation"

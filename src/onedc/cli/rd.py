@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.evaluate import names
+from onedc.cli.arguments import add_plugin_argument, names
 from onedc.cli.jobs import HelpFormatter, UsageError
-from onedc.cli.plugin import add_plugin_argument
 
 if TYPE_CHECKING:
     from onedc.evaluation.curves import Comparison, Curves

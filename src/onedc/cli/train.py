@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from onedc.cli.arguments import add_plugin_argument
 from onedc.cli.jobs import HelpFormatter, UsageError, tell
-from onedc.cli.plugin import add_plugin_argument
 from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\

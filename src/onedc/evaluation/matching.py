@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from onedc.evaluation.codecs import EvaluatedCodec, Picture
-from onedc.files import write_whole
+from onedc.files import user_cache, write_whole
 
 
 class Rule(StrEnum):
@@ -79,3 +79,8 @@ class SizeCache:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path, json.dumps(self.sizes).encode(), force=True)
+
+
+def default_cache() -> Path:
+    """Folder of file sizes in the user's cache."""
+    return user_cache() / "evaluation"

@@ -1,0 +1,42 @@
+"""Arguments that several commands take: lists with commas, and files of Python that add to what they know."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from onedc.cli.jobs import whole
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse a list of names with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse a list of numbers with commas for argparse."""
+    try:
+        found = tuple(float(number) for number in text.split(",") if number.strip())
+        if not all(map(math.isfinite, found)):
+            raise ValueError
+        return found
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Parse a list of whole numbers above 0 with commas for argparse."""
+    return tuple(whole(number.strip()) for number in text.split(",") if number.strip())
+
+
+def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:
+    """Declare --plugin; `adds` says what the command takes from one."""
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help=f"run this Python file first; it may add {adds} (docs/extending.md)",
+    )
