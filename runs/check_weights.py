@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onedc.cli.jobs import exit_status, expand, tell
+from onedc.cli.jobs import exit_status, expand
+from onedc.cli.streams import tell
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
 from onedc.evaluation.degenerate import degenerate_pictures

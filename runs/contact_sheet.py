@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedc.cli.jobs import exit_status, tell
+from onedc.cli.jobs import exit_status
+from onedc.cli.streams import tell
 from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from matplotlib import pyplot
 
-from onedc.cli.jobs import exit_status, tell
+from onedc.cli.jobs import exit_status
+from onedc.cli.streams import tell
 from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import METRICS, load_image_metrics

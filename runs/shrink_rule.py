@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from onedc.cli.jobs import exit_status, expand, tell
+from onedc.cli.jobs import exit_status, expand
+from onedc.cli.streams import tell
 from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics

@@ -30,7 +30,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from onedc.cli.jobs import exit_status, tell
+from onedc.cli.jobs import exit_status
+from onedc.cli.streams import tell
 from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import RGBArray

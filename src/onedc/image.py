@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from onedc.container import GENERATED
 from onedc.errors import ImageError, OneDCError
 from onedc.extras import DESCRIPTION, Extras
 from onedc.files import refuse_existing, write_whole
@@ -39,7 +40,8 @@ MAX_PIXELS = 1 << 26
 """Default limit of pixels in a picture to read (67 million); checked before anything is decoded."""
 
 READABLE_SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()
+    ".apng .avif .bmp .dib .gif .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pgm .png "
+    ".pnm .ppm .psd .qoi .tga .tif .tiff .webp".split()
 )
 """What counts as a picture when a whole folder is read."""
 
@@ -243,6 +245,16 @@ def _beside(image: Image.Image, file_format: str) -> dict[str, object]:
     elif text and file_format in _DESCRIPTION_OPTIONS:
         found[_DESCRIPTION_OPTIONS[file_format]] = text
     return found
+
+
+def is_generated(path: str | os.PathLike[str]) -> bool:
+    """Does this picture file say that a decoder of ours has made it? PNG, TIFF and JPEG files do."""
+    try:
+        with Image.open(path, formats=("PNG", "TIFF", "JPEG", "MPO")) as image:
+            found = image.info.get(DESCRIPTION) or image.info.get("comment") or image.getexif().get(270, "")
+    except Exception:  # no picture, or damaged
+        return False
+    return (found.decode("latin-1") if isinstance(found, bytes) else str(found)).startswith(GENERATED)
 
 
 def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:

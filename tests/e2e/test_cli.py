@@ -97,11 +97,67 @@ def test_file_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with Image.open(tmp_path / "back.webp") as image:
         assert image.size == (65, 33)
     refused("decode", "a.b.1dc", *MODEL, status=1, message="exists already")
-    done("decode", "a.b.1dc", "--force", *MODEL)
+    refused("decode", "a.b.1dc", "--force", *MODEL, status=1, message="may be an original")
+    done("decode", "a.b.1dc", "--force", "--force", *MODEL)
 
 
 def test_folder_takes_pictures_only(photos: Path) -> None:
     assert sorted(os.listdir(photos / "out")) == ["a.1dc", "b.1dc", "c.1dc"]
+
+
+def test_what_a_folder_holds_beside_pictures_is_told(tmp_path: Path) -> None:
+    for name in ("a.JPE", "b.Png"):
+        photo(1).save(tmp_path / name, "JPEG" if name == "a.JPE" else "PNG")
+    for name in ("c.dng", "d.DNG", "notes", "e.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "sub").mkdir()
+    result = onedc("encode", tmp_path, "-o", tmp_path / "out", *MODEL)
+    assert result.returncode == 0
+    assert result.stderr.decode() == (
+        f"{tmp_path}: passed over 4 files (1 without a suffix, 2 .dng, 1 .txt), whose suffixes are not read "
+        "here; and 1 folder, which only a pattern such as '**/*.png' enters\n"
+    )
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.1dc", "b.1dc"]
+    lines = done("encode", tmp_path, "-o", tmp_path / "again", "--json", *MODEL).splitlines()
+    passed = {Path(line["input"]).name for line in map(json.loads, lines) if line.get("passed_over")}
+    assert passed == {"c.dng", "d.DNG", "notes", "e.txt", "sub", "out"} and len(lines) == 8
+
+
+def test_equal_stems_keep_their_suffixes(tmp_path: Path) -> None:
+    for name in ("IMG_1.jpg", "IMG_1.png", "IMG_2.jpg"):
+        photo(2).save(tmp_path / name)
+    done("encode", tmp_path, *MODEL)
+    coded = {path.name for path in tmp_path.glob("*.1dc")}
+    assert coded == {"IMG_1.jpg.1dc", "IMG_1.png.1dc", "IMG_2.1dc"}
+    done("encode", tmp_path / "IMG_1.jpg", tmp_path / "IMG_1.png", "-o", tmp_path / "out", *MODEL)
+    assert sorted(os.listdir(tmp_path / "out")) == ["IMG_1.jpg.1dc", "IMG_1.png.1dc"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
+def test_an_original_is_not_replaced_by_force_alone(tmp_path: Path, suffix: str) -> None:
+    original = tmp_path / f"a{suffix}"
+    photo(3).save(original)
+    data = original.read_bytes()
+    done("encode", original, *MODEL)
+    decode = ("decode", tmp_path / "a.1dc", "-o", original, *MODEL)
+    refused(*decode, status=1, message=f"{original}: exists already; name another output, or replace it")
+    refused(*decode, "--force", status=1, message="may be an original; name another output with -o, or give")
+    assert original.read_bytes() == data
+    done(*decode, "--force", "--force")
+    assert original.read_bytes() != data
+    if suffix in (".png", ".jpg", ".tif"):  # which say who made them
+        done(*decode, "--force")
+
+
+def test_devices_are_streams(tmp_path: Path) -> None:
+    if not os.path.exists("/dev/stdout"):
+        pytest.skip("needs /dev/stdout")
+    photo(4).save(tmp_path / "a.jpg")
+    encode = ("encode", tmp_path / "a.jpg", "--force", *MODEL)
+    data = done(*encode, "-o", "-")
+    assert done(*encode, "-o", "/dev/stdout") == data
+    assert b"/dev/null" in done(*encode, "-o", "/dev/null")
+    assert os.path.islink("/dev/stdout") and not os.path.isfile("/dev/null")
 
 
 def test_same_bytes_in_another_order_and_process(photos: Path, tmp_path: Path) -> None:
@@ -200,7 +256,7 @@ def test_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["encode", "a.png", "-q", "5", "--target-bytes", "900"], "not allowed with"),
         (["encode", "a.png", "--target-bytes", "1e3"], "whole number"),
         (["encode", "a.png", "--target-bpp", "0"], "above 0"),
-        (["encode", "a.png", "a.jpg", "-o", "out"], "would both become"),
+        (["encode", "a/a.png", "b/a.png", "-o", "out"], "would both become"),
         (["encode", "a.png", "b.png", "-o", "-"], "one input"),
         (["encode", "-", "a.png", "-o", "out"], "only input"),
         (["encode", "*.nothing"], "no file matches"),
@@ -289,6 +345,84 @@ def test_killed_between_files_leaves_whole_ones(photos: Path, tmp_path: Path) ->
     assert written
     for path in written:
         assert path.read_bytes() == (photos / "out" / path.name).read_bytes()
+
+
+def in_shell(script: str, folder: Path, **environment: str) -> Result:
+    """Run a shell's line, in which $onedc is the command and $model its model, in a folder."""
+    words = {"onedc": f"{sys.executable} -m onedc", "model": " ".join(MODEL), **environment}
+    run = subprocess.run(
+        ["sh", "-c", script],
+        cwd=folder,
+        env=os.environ | words,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    return Result(run.returncode, run.stdout, run.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_closed_and_full_streams_do_not_end_the_work(tmp_path: Path, streams: str) -> None:
+    photo(1).save(tmp_path / "a.png")
+    result = in_shell(f"$onedc encode a.png bad.png -o out/ $model {streams}", tmp_path)
+    assert os.listdir(tmp_path / "out") == ["a.1dc"] and result.returncode == 1
+    assert b"Traceback" not in result.stderr and b"internal" not in result.stderr
+    result = in_shell(f"$onedc encode a.png $model {streams}", tmp_path)
+    assert result.returncode == 0 and (tmp_path / "a.1dc").exists() and result.stderr == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_standard_output_is_told_but_the_files_are_written(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        photo(1).save(tmp_path / name)
+    result = in_shell("$onedc encode a.png b.png $model >/dev/full", tmp_path)
+    assert result.returncode == 1 and {"a.1dc", "b.1dc"} < set(os.listdir(tmp_path))
+    assert result.stderr.count(b"\n") <= 1 and b"internal" not in result.stderr
+    result = in_shell("$onedc encode a.png -o - $model >/dev/full", tmp_path)
+    assert result.returncode == 1 and result.stderr.startswith(b"onedc: error: standard output: ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_closed_input_and_output_of_bytes_are_told(tmp_path: Path) -> None:
+    photo(1).save(tmp_path / "a.png")
+    result = in_shell("$onedc encode - $model <&- >a.1dc", tmp_path)
+    assert (result.returncode, result.stderr) == (1, b"onedc: error: standard input is closed\n")
+    result = in_shell("$onedc encode a.png -o - $model >&-", tmp_path)
+    assert (result.returncode, result.stderr) == (1, b"onedc: error: standard output is closed\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1"])
+def test_names_that_cannot_be_printed_do_not_end_the_work(tmp_path: Path, encoding: str) -> None:
+    names = [b"a\xe9.png", "b\u65e5\u20ac.png".encode()]
+    for name in names:
+        path = os.path.join(os.fsencode(tmp_path), name)
+        Path(os.fsdecode(path)).write_bytes(png())
+    result = in_shell("$onedc encode *.png bad.png $model", tmp_path, PYTHONIOENCODING=encoding)
+    assert result.returncode == 1 and result.stderr.count(b"\n") == 1, result.stderr
+    assert set(os.listdir(os.fsencode(tmp_path))) == {*names, *(name[:-4] + b".1dc" for name in names)}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
+def test_no_bytes_to_a_terminal(tmp_path: Path) -> None:
+    import pty
+
+    photo(1).save(tmp_path / "a.png")
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "onedc", "encode", "a.png", "-o", "-", *MODEL]
+    result = subprocess.run(
+        command, cwd=tmp_path, stdout=end, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(end)
+    os.close(terminal)
+    assert result.returncode == 1 and b"standard output is a terminal" in result.stderr
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    photo(1).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_closed_pipe_is_quiet(photos: Path) -> None:

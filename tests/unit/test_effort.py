@@ -17,7 +17,7 @@ from tests.e2e.exactness import threads
 
 from onedc.batch.run import Batch
 from onedc.batch.work import Spec
-from onedc.cli import jobs
+from onedc.cli import streams
 from onedc.cli.main import build_parser
 from onedc.codec import Codec
 from onedc.effort import refine
@@ -181,10 +181,10 @@ def test_the_command_line_refuses_it_in_one_line(
 def test_long_work_tells_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs.sys.stderr, "isatty", lambda: True, raising=False)
-    with jobs.progress_line("a.png") as tell:
+    monkeypatch.setattr(streams.sys.stderr, "isatty", lambda: True, raising=False)
+    with streams.progress_line("a.png") as tell:
         tell(1, 9)
-        monkeypatch.setattr(jobs, "PATIENCE_S", -1.0)
+        monkeypatch.setattr(streams, "PATIENCE_S", -1.0)
         tell(2, 9)
     told = capsys.readouterr().err
     assert "step 1 of 9" not in told

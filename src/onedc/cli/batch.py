@@ -6,15 +6,8 @@ import argparse
 from typing import Any
 
 from onedc.cli.encode import add_beside_arguments, add_effort_arguments, kept, quality
-from onedc.cli.jobs import (
-    HelpFormatter,
-    UsageError,
-    add_model_arguments,
-    print_error,
-    progress_bar,
-    tell,
-    whole,
-)
+from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, whole
+from onedc.cli.streams import print_error, progress_bar, tell
 
 _DESCRIPTION = """\
 Encode or decode a whole data set.

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.arguments import names
-from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, tell, write_output
+from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, write_output
+from onedc.cli.streams import tell
 
 if TYPE_CHECKING:
     from onedc.evaluation.bench import BenchOptions

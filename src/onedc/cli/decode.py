@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from typing import Any
 
@@ -19,10 +20,10 @@ from onedc.cli.jobs import (
     plan,
     read_input,
     run_jobs,
-    suffix_of,
     write_output,
 )
-from onedc.errors import FormatError
+from onedc.datasets.names import suffix_of
+from onedc.errors import FormatError, OutputError
 
 _DESCRIPTION = """\
 Decode .1dc files to pictures.
@@ -52,6 +53,8 @@ def add_command(commands: Any) -> None:
         inputs=".1dc files, folders, patterns, or - for standard input",
         output="output file; a folder for more than one input, created if need be; - for standard output, as "
         "PNG (default: beside each input, with the suffix .png)",
+        force="replace outputs that exist already; given twice, also pictures that do not say that onedc "
+        "decoded them, such as the original",
     )
     parser.add_argument(
         "--partial", action="store_true", help="decode the semantic layer of a damaged file, unverified"
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     """Decode what the command line names; returns the exit status."""
     from onedc.image import WRITABLE_SUFFIXES, image_bytes
 
-    jobs = plan(args.inputs, args.output, suffix=".png", accepted={".1dc"})
+    passed: list[str] = []
+    jobs = plan(args.inputs, args.output, suffix=".png", accepted={".1dc"}, passed=passed)
     for job in jobs:
         if job.target != PIPE and suffix_of(job.target) not in WRITABLE_SUFFIXES:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
@@ -81,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
     def decode_one(job: Job) -> Report:
         check_output(job, force=args.force)
+        if args.force == 1:
+            _refuse_original(job.target)
         data = read_input(job.source)
         started_s = time.perf_counter()
         try:
@@ -93,7 +99,18 @@ def run(args: argparse.Namespace) -> int:
         width, height = picture.size
         return _report(job, width, height, elapsed_s, unverified=args.partial)
 
-    return run_jobs(jobs, decode_one, as_json=args.json)
+    return run_jobs(jobs, decode_one, as_json=args.json, passed=passed)
+
+
+def _refuse_original(target: str) -> None:
+    """Raise OutputError for a file that no decoder of ours has made, as far as it says itself."""
+    from onedc.image import is_generated
+
+    if os.path.isfile(target) and not is_generated(target):
+        raise OutputError(
+            f"{target}: does not say that onedc decoded it, and may be an original; name another output with "
+            "-o, or give --force twice to replace it"
+        )
 
 
 def _report(job: Job, width: int, height: int, elapsed_s: float, *, unverified: bool) -> Report:

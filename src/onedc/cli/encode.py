@@ -18,12 +18,12 @@ from onedc.cli.jobs import (
     check_output,
     make_folders,
     plan,
-    progress_line,
     read_input,
     run_jobs,
     whole,
     write_output,
 )
+from onedc.cli.streams import progress_line
 from onedc.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
     from onedc.image import READABLE_SUFFIXES, read_picture
 
-    jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES)
+    passed: list[str] = []
+    jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES, passed=passed)
     make_folders(jobs)
 
     from onedc.loading import load
@@ -204,7 +205,7 @@ def run(args: argparse.Namespace) -> int:
         write_output(job, data, force=args.force)
         return _report(job, data, elapsed_s)
 
-    return run_jobs(jobs, encode_one, as_json=args.json)
+    return run_jobs(jobs, encode_one, as_json=args.json, passed=passed)
 
 
 def _from_pipe() -> BytesIO:

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.arguments import add_plugin_argument, names, numbers, whole_numbers
-from onedc.cli.jobs import (
-    HelpFormatter,
-    UsageError,
-    add_model_arguments,
-    expand,
-    print_error,
-    progress_bar,
-)
+from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand
+from onedc.cli.streams import print_error, progress_bar
 
 if TYPE_CHECKING:
     from onedc.evaluation.plan import EvaluationOptions

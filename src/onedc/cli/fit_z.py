@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError, tell
+from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.streams import tell
 from onedc.cli.train import check_extra
 from onedc.errors import ConfigError
 from onedc.files import refuse_existing

@@ -7,7 +7,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import PIPE, HelpFormatter, expand, print_error, read_input
+from onedc.cli.jobs import PIPE, HelpFormatter, expand, read_input
+from onedc.cli.streams import print_error
 from onedc.errors import OneDCError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the commands on many files share: which file becomes which, bytes in and out, reports, progress.
+"""What the commands on many files share: which file becomes which, bytes in and out, reports.
 
 Knows no codec and no picture.
 """
@@ -9,18 +9,19 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onedc.errors import OneDCError
+from onedc.cli.streams import binary_input, check_binary_output, print_error, progress_bar, say, tell
+from onedc.datasets.names import by_suffix, outputs, suffix_of
+from onedc.errors import OneDCError, OutputError
 from onedc.files import make_folder, refuse_existing, write_whole
 
 PIPE = "-"
 """Stands for standard input or output."""
-PATIENCE_S = 2.0
-"""What takes longer than this tells how far it is."""
+_STANDARD_OUTPUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""Other names of standard output."""
 
 
 class UsageError(OneDCError):
@@ -50,19 +51,29 @@ class Report:
     fields: dict[str, object]
 
 
-def plan(inputs: Sequence[str], output: str | None, *, suffix: str, accepted: Collection[str]) -> list[Job]:
+def plan(
+    inputs: Sequence[str],
+    output: str | None,
+    *,
+    suffix: str,
+    accepted: Collection[str],
+    passed: list[str] | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> list[Job]:
     """Pair each input file with its output.
 
     Args:
         inputs: files, folders (their files with an `accepted` suffix), glob patterns, or "-" alone.
         output: None: beside each input. For one input a file, or an existing folder; else a folder.
         suffix: of the outputs, where `output` does not say it.
+        passed, hints: see `expand`.
 
     Raises:
         UsageError: nothing to do, two inputs for one output, an output with the suffix of something else, or
             "-" where it cannot be.
     """
-    sources = [source for entry in inputs for source in expand(entry, accepted)]
+    output = PIPE if output in _STANDARD_OUTPUT else output
+    sources = [source for entry in inputs for source in expand(entry, accepted, passed, hints)]
     single = len(inputs) == 1 and sources == list(inputs)
     if PIPE in sources and not single:
         raise UsageError("- (standard input) must be the only input")
@@ -77,7 +88,7 @@ def plan(inputs: Sequence[str], output: str | None, *, suffix: str, accepted: Co
             raise UsageError(f"-o {output} is a folder; standard input has no name, so give a file")
         jobs = [Job(PIPE, PIPE)]
     else:
-        jobs = [Job(source, _target(source, output, suffix)) for source in sources]
+        jobs = list(map(Job, sources, _targets(sources, output, suffix)))
     check_targets(jobs)
     return jobs
 
@@ -89,8 +100,10 @@ def make_folders(jobs: Iterable[Job]) -> None:
 
 
 def check_output(job: Job, *, force: bool) -> None:
-    """Refuse a target that exists, before the work is done. Raises OutputError."""
-    if job.target != PIPE:
+    """Before the work, refuse a target that exists or cannot take a file. Raises OutputError."""
+    if job.target == PIPE:
+        check_binary_output()
+    else:
         refuse_existing(job.target, force=force)
 
 
@@ -98,7 +111,7 @@ def read_input(source: str) -> bytes:
     """All bytes of a file or of standard input. Raises OneDCError naming the file."""
     try:
         if source == PIPE:
-            return sys.stdin.buffer.read()
+            return binary_input().read()
         with open(source, "rb") as file:
             return file.read()
     except FileNotFoundError:
@@ -110,39 +123,40 @@ def read_input(source: str) -> bytes:
 def write_output(job: Job, data: bytes, *, force: bool) -> None:
     """Write to a file, whole or not at all, or to standard output. Raises OutputError."""
     if job.target == PIPE:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output: {error.strerror or error}") from error
     else:
         write_whole(job.target, data, force=force)
 
 
-def run_jobs(jobs: Sequence[Job], work: Callable[[Job], Report], *, as_json: bool) -> int:
-    """Do every job, naming those that fail; return the exit status."""
+def run_jobs(
+    jobs: Sequence[Job], work: Callable[[Job], Report], *, as_json: bool, passed: Sequence[str] = ()
+) -> int:
+    """Do every job, naming those that fail; return the exit status.
+
+    With `as_json` what was passed over gets its lines too. A line that cannot be told does not end the work.
+    """
     if as_json and any(job.target == PIPE for job in jobs):
         raise UsageError("--json and the output file would both go to standard output; use -o FILE")
-    status = 0
+    told = all(say(json.dumps({"input": path, "passed_over": True})) for path in passed if as_json)
+    failed = False
     with progress_bar(len(jobs)) as advance:
         for job in jobs:
             try:
                 report = work(job)
             except OneDCError as error:
                 print_error(error)
-                status = 1
+                failed = True
             else:
-                if job.target != PIPE:
-                    print(json.dumps(report.fields) if as_json else report.text, flush=True)
+                if job.target != PIPE and told:
+                    told = say(json.dumps(report.fields) if as_json else report.text)
             advance()
-    return status
-
-
-def print_error(error: object) -> None:
-    """One line on standard error."""
-    print(f"onedc: error: {' '.join(str(error).split())}", file=sys.stderr)
-
-
-def tell(line: str) -> None:
-    """A line of progress on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    return 1 if failed or not told else 0
 
 
 def exit_status(main: Callable[[], None]) -> int:
@@ -155,11 +169,17 @@ def exit_status(main: Callable[[], None]) -> int:
     return 0
 
 
-def add_file_arguments(parser: argparse.ArgumentParser, *, inputs: str, output: str) -> None:
+def add_file_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    inputs: str,
+    output: str,
+    force: str = "replace outputs that exist already",
+) -> None:
     """The arguments of every command that turns files into files."""
     parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
     parser.add_argument("-o", "--output", metavar="OUT", help=output)
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    parser.add_argument("--force", action="count", default=0, help=force)
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
 
 
@@ -193,20 +213,35 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def suffix_of(path: str) -> str:
-    """The suffix of a file name in lower case, with its dot."""
-    return os.path.splitext(path)[1].lower()
+def expand(
+    entry: str,
+    accepted: Collection[str],
+    passed: list[str] | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> list[str]:
+    """The files that one argument stands for; tells in one line of those in a folder that are passed over.
 
+    Args:
+        accepted: suffixes of the files of a folder that are read.
+        passed: takes what is passed over.
+        hints: what would make files of another suffix readable.
 
-def expand(entry: str, accepted: Collection[str]) -> list[str]:
-    """The files that one argument stands for. Raises UsageError for a folder or pattern without any."""
+    Raises:
+        UsageError: a folder or pattern without any.
+    """
     if entry == PIPE:
         return [entry]
     if os.path.isdir(entry):
         with os.scandir(entry) as files:
-            found = sorted(file.path for file in files if suffix_of(file.name) in accepted and file.is_file())
+            entries = sorted(files, key=lambda file: file.path)
+        found = [file.path for file in entries if suffix_of(file.name) in accepted and file.is_file()]
+        others = [file.path for file in entries if file.path not in set(found)]
+        if passed is not None:
+            passed += others
         if not found:
             raise UsageError(f"{entry}: this folder holds no file to read ({' '.join(sorted(accepted))})")
+        if others:
+            tell(f"{entry}: passed over {_passed_over(others, hints or {})}")
         return found
     if any(sign in entry for sign in "*?[") and not os.path.exists(entry):
         import glob
@@ -216,6 +251,19 @@ def expand(entry: str, accepted: Collection[str]) -> list[str]:
             raise UsageError(f"{entry}: no file matches")
         return found
     return [entry]
+
+
+def _passed_over(paths: Sequence[str], hints: Mapping[str, str]) -> str:
+    """How many files, of which suffixes, and how many folders, and why."""
+    folders = sum(os.path.isdir(path) for path in paths)
+    counts = Counter(suffix_of(path) for path in paths if not os.path.isdir(path))
+    parts = []
+    if counts:
+        needed = "".join(f"; {suffix}: {hints[suffix]}" for suffix in sorted(counts) if suffix in hints)
+        parts.append(f"{by_suffix(counts)}, whose suffixes are not read here{needed}")
+    if folders:
+        parts.append(f"{folders} folder{'s' * (folders > 1)}, which only a pattern such as '**/*.png' enters")
+    return "; and ".join(parts)
 
 
 def _is_folder(output: str) -> bool:
@@ -232,9 +280,11 @@ def _check_suffix(output: str, *, single: bool, suffix: str, accepted: Collectio
         )
 
 
-def _target(source: str, folder: str | None, suffix: str) -> str:
-    parent, name = os.path.split(source)
-    return os.path.join(parent if folder is None else folder, os.path.splitext(name)[0] + suffix)
+def _targets(sources: Sequence[str], folder: str | None, suffix: str) -> list[str]:
+    """An output for each input: beside it, or in a folder; two inputs of one stem keep their suffixes."""
+    if folder is None:
+        return outputs(sources, suffix)
+    return outputs([os.path.join(folder, os.path.basename(source)) for source in sources], suffix)
 
 
 def check_targets(jobs: Iterable[Job]) -> None:
@@ -249,38 +299,3 @@ def check_targets(jobs: Iterable[Job]) -> None:
         if job.source != PIPE and key == os.path.normcase(os.path.abspath(job.source)):
             raise UsageError(f"{job.source}: would replace itself; name another output with -o")
         seen[key] = job.source
-
-
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], object]]:
-    """A progress bar on standard error for many files on a terminal; yields the function that advances it."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), transient=True) as bar:
-        task = bar.add_task("files", total=total)
-        yield lambda: bar.advance(task)
-
-
-@contextmanager
-def progress_line(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], object]]:
-    """A line on standard error for one long work on a terminal, once it takes over 2 s.
-
-    Yields what is to be told how much is done, of how much.
-    """
-    started_s, shown = time.monotonic(), shown and sys.stderr.isatty()
-
-    def advance(done: int, total: int) -> None:
-        if shown and time.monotonic() - started_s > PATIENCE_S:
-            print(f"\r\033[K{what}: step {done} of {total}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield advance
-    finally:
-        if shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -34,7 +34,8 @@ from onedc.cli import (
     serve,
     train,
 )
-from onedc.cli.jobs import HelpFormatter, UsageError, print_error
+from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.streams import flush, print_error, secure_streams
 from onedc.errors import ConfigError, OneDCError
 
 _DESCRIPTION = """\
@@ -112,11 +113,11 @@ def process() -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit status."""
+    secure_streams()
     args = build_parser().parse_args(argv)
     try:
         status: int = args.run(args)
-        sys.stdout.flush()
-        return status
+        return status if flush() else status or 1
     except (UsageError, ConfigError) as error:
         print_error(error)
         return 2

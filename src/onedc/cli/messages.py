@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import PIPE, HelpFormatter, Job, UsageError, expand, read_input, tell, whole, write_output
+from onedc.cli.jobs import PIPE, HelpFormatter, Job, UsageError, expand, read_input, whole, write_output
+from onedc.cli.streams import tell
 from onedc.errors import FormatError, OneDCError
 from onedc.files import make_folder, write_whole
 

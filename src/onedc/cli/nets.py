@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError, print_error, tell
+from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.streams import print_error, tell
 
 if TYPE_CHECKING:
     from onedc.pretrained.conversion import State

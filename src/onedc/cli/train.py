@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.arguments import add_plugin_argument
-from onedc.cli.jobs import HelpFormatter, UsageError, tell
+from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.streams import tell
 from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\
