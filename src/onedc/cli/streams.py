@@ -23,7 +23,7 @@ class _Closed(io.TextIOWrapper):
     """Swallows what is told to a stream that was closed before the process began."""
 
     def __init__(self) -> None:
-        super().__init__(io.FileIO(os.devnull, "w"), encoding="utf-8", errors="backslashreplace")  # type: ignore[arg-type]
+        super().__init__(io.FileIO(os.devnull, "w"), encoding="utf-8", errors="backslashreplace")
 
 
 def secure_streams() -> None:
