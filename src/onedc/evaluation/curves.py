@@ -15,7 +15,7 @@ from statistics import fmean
 from onedc.errors import ConfigError
 from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import SET_METRICS
-from onedc.evaluation.metrics import METRICS
+from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.rd import OverlapError, Point, bd_rate, bootstrap
 from onedc.evaluation.records import Record, read_results
 
@@ -43,6 +43,7 @@ class Curves:
 
     def __init__(self, runs: Sequence[Sequence[Record]], store: FeatureStore) -> None:
         self.runs, self.store = runs, store
+        self._set_values: dict[tuple[str, ...], Value] = {}
 
     @property
     def records(self) -> list[Record]:
@@ -83,38 +84,50 @@ class Curves:
         return curves
 
     def mean_curve(self, codec: str, metric: str, images: Collection[str]) -> list[MeanPoint]:
-        """Points by rising rate, each over the same pictures."""
-        chosen = [
-            [record for image, record in sorted(found.items()) if image in images]
-            for found in self.points(codec, metric).values()
-        ]
+        """Points by rising rate, each over the same pictures; `notes` says what could not be computed."""
+        chosen = [_chosen(found, images) for found in self.points(codec, metric).values()]
         points = {self._mean_point(records, metric) for records in chosen if records}
         return sorted((p for p in points if p is not None), key=lambda p: (p.bpp, p.value))
 
     def _mean_point(self, records: Sequence[Record], metric: str) -> MeanPoint | None:
         bpp = fmean(record.bpp for record in records)
         if metric in SET_METRICS:
-            value = self.store.measure(metric, records).number
-            return None if value is None else MeanPoint(bpp, value)
+            number = self._set_value(records, metric).number
+            return None if number is None else MeanPoint(bpp, number)
         values = [value for record in records if (value := record.metrics[metric]) is not None]
         return MeanPoint(bpp, fmean(values), *bootstrap(values))
 
+    def _set_value(self, records: Sequence[Record], metric: str) -> Value:
+        key = metric, *(record.key for record in records)
+        if key not in self._set_values:
+            self._set_values[key] = self.store.measure(metric, records)
+        return self._set_values[key]
+
     def notes(self, metrics: Iterable[str]) -> list[str]:
-        """Over how many pictures the curves of each metric are, and which points have more or lack some."""
+        """Over how many pictures the curves of each metric are, which points have more, what is missing."""
         notes = []
         for metric in metrics:
-            sizes = {
-                f"{codec} {group}": len(found)
+            images = self.common_images(metric)
+            points = {
+                f"{codec} {group}": found
                 for codec in self.codecs
                 for (_, group), found in self.points(codec, metric).items()
             }
-            common, most = len(self.common_images(metric)), max(sizes.values(), default=0)
-            note = f"{METRICS[metric].label}: curves over the {common} images that every point has"
-            if common < most:
-                fewest = min(sizes, key=lambda name: sizes[name])
-                note += f", of up to {most}; fewest: {fewest}, {sizes[fewest]}"
+            label, most = METRICS[metric].label, max(map(len, points.values()), default=0)
+            note = f"{label}: curves over the {len(images)} images that every point has"
+            if len(images) < most:
+                fewest = min(points, key=lambda name: len(points[name]))
+                note += f", of up to {most}; fewest: {fewest}, {len(points[fewest])}"
             notes.append(note)
+            if metric in SET_METRICS and images:
+                values = {n: self._set_value(_chosen(found, images), metric) for n, found in points.items()}
+                notes += [f"{label} of {n}: {v.reason}" for n, v in values.items() if v.number is None]
         return notes
+
+
+def _chosen(found: Mapping[str, Record], images: Collection[str]) -> list[Record]:
+    """The records of some pictures, in the order of their names."""
+    return [record for image, record in sorted(found.items()) if image in images]
 
 
 def _has(record: Record, metric: str) -> bool:
@@ -127,10 +140,11 @@ def load_curves(folders: Sequence[Path]) -> Curves:
     """The results of one or more runs.
 
     Raises:
-        ConfigError: a folder without results, or one codec in two versions.
+        ConfigError: a folder without results, one codec in two versions, or features of two kinds.
     """
     runs = []
     identities: dict[str, str] = {}
+    made_by: dict[str, str] = {}
     for folder in folders:
         records = read_results(folder)
         if not records:
@@ -142,6 +156,9 @@ def load_curves(folders: Sequence[Path]) -> Curves:
                     f"{folder}: {record.codec} is there as {known!r} and as {record.identity!r}; "
                     "onedc eval --name tells two versions apart"
                 )
+            for source, how in record.features.items():
+                if how != made_by.setdefault(source, how):
+                    raise ConfigError(f"{folder}: features are of {made_by[source]} and of {how}")
         runs.append(records)
     return Curves(runs, FeatureStore(folders))
 

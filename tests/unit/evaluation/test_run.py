@@ -17,7 +17,7 @@ from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import PillowCodec
-from onedc.evaluation.curves import compare, load_curves
+from onedc.evaluation.curves import Curves, compare, load_curves
 from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import PatchGrid
 from onedc.evaluation.matching import Rule
@@ -357,6 +357,14 @@ def test_a_later_quality_adds_points_to_metrics_over_sets(
     (note,) = curves.notes(["fd_mobilenet"])
     assert note == "FDmb: curves over the 2 images that every point has, of up to 3; fewest: jpeg q=10, 2"
     assert compare(curves, "webp", "jpeg", "fd_mobilenet").total == 2
+    evaluate(pictures, replace(chosen, qualities=(50.0,), patches=PatchGrid(size=64, count=1)))
+    with pytest.raises(ConfigError, match=r"1 grids of 32 px and of .* 1 grids of 64 px"):
+        load_curves([chosen.output])
+    for path in (chosen.output / "features").iterdir():
+        path.unlink()
+    curves = Curves(curves.runs, curves.store)
+    assert curves.mean_curve("webp", "fd_mobilenet", images) == []
+    assert "FDmb of webp q=10: features were not kept" in curves.notes(["fd_mobilenet"])
 
 
 def test_metrics_over_sets_come_from_stored_features(
