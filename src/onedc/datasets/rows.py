@@ -11,11 +11,11 @@ import itertools
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onedc.datasets.hub import GIB, DataFile, DataFiles, FolderFiles, HubFiles, one_line
 from onedc.datasets.tables import cell_bytes, open_arrow, picture_column, unpack
@@ -24,6 +24,8 @@ from onedc.files import write_whole
 
 CAPTION, NAME = "blip2_caption", "unickname"
 """CommonCatalog's columns beside the picture's; they may be missing."""
+
+T = TypeVar("T")
 
 OPEN_TABLES = 16
 ASKING = 16  # threads that ask for the files' lengths
@@ -77,7 +79,8 @@ class TableSource:
         self.parts: Sequence[int] = () if keep_gib is None else lengths
         self.names: Sequence[str] = RowNames([f.name for f in self._files], self._starts)
         if keep_gib is None:
-            tables = [self._table(number)[0] for number in range(len(self._files))]
+            numbers = range(len(self._files))
+            tables = [self._table(number)[0] for number in _shown(numbers, "opening tables", len(numbers))]
             if all(NAME in table.column_names for table in tables):
                 self.names = [str(name) for table in tables for name in table[NAME].to_pylist()]
 
@@ -97,13 +100,13 @@ class TableSource:
     def _lengths(self) -> list[int]:
         note = self._folder / "rows.json"
         known: dict[str, int] = {}
-        with suppress(FileNotFoundError, ValueError):
-            known = json.loads(note.read_text())
+        with suppress(FileNotFoundError, ValueError, TypeError):
+            known = dict(json.loads(note.read_text()))
         keys = [f"{f.name} {f.size}" for f in self._files]
         unknown = [f for f, key in zip(self._files, keys, strict=True) if key not in known]
         if unknown:
             with ThreadPoolExecutor(ASKING) as pool:
-                counts = pool.map(self._dataset.rows, unknown)
+                counts = _shown(pool.map(self._dataset.rows, unknown), "lengths of tables", len(unknown))
                 known |= {f"{f.name} {f.size}": n for f, n in zip(unknown, counts, strict=True)}
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(note, json.dumps(known).encode(), force=True)
@@ -157,6 +160,14 @@ class TableSource:
                 return
             path.unlink(missing_ok=True)
             left -= size
+
+
+def _shown(things: Iterable[T], what: str, total: int) -> Iterable[T]:
+    """The same things, with a bar on a terminal if they take over two seconds."""
+    from tqdm import tqdm
+
+    shown: Iterable[T] = tqdm(things, what, total, delay=2, disable=None, leave=False)
+    return shown
 
 
 def open_tables(place: str, keep_gib: float | None) -> TableSource:

@@ -138,6 +138,14 @@ def test_streaming_brings_a_file_when_an_image_of_it_is_due(server: Hub, tmp_pat
     assert [path for _, path, _ in server.requests[asked:]] == [f"/api/datasets/{NAME}/tree/main"]
 
 
+def test_a_dataset_of_the_hub_is_opened_whole(server: Hub, tmp_path: Path) -> None:
+    source = TableSource(HubFiles(NAME, server.url), tmp_path, None)
+    assert len(list(tmp_path.rglob("*.arrow"))) == 3 and list(tmp_path.rglob("*.parquet")) == []
+    server.files = {}
+    assert (list(source.names)[2:5], source.parts) == (["u2", "u10", "u11"], ())
+    assert (source.read(4), source.caption(4)) == (picture(11), "caption 11")
+
+
 def test_streamed_tables_keep_to_their_room(server: Hub, tmp_path: Path) -> None:
     source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1e-9)
     for index, seed in ((0, 0), (4, 11), (11, 24), (0, 0)):
