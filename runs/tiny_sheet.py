@@ -26,7 +26,7 @@ from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
 from onedc.evaluation.sheet import FAINT, INK, Tile, draw_sheet
-from onedc.evaluation.summary import summarise, write_summary
+from onedc.evaluation.summary import replace_section, summarise, write_summary
 from onedc.files import make_folder, write_whole
 from onedc.image import read_image, write_image
 
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("networks", type=Path, help="folder of the metrics' networks")
     parser.add_argument("--weights", type=Path, help="default: the bundled ones")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/tiny.webp"))
+    parser.add_argument("--report", type=Path, help='also put the table into section "tiny" of this page')
     args = parser.parse_args()
     images = shrunk(args.kodak)
     options = EvaluationOptions(
@@ -94,7 +95,10 @@ def main() -> None:
     for failure in results.failures:
         raise ConfigError(f"{failure.image}: {failure.codec}: {failure.reason}")
     rows = summarise(results.records, options.metrics, FeatureStore([OUT]).measure)
-    print(write_summary(OUT, rows, options.metrics), end="")
+    table = write_summary(OUT, rows, options.metrics)
+    print(table, end="")
+    if args.report is not None:
+        replace_section(args.report, "tiny", table)
     drawn = [image for image in images if image.stem in SUBJECTS]
     by_image = {image: [r for r in results.records if r.image == image.name] for image in drawn}
     sheet = draw_sheet([row for image, records in by_image.items() for row in rows_of(image, records)])

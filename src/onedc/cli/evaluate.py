@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onedc.cli.arguments import add_plugin_argument, names, numbers, whole_numbers
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand
-from onedc.cli.streams import print_error, progress_bar
+from onedc.cli.streams import print_error, progress_bar, tell
 
 if TYPE_CHECKING:
     from onedc.evaluation.plan import EvaluationOptions
@@ -157,6 +157,7 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
     from onedc.evaluation.feature_store import FeatureStore
+    from onedc.evaluation.recon import unused
     from onedc.evaluation.run import evaluate
     from onedc.evaluation.summary import replace_section, summarise, write_summary
     from onedc.image import READABLE_SUFFIXES
@@ -169,6 +170,8 @@ def run(args: argparse.Namespace) -> int:
         results = evaluate(
             images, options, jobs=args.jobs, replace_others=args.replace, progress=lambda name: advance()
         )
+    for line in unused(options.recon, images):
+        tell(line)
     for failure in results.failures:
         print_error(f"{failure.image}: {failure.codec + ': ' if failure.codec else ''}{failure.reason}")
     rows = summarise(results.folder, options.metrics, FeatureStore([options.output]).measure)

@@ -50,6 +50,17 @@ class Reconstructions(EvaluatedCodec):
         return files[original.stem]
 
 
+def unused(folders: Sequence[Path], images: Sequence[Path]) -> list[str]:
+    """A line for each folder with pictures that are of none of the images. Raises ConfigError."""
+    stems, lines = {image.stem for image in images}, []
+    for folder in folders:
+        extra = sorted(set(_pictures(folder)) - stems)
+        if extra:
+            named = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
+            lines.append(f"{folder}: not used, of none of the images given: {named}")
+    return lines
+
+
 def folder_labels(folders: Sequence[Path]) -> list[str]:
     """What tables call the folders: their names, or where two share one, their whole paths."""
     names = [folder.resolve().name for folder in folders]

@@ -287,8 +287,10 @@ def test_rates_of_an_outside_codec_are_one_curve(
 
     assert main([*common, *given("low", "mid"), "--against", "webp", "--rule", "at-least"]) == 0
     assert "| theirs low | theirs | 3 | 312 |" in capsys.readouterr().out
+    Image.fromarray(read_image(pictures[0])).save(tmp_path / "high" / "stray.png")
     assert main([*common, *given("high")]) == 0  # a rate more, later
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "high: not used, of none of the images given: stray" in told
     assert "| theirs low | theirs |" in printed and "| theirs high | theirs |" in printed
     assert "3 of 3 measured now; 12 of other points and 0 replaced" in printed
     webp = [*common, "--codec", "webp", "--bpp", "0.4,0.8,3.3"]
