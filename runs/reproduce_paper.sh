@@ -18,6 +18,11 @@ stage1=${STAGE1:-400000} decay=${DECAY:-50000} stage2=${STAGE2:-1000100} other=$
 read -ra rates <<< "${RATES:-12.2 7.4 2.9 1.8 1.1 0.6}"
 disk_gb=$((140 + 80 * (${#rates[@]} + 1))) # networks and all runs; the catalog comes on top
 mode=${1:-run}
+case $mode in run | --plan | --print) ;; *)
+    echo "usage: $0 [--plan | --print]" >&2
+    exit 2
+    ;;
+esac
 
 # step COMMAND...: run it, or with --print show it.
 step() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from tests.conformance.published import SHARED, manifest
@@ -55,3 +56,10 @@ def test_the_text_encoder_has_its_published_size() -> None:
             size *= side
         count += size
     assert count == 123_060_480  # CLIP ViT-L/14, text half
+
+
+def test_the_page_names_every_network_its_file_and_its_place() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "networks.md").read_text(encoding="utf-8")
+    for network in NETWORKS:
+        assert f"`{network.name}`" in page
+        assert f"`{network.file}`" in page
