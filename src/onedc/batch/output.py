@@ -14,7 +14,7 @@ from typing import Any
 from onedc.batch.items import Item, Shard
 from onedc.datasets.shards import FOLDER
 from onedc.datasets.tables import Cell, open_arrow, pyarrow
-from onedc.datasets.tar import Member, members, sample_key
+from onedc.datasets.tar import members, sample_key
 from onedc.files import make_folder, write_whole
 
 PARTS = ".parts"
@@ -91,9 +91,9 @@ class Output:
     def _samples(self, shard: Shard) -> Iterator[tuple[str, bytes]]:
         """The members of a tar shard with the results in place of their sources. Of a sample in which
         something failed nothing is left."""
-        by_place = {item.place: item for item in shard.items if isinstance(item.place, Member)}
+        items = {item.name.removeprefix(f"{shard.name}/"): item for item in shard.items}
         assert shard.origin is not None
-        found = [(name, place, by_place.get(place)) for name, place in members(shard.origin).items()]
+        found = [(name, place, items.get(name)) for name, place in members(shard.origin).items()]
         failed = {sample_key(name) for name, _, item in found if item and not self.holds(item)}
         for name, member, item in found:
             if sample_key(name) not in failed:

@@ -6,6 +6,7 @@ Knows names and bytes, not what they mean.
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,17 +32,30 @@ class Member:
 def members(shard: Path) -> dict[str, Member]:
     """A shard's files by name, in its order.
 
-    "./a.jpg" and "a.jpg" are one name; of members of one name the last counts, as when tar unpacks them.
+    As tar unpacks them: "./a.jpg" and "a.jpg" are one name, of members of one name the last counts, a link
+    (tar writes one for the second name of a file) is the file that it leads to.
 
     Raises:
         ImageError: not an uncompressed tar.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
-            files = [(str(PurePosixPath(m.name)), m.offset_data, m.size) for m in tar if m.isfile()]
+            entries = {str(PurePosixPath(entry.name)): entry for entry in tar}
     except (tarfile.TarError, OSError) as error:
         raise ImageError(f"{shard} is not an uncompressed tar ({error})") from error
-    return {name: Member(shard, offset, size) for name, offset, size in files}
+    found = {}
+    for name, entry in entries.items():
+        file = entries.get(_target(name, entry), entry)
+        if file.isfile():
+            found[name] = Member(shard, file.offset_data, file.size)
+    return found
+
+
+def _target(name: str, entry: tarfile.TarInfo) -> str:
+    """The name of the member whose bytes a member has."""
+    if entry.issym():
+        return posixpath.normpath(posixpath.join(posixpath.dirname(name), entry.linkname))
+    return posixpath.normpath(entry.linkname) if entry.islnk() else name
 
 
 def sample_key(name: str) -> str:

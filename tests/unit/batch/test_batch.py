@@ -339,10 +339,12 @@ def test_tars_of_a_folder_keep_samples_together(tmp_path: Path, expected: dict[s
         again = tarfile.TarInfo("./1.png")
         again.size = len(data := png(SIZES["a.png"]))
         tar.addfile(again, io.BytesIO(data))
-    assert batch(source, tmp_path / "out") == Summary(1, 0, 0)
-    kept = {"1.1dc": expected["a.png"], "1.txt": b"caption", "2.txt": b"other"}
-    assert contents(tmp_path / "out/x.tar") == kept
-    assert list(records(tmp_path / "out")) == ["x/1.png"]
+        again.type, again.linkname, again.name, again.size = tarfile.LNKTYPE, "./1.png", "./3.png", 0
+        tar.addfile(again)
+    assert batch(source, tmp_path / "out") == Summary(2, 0, 0)
+    coded = {"1.1dc": expected["a.png"], "3.1dc": expected["a.png"]}
+    assert contents(tmp_path / "out/x.tar") == {**coded, "1.txt": b"caption", "2.txt": b"other"}
+    assert list(records(tmp_path / "out")) == ["x/1.png", "x/3.png"]
 
 
 def planned(source: Path, target: Path, **options: Any) -> Batch:

@@ -66,6 +66,20 @@ def test_names_of_members_are_those_that_unpacking_gives(tmp_path: Path) -> None
     assert held(open_source(str(shard))) == {"0001.jpg": (b"new", "said"), "0002.jpg": (b"two", "")}
 
 
+def test_links_in_a_tar_are_the_files_they_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.jpg").write_bytes(b"data")
+    os.link(tmp_path / "sub/a.jpg", tmp_path / "sub/hard.jpg")
+    (tmp_path / "soft.jpg").symlink_to("sub/a.jpg")
+    (tmp_path / "lost.jpg").symlink_to("nowhere.jpg")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name in ("sub/a.jpg", "sub/hard.jpg", "soft.jpg", "lost.jpg", "sub"):
+            tar.add(tmp_path / name, f"./{name}", recursive=False)
+    source = open_source(str(tmp_path / "x.tar"))
+    assert list(source.names) == ["soft.jpg", "sub/a.jpg", "sub/hard.jpg"]
+    assert {source.read(n) for n in range(3)} == {b"data"}
+
+
 def table_file(path: Path, cells: list[Any], captions: list[Any], form: str) -> Path:
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet
