@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from onedc.codec import Codec, Options
 from onedc.container import DEFAULT_MAX_PIXELS
+from onedc.engine.choice import EngineName, Precision, open_models
 from onedc.file_info import File
 from onedc.pictures import Output, Picture
 from onedc.rate import DEFAULT_QUALITY
@@ -17,12 +18,11 @@ from onedc.weights import BUNDLED
 if TYPE_CHECKING:
     import torch
 
-Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
-
 
 def load(
     weights: str | Path | None = None,
     *,
+    engine: EngineName = "auto",
     device: str | torch.device = "cpu",
     precision: Precision = "auto",
     threads: int | None = None,
@@ -32,20 +32,23 @@ def load(
 
     Args:
         weights: a weights file, or a family file of several rates; None is the bundled model.
+        engine: what runs the networks: "onnx" (onnxruntime: models whose weights file holds graphs, on the
+            processor, in fp32), "torch", or "auto": the first where it can do what is asked for.
         device: a torch device.
         precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
-        threads: CPU threads of this process from now on; None leaves torch's own choice.
+        threads: CPU threads, with torch of the whole process from now on; None: the engine's own choice.
         metric_weights: a folder with LPIPS_SQUEEZE_FILE, by which an effort above 0 judges decoded pictures;
             None: by the features of the model's own autoencoder.
 
     Raises:
         WeightsError: a weights file that is missing, damaged or of another kind; so for metric_weights.
-        ConfigError: an unknown or unavailable device, an unknown precision, or fewer than one thread.
+        ConfigError: an unknown or unavailable device, an unknown precision or engine, one that cannot do what
+            is asked for, or fewer than one thread.
+        MissingExtraError: what is asked for takes torch, which is not installed.
     """
-    from onedc.engine.torch_engine import open_models
-
     models = open_models(
         BUNDLED if weights is None else weights,
+        engine=engine,
         device=device,
         precision=precision,
         threads=threads,

@@ -7,48 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.unit.light_model import LITTLE, random_light
 from torch import nn
 
 import onedc
-from onedc.config import LIGHT, LightConfig, ModelConfig, UNetConfig
+from onedc.config import LIGHT, ModelConfig
 from onedc.errors import ConfigError
-from onedc.model import bands
+from onedc.model import band_layout
 from onedc.model.blocks import RMSNorm2d
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TokenAttention
 from onedc.weights.file import save_weights
 
-LITTLE = replace(
-    LIGHT,
-    light=LightConfig(
-        analysis_widths=(8, 16, 32),
-        analysis_blocks=(1, 1, 1),
-        semantic_width=32,
-        decoder_widths=(16, 8),
-        decoder_blocks=(1, 1),
-    ),
-    y_channels=16,
-    hyper_analysis_widths=(32, 32),
-    hyper_channels=32,
-    token_channels=32,
-    synthesis_widths=(32, 0),
-    synthesis_blocks=(1, 0),
-    semantic_up_widths=(32, 32),
-    generator_channels=32,
-    generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(True, True), heads=2, time_channels=32),
-)
-"""The light model with widths that a test can afford."""
-
 
 @pytest.fixture(scope="module")
 def little() -> OneDC:
-    """With random weights in the layers that begin as zeros, too."""
-    torch.manual_seed(0)
-    model = OneDC(LITTLE).eval()
-    for parameter in model.parameters():
-        if not bool(parameter.any()):
-            nn.init.normal_(parameter, std=0.05)
-    return model
+    return random_light(LITTLE)
 
 
 def _multiplications(model: OneDC, side: int, decode: bool) -> float:
@@ -108,7 +82,7 @@ def test_bands_give_what_the_whole_picture_gives(
     x, latents = torch.rand(1, height, width, 3) * 2 - 1, torch.randn(1, height // 8, width // 8, 32)
     x, latents = x.permute(0, 3, 1, 2), latents.permute(0, 3, 1, 2)
     whole = [*model.g_a(x), model.vae.decode(latents)]
-    monkeypatch.setattr(bands, "WHOLE_PX", 2**14)
+    monkeypatch.setattr(band_layout, "WHOLE_PX", 2**14)
     banded = [*model.g_a(x), model.vae.decode(latents)]
     assert all(torch.equal(a, b) for a, b in zip(whole, banded, strict=True))
 

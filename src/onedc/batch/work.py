@@ -16,11 +16,12 @@ from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
 from onedc.container import read_header
 from onedc.datasets.shards import named
+from onedc.engine.choice import EngineName, Precision
 from onedc.errors import OneDCError
 from onedc.file_info import info
 from onedc.header import positions_of
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
-from onedc.loading import Precision, load
+from onedc.loading import load
 from onedc.rate import DEFAULT_QUALITY
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Spec:
     background: Color | None = None  # under transparent places
     keep: tuple[Keepable, ...] = ()  # beside the picture
     weights: str | None = None
+    engine: EngineName = "auto"
     device: str = "cpu"
     precision: Precision = "auto"
     threads: int | None = None  # of the networks
@@ -121,6 +123,7 @@ class Worker:
     def __init__(self, spec: Spec) -> None:
         codec = load(
             spec.weights,
+            engine=spec.engine,
             device=spec.device,
             precision=spec.precision,
             threads=spec.threads,

@@ -60,7 +60,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--readers", type=whole, default=2, metavar="N", help="threads that read (default 2)")
     _add_ray(parser)
-    add_model_arguments(parser)
+    add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
 
@@ -135,6 +135,7 @@ def _spec(args: argparse.Namespace, default_quality: float) -> Any:
         keep=kept(args),
         weights=args.weights,
         device=args.device,
+        engine=args.engine,
         precision=args.precision,
         threads=args.threads,
         batch_size=args.batch_size,

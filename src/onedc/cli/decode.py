@@ -63,7 +63,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"
     )
-    add_model_arguments(parser)
+    add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
 
@@ -80,7 +80,13 @@ def run(args: argparse.Namespace) -> int:
 
     from onedc.loading import load
 
-    codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
+    codec = load(
+        args.weights,
+        engine=args.engine,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    )
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 
     def decode_one(job: Job) -> Report:

@@ -36,7 +36,7 @@ def add_command(commands: Any) -> None:
         "-q", "--quality", type=quality, metavar="Q", help="0 to 100 (default: about 0.1 bits per pixel)"
     )
     parser.add_argument("--force", action="store_true", help="replace the files of an earlier run")
-    add_model_arguments(parser)
+    add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
 
@@ -55,7 +55,13 @@ def run(args: argparse.Namespace) -> int:
     pixels = read_image(args.photo)
 
     started_s = time.perf_counter()
-    codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
+    codec = load(
+        args.weights,
+        engine=args.engine,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    )
     loaded_s = time.perf_counter()
     data = codec.encode(pixels, **({} if args.quality is None else {"quality": args.quality}))
     encoded_s = time.perf_counter()

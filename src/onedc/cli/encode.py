@@ -81,7 +81,7 @@ def add_command(commands: Any) -> None:
     )
     add_effort_arguments(parser)
     add_beside_arguments(parser)
-    add_model_arguments(parser)
+    add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
 
@@ -185,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
 
     codec = load(
         args.weights,
+        engine=args.engine,
         device=args.device,
         precision=args.precision,
         threads=args.threads,

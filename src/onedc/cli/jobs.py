@@ -183,9 +183,23 @@ def add_file_arguments(
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, threads: int | None = None) -> None:
-    """The arguments of every command that runs the networks; `threads` is the default where it matters."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, threads: int | None = None, engines: bool = False
+) -> None:
+    """The arguments of every command that runs the networks.
+
+    Args:
+        threads: the default where it matters.
+        engines: whether there is a choice of what runs them.
+    """
     group = parser.add_argument_group("model")
+    if engines:
+        group.add_argument(
+            "--engine",
+            choices=("auto", "onnx", "torch"),
+            default="auto",
+            help="what runs the networks: onnxruntime, torch, or auto (default): the first where it can",
+        )
     group.add_argument(
         "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
     )

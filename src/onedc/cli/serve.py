@@ -57,7 +57,7 @@ def add_command(commands: Any) -> None:
         metavar="N",
         help="highest effort that the route takes; all others wait for it (default 3)",
     )
-    add_model_arguments(parser)
+    add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
 
@@ -76,7 +76,13 @@ def run(args: argparse.Namespace) -> int:
         from onedc.loading import load
         from onedc.serve.service import Limits, Service
 
-        codec = load(args.weights, device=args.device, precision=args.precision, threads=args.threads)
+        codec = load(
+            args.weights,
+            engine=args.engine,
+            device=args.device,
+            precision=args.precision,
+            threads=args.threads,
+        )
         limits = Limits(
             upload_bytes=int(args.max_upload_mb * 1e6),
             pixels=int(args.max_megapixels * 1e6),

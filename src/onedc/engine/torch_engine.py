@@ -1,11 +1,7 @@
-"""The networks in torch: on a processor or a GPU, in fp32 or bf16, compiled or not, with effort.
-
-The one engine so far.
-"""
+"""The networks in torch: on a processor or a GPU, in fp32 or bf16, compiled or not, with effort."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,7 @@ from torch import Tensor
 from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
 from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
-from onedc.entropy.tables import load_tables
-from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior, ZPrior
+from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
 from onedc.model.device import fast_dtype, find_device, has_float64
 from onedc.model.fsq import FSQ
@@ -29,6 +24,7 @@ from onedc.seam.protocol import Hyper
 from onedc.seam.torch_seam import TorchSeam
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
+from onedc.weights.layout import fingerprint
 
 
 class TorchEngine:
@@ -148,9 +144,9 @@ def ready_model(
     return ReadyModel(
         config=weights.config,
         model_id=weights.model_id,
-        fingerprint=hashlib.sha256(bytes.fromhex(load_tables().sha256) + weights.seam_sha256).digest(),
+        fingerprint=fingerprint(weights.seam_sha256),
         engine=TorchEngine(weights, device=device, dtype=dtype, lpips=lpips),
-        z_prior=_z_prior(weights),
+        z_prior=z_prior_of({name: value.numpy() for name, value in weights.z_prior.items()}),
     )
 
 
@@ -170,11 +166,7 @@ def open_models(
     """
     target = find_device(device)
     dtypes = {"auto": fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
-    if precision not in dtypes:
-        raise ConfigError(f"precision {precision!r} is none of 'auto', 'fp32', 'bf16'")
     if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads {threads} must be at least 1")
         torch.set_num_threads(threads)
     dtype = dtypes[precision]
     if is_family(weights):
@@ -191,8 +183,3 @@ def open_models(
     return SingleModel(
         ready_model(load_weights(weights, dtype=dtype), device=target, dtype=dtype, lpips=lpips)
     )
-
-
-def _z_prior(weights: Weights) -> ZPrior:
-    integers = {name: value.numpy() for name, value in weights.z_prior.items()}
-    return LearnedZPrior(integers) if integers else UniformZPrior()

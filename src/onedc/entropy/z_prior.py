@@ -150,6 +150,15 @@ class LearnedZPrior:
         return padded[_MARGIN:, _MARGIN:-_MARGIN]
 
 
+def z_prior_of(integers: Mapping[str, npt.NDArray[np.integer]]) -> ZPrior:
+    """The prior of a model whose weights hold these integers for it; none: the uniform code.
+
+    Raises:
+        WeightsError: integers that are no prior.
+    """
+    return LearnedZPrior(integers) if integers else UniformZPrior()
+
+
 def levels_of(z_idx: npt.NDArray[np.integer]) -> Integers:
     """Levels [..., 7] from 0 to 3 of codebook indices [...].
 

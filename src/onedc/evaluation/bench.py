@@ -22,6 +22,7 @@ import torch
 
 from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
+from onedc.engine.choice import Precision
 from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables
@@ -29,7 +30,7 @@ from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import as_reference, guided_step
 from onedc.image import RGBArray
-from onedc.loading import Precision, load
+from onedc.loading import load
 from onedc.model.device import fast_dtype, find_device
 from onedc.model.onedc import OneDC
 from onedc.seam.networks import Seam, seam_integers
@@ -151,7 +152,7 @@ def make_codec(options: BenchOptions, way: str = "onedc") -> Codec:
     """The codec of the options, as onedc runs it or as the reference does (fp32 parameters)."""
     precision = "fp32" if way == "reference" else options.precision
     if options.preset is None:
-        codec = load(options.weights, device=options.device, precision=precision)
+        codec = load(options.weights, engine="torch", device=options.device, precision=precision)
     else:
         device = find_device(options.device)
         dtypes = {"auto": fast_dtype(device), "fp32": torch.float32, "bf16": torch.bfloat16}

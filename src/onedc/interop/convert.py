@@ -23,7 +23,8 @@ from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint, sha256
 from onedc.pretrained.fitting import COMPILED, fit
 from onedc.seam.networks import Seam, seam_integers
-from onedc.weights.file import SEAM, SEAM_NETS, file_metadata, stored
+from onedc.weights.file import SEAM_NETS, file_metadata, stored
+from onedc.weights.layout import SEAM
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 _UNET_INPUT = "conv_in.weight"

@@ -30,7 +30,8 @@ from onedc.interop.convert import (
 from onedc.interop.keys import LORA_SCALE, adapters, unet_key
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
-from onedc.weights.file import SEAM, SEAM_NETS, file_metadata
+from onedc.weights.file import SEAM_NETS, file_metadata
+from onedc.weights.layout import SEAM
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 

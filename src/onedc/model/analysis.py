@@ -86,5 +86,9 @@ class PixelAnalysis(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.trunk(in_bands(self.stem, x, halo=self.halo, px_in=1, px_out=16))
+        return self.behind_stem(in_bands(self.stem, x, halo=self.halo, px_in=1, px_out=16))
+
+    def behind_stem(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What the stem makes at 1/16 -> y, sem."""
+        h = self.trunk(features)
         return self.conv_out(h), self.to_semantic(h)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from onedc.engine.onnx_export import can_export, export_graphs
 from onedc.files import refuse_existing, write_whole
 from onedc.train.card import model_card
 from onedc.train.checkpoint import read_state
@@ -25,6 +26,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
 
     Raises:
         WeightsError: not a checkpoint of a codec, or its seam has no form in integers.
+        MissingExtraError: onnx, which makes the graphs of a light model, is not installed.
         OutputError: a file that exists, or cannot be written.
     """
     card_file = f"{output}{CARD_SUFFIX}"
@@ -32,5 +34,6 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
         refuse_existing(path, force=force)
     model = load_checkpoint(checkpoint)
     card = model_card(checkpoint.resolve().parent.parent, read_state(checkpoint)["step"])
-    save_weights(output, model, model_id=model_id, dtype=STORAGE[storage])
+    graphs = export_graphs(model.config) if can_export(model.config) else {}
+    save_weights(output, model, model_id=model_id, dtype=STORAGE[storage], graphs=graphs)
     write_whole(card_file, card.encode(), force=force)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.weights.file import Weights, assemble
+from onedc.weights.layout import opened
 
 FORMAT = "onedc-family-1"
 SHARED = "shared."
@@ -52,9 +52,9 @@ class FamilyFile:
 def is_family(path: str | Path) -> bool:
     """Whether a file is a family; files that cannot be read are none."""
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with opened(path, "np") as file:
             return (file.metadata() or {}).get("format") == FORMAT
-    except (OSError, SafetensorError):
+    except WeightsError:
         return False
 
 
@@ -64,9 +64,9 @@ def read_family(path: str | Path) -> FamilyFile:
     Raises:
         WeightsError: unreadable, or no family file.
     """
+    with opened(path, "np") as file:
+        metadata = file.metadata() or {}
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
         members = tuple(_member(entry) for entry in json.loads(metadata["members"]))
         family = FamilyFile(
             path=Path(path),
@@ -74,8 +74,6 @@ def read_family(path: str | Path) -> FamilyFile:
             members=members,
             adapter_scale=float(metadata["adapter_scale"]),
         )
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path}: unusable metadata: {error}") from error
     if not members:
@@ -98,18 +96,18 @@ def load_member(family: FamilyFile, index: int, *, dtype: torch.dtype = torch.fl
         WeightsError: a damaged file, or tensors that do not fit the member's configuration.
     """
     member, own = family.members[index], f"{index}."
+    with opened(family.path, "pt") as file:
+        names = list(file.keys())
+        tensors = {
+            name.removeprefix(prefix): file.get_tensor(name)
+            for prefix in (SHARED, own)
+            for name in names
+            if name.startswith(prefix)
+        }
     try:
-        with safe_open(str(family.path), framework="pt") as file:
-            names = list(file.keys())
-            tensors = {
-                name.removeprefix(prefix): file.get_tensor(name)
-                for prefix in (SHARED, own)
-                for name in names
-                if name.startswith(prefix)
-            }
         _merge(tensors, family.adapter_scale)
         return assemble(member.config, family.model_id, tensors, seam_digest=member.seam_sha256, dtype=dtype)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         raise WeightsError(f"{family.path}: damaged: {error}") from error
     except WeightsError as error:
         raise WeightsError(f"{family.path}, rate {member.rate}: {error}") from error

@@ -6,33 +6,38 @@ pictures or .1dc bytes.
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.entropy.tables import load_tables
-from onedc.errors import ConfigError, WeightsError
+from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyper import HyperSynthesis
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.model.prior import SpatialPrior
 from onedc.seam.networks import Seam, seam_floats, seam_integers
-from onedc.seam.units import FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS
 from onedc.weights.int8 import pack, unpack
+from onedc.weights.layout import (
+    FORMAT,
+    GRAPH,
+    SEAM,
+    Z_PRIOR,
+    Identity,
+    behind,
+    check_format,
+    digested,
+    integers_sha256,
+    opened,
+)
 
-FORMAT = "onedc-weights-1"
-SEAM = "seam."
-"""Prefix of the seam's integer tensors."""
-Z_PRIOR = "z_prior."
-"""Prefix of the integers of a learned prior of z, where there is one; all others are parameters of OneDC."""
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
 UNPACKED = ("vae.", *PRECISE_NETS)
@@ -70,11 +75,13 @@ def save_weights(
     *,
     model_id: int,
     dtype: torch.dtype = torch.float16,
+    graphs: Mapping[str, bytes] | None = None,
 ) -> None:
     """Export a trained model; its seam becomes integers, the other networks are stored as `dtype`.
 
     Args:
         dtype: a floating type, or torch.int8: matrices and kernels in 8 bits, all else in fp16.
+        graphs: of the float networks, by name, for engines without torch.
 
     Raises:
         OutputError: the file cannot be written.
@@ -92,6 +99,8 @@ def save_weights(
             tensors |= pack(name, value)
         else:
             tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype)
+    for name, graph in (graphs or {}).items():
+        tensors[GRAPH + name] = torch.frombuffer(bytearray(zlib.compress(graph, 9)), dtype=torch.uint8)
     metadata = file_metadata(model.config, model_id, integers)
     write_whole(path, save(tensors, metadata=metadata), force=True)
 
@@ -125,13 +134,9 @@ def weights_of(content: Content, path: str | Path, *, dtype: torch.dtype = torch
         WeightsError: damaged, or with tensors that do not fit its configuration.
     """
     metadata, tensors = content
+    found = Identity.of(metadata, path)
     try:
-        config = ModelConfig.from_json(metadata["config"])
-        model_id, recorded = int(metadata["model_id"]), bytes.fromhex(metadata["seam_sha256"])
-    except (KeyError, ValueError, ConfigError) as error:
-        raise WeightsError(f"{path}: unusable metadata: {error}") from error
-    try:
-        return assemble(config, model_id, tensors, seam_digest=recorded, dtype=dtype)
+        return assemble(found.config, found.model_id, tensors, seam_digest=found.seam_sha256, dtype=dtype)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -155,7 +160,7 @@ def save_with_z_prior(
     metadata, tensors = dict(content[0]), content[1]
     tensors = {name: value for name, value in tensors.items() if not name.startswith(Z_PRIOR)}
     tensors |= {Z_PRIOR + name: value for name, value in integers.items()}
-    metadata["seam_sha256"] = seam_sha256(_digested(tensors)).hex()
+    metadata["seam_sha256"] = seam_sha256(digested(tensors)).hex()
     write_whole(path, save(tensors, metadata=metadata), force=force)
 
 
@@ -173,7 +178,7 @@ def float_prior(config: ModelConfig, seam_integers: Mapping[str, Tensor]) -> Spa
     """The prior as floats again: to take gradients through; codes nothing."""
     with torch.device("meta"):
         prior = SpatialPrior(config)
-    prior.load_state_dict(_behind("prior.", _seam_floats(config, seam_integers)), assign=True)
+    prior.load_state_dict(behind("prior.", _seam_floats(config, seam_integers)), assign=True)
     return prior
 
 
@@ -196,14 +201,16 @@ def assemble(
     Raises:
         WeightsError: integers that do not match the digest, or tensors that do not fit the configuration.
     """
-    if seam_sha256(_digested(tensors)) != seam_digest:
+    if seam_sha256(digested(tensors)) != seam_digest:
         raise WeightsError("the integers do not match their digest; the file is damaged")
     with torch.device("meta"):
         nets = OneDC(config)
-    integers = _behind(SEAM, tensors)
+    integers = behind(SEAM, tensors)
     seam = Seam(nets.h_s, nets.prior, integers)
     del nets.h_s, nets.prior
-    _assign(nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR))}))
+    _assign(
+        nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR, GRAPH))})
+    )
     nets.to_precision(dtype).eval().requires_grad_(False)
     return Weights(
         config=config,
@@ -212,29 +219,13 @@ def assemble(
         nets=nets,
         seam=seam.eval(),
         seam_integers=integers,
-        z_prior=_behind(Z_PRIOR, tensors),
+        z_prior=behind(Z_PRIOR, tensors),
     )
 
 
 def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
-    """sha256 over the constants of the fixed-point arithmetic and every integer with its name."""
-    constants = (FORMAT, FRACTION_BITS, SLOPE_BITS, GAIN_BITS, int(LIMIT))
-    digest = hashlib.sha256(f"{constants}\n".encode())
-    for name in sorted(integers):
-        values = integers[name].cpu().contiguous().numpy()
-        little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
-    return digest.digest()
-
-
-def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _digested(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `seam_sha256` covers in a file: the seam by its names, the prior of z behind Z_PRIOR."""
-    return _behind(SEAM, tensors) | {n: value for n, value in tensors.items() if n.startswith(Z_PRIOR)}
+    """`layout.integers_sha256` of tensors."""
+    return integers_sha256({name: value.cpu().contiguous().numpy() for name, value in integers.items()})
 
 
 def read_content(path: str | Path) -> Content:
@@ -243,16 +234,10 @@ def read_content(path: str | Path) -> Content:
     Raises:
         WeightsError: missing, damaged or of another kind.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such weights file") from error
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a onedc weights file (format {metadata.get('format')!r})")
+    with opened(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    check_format(metadata, path)
     return metadata, tensors
 
 

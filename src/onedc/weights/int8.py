@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from onedc.errors import WeightsError
+from onedc.weights.layout import SCALE
 
-SCALE = ".int8_scale"
-"""Suffix of the scales of a packed tensor."""
 PEAK = 127
 
 

@@ -1,0 +1,206 @@
+"""The networks of a light model in onnxruntime, on the processor, without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedc.effort.level import Effort
+from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
+from onedc.engine.protocol import Engine
+from onedc.engine.source import ModelSource, ReadyModel, SingleModel
+from onedc.entropy.z_prior import z_prior_of
+from onedc.errors import ConfigError, MissingExtraError, WeightsError
+from onedc.model.band_layout import bands
+from onedc.pictures import Pixels, to_bytes, to_floats
+from onedc.seam.numpy_seam import NumpySeam
+from onedc.seam.protocol import Hyper
+from onedc.weights.arrays import Arrays, read_arrays
+from onedc.weights.layout import fingerprint
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise MissingExtraError('onnxruntime is not installed: pip install "onedc[onnx]"') from error
+
+
+class Sessions:
+    """One onnxruntime session for each graph, made when it is first run, and anew in a forked process.
+
+    Args:
+        graphs: by name, without their parameters.
+        parameters: float32, by name.
+        threads: of each session; None: as many as the processor has cores for this process.
+
+    Raises:
+        WeightsError: graphs missing.
+    """
+
+    def __init__(
+        self, graphs: Mapping[str, bytes], parameters: Mapping[str, NDArray[np.float32]], threads: int | None
+    ) -> None:
+        missing = sorted(FORMS.keys() - graphs.keys())
+        if missing:
+            raise WeightsError(f"the graph {missing[0]!r} is missing")
+        self._graphs, self._parameters = graphs, parameters
+        self._threads = threads or len(_cores())
+        self._lock = Lock()
+        self._made: dict[tuple[int, str], Any] = {}
+
+    def run(self, name: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs of one graph."""
+        outputs: list[NDArray[Any]] = self[name].run(None, dict(zip(FORMS[name].inputs, inputs, strict=True)))
+        return outputs
+
+    def halo(self, name: str) -> int:
+        """What the graph says of itself: see `graphs.HALO`."""
+        return int(self[name].get_modelmeta().custom_metadata_map[HALO])
+
+    def __getitem__(self, name: str) -> Any:
+        key = os.getpid(), name  # a fork has the session's memory but not its threads
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = self._session(name)
+            return self._made[key]
+
+    def _session(self, name: str) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        values = {
+            key: onnxruntime.OrtValue.ortvalue_from_numpy(value)
+            for key, value in self._parameters.items()
+            if key.startswith(FORMS[name].parameters)
+        }
+        options.add_external_initializers(list(values), list(values.values()))
+        try:
+            return onnxruntime.InferenceSession(
+                self._graphs[name], options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors have no common root
+            raise WeightsError(f"the graph {name!r} cannot be run: {' '.join(str(error).split())}") from error
+
+
+class OnnxEngine:
+    """See `protocol.Engine`. Threads may share one.
+
+    Args:
+        arrays: a weights file with graphs.
+        threads: of the networks; None: all cores of the process.
+        with_torch: makes an engine that can refine; None: there is none.
+
+    Raises:
+        WeightsError: integers or graphs missing or damaged.
+    """
+
+    on_cpu = True
+    precision = "float32"
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        *,
+        threads: int | None = None,
+        with_torch: Callable[[], Engine] | None = None,
+    ) -> None:
+        self.seam = NumpySeam(arrays.seam)
+        self._sessions = Sessions(arrays.graphs, arrays.parameters, threads)
+        self._with_torch = with_torch
+
+    def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `protocol.Engine`."""
+        features = self._in_bands(STEM, to_floats(pixels)[None], px_in=1, px_out=16)
+        y, z_idx = self._sessions.run(ANALYSIS, np.concatenate(features, axis=2))
+        return y[0], z_idx[0]
+
+    def refine(
+        self, pixels: Pixels, y: NDArray[np.float32], hyper: Hyper, quality: int, effort: Effort
+    ) -> NDArray[np.float64]:
+        """See `protocol.Engine`; by torch, which takes gradients.
+
+        Raises:
+            ConfigError: there is no torch.
+        """
+        if self._with_torch is None:
+            raise ConfigError('an effort above 0 takes torch: pip install "onedc[torch]"')
+        return self._with_torch().refine(pixels, y, hyper, quality, effort)
+
+    def synthesise(
+        self,
+        y_hat: NDArray[np.float32],
+        z_semantic: NDArray[np.float32],
+        qualities: NDArray[np.int64],
+        *,
+        as_floats: bool,
+    ) -> Pixels:
+        """See `protocol.Engine`."""
+        pictures = []
+        for row in range(len(y_hat)):
+            one = slice(row, row + 1)
+            (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
+            rows = self._in_bands(PIXELS, latents, px_in=8, px_out=1)
+            if as_floats:
+                pictures.append(np.clip(np.concatenate(rows, axis=2)[0], -1, 1))
+            else:
+                pictures.append(np.concatenate([to_bytes(band[0]) for band in rows]))
+        return np.stack(pictures)
+
+    def compile(self) -> None:
+        """See `protocol.Engine`.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("compiling the networks takes torch: load the model with engine='torch'")
+
+    def _in_bands(self, name: str, x: NDArray[Any], *, px_in: int, px_out: int) -> list[NDArray[Any]]:
+        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.bands`."""
+        step, found = max(px_in, px_out), []
+        height, width = x.shape[2] * px_in // step, x.shape[3] * px_in // step
+        for top, bottom, first, last in bands(height, width, step_px=step, halo=self._sessions.halo(name)):
+            band = np.ascontiguousarray(x[:, :, first * step // px_in : last * step // px_in])
+            (out,) = self._sessions.run(name, band)
+            found.append(out[:, :, (top - first) * step // px_out : (bottom - first) * step // px_out])
+        return found
+
+
+def open_models(
+    weights: str | Path,
+    *,
+    threads: int | None = None,
+    with_torch: Callable[[], Engine] | None = None,
+) -> ModelSource:
+    """The model of a weights file with graphs; arguments as of `OnnxEngine`.
+
+    Raises:
+        WeightsError: a file that is missing, damaged or of another kind, or without graphs.
+    """
+    arrays = read_arrays(weights)
+    try:
+        engine = OnnxEngine(arrays, threads=threads, with_torch=with_torch)
+    except WeightsError as error:
+        raise WeightsError(f"{weights}: {error}") from error
+    return SingleModel(
+        ReadyModel(
+            config=arrays.identity.config,
+            model_id=arrays.identity.model_id,
+            fingerprint=fingerprint(arrays.identity.seam_sha256),
+            engine=engine,
+            z_prior=z_prior_of(arrays.z_prior),
+        )
+    )
+
+
+def _cores() -> set[int]:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))

@@ -1,0 +1,105 @@
+"""A weights file as numpy arrays, for engines without torch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedc.errors import WeightsError
+from onedc.weights.layout import (
+    GRAPH,
+    SCALE,
+    SEAM,
+    Z_PRIOR,
+    Identity,
+    behind,
+    check_format,
+    digested,
+    integers_sha256,
+    opened,
+)
+
+MOST_GRAPH_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """What a weights file holds.
+
+    Attributes:
+        identity: configuration, model id, digest.
+        seam: integers of h_s and the prior, by name.
+        z_prior: integers of the learned prior of z, by name.
+        graphs: ONNX graphs by name, whole; none in a file that only torch can run.
+        parameters: of the float networks, float32, by their names in OneDC.
+    """
+
+    identity: Identity
+    seam: Mapping[str, NDArray[Any]]
+    z_prior: Mapping[str, NDArray[Any]]
+    graphs: Mapping[str, bytes]
+    parameters: Mapping[str, NDArray[np.float32]]
+
+
+def has_graphs(path: str | Path) -> bool:
+    """Whether a file holds graphs.
+
+    Raises:
+        WeightsError: missing, or no safetensors file.
+    """
+    with opened(path, "np") as file:
+        return any(name.startswith(GRAPH) for name in file.keys())  # noqa: SIM118
+
+
+def read_arrays(path: str | Path) -> Arrays:
+    """Read a weights file.
+
+    Raises:
+        WeightsError: missing, damaged, of another kind, or stored in a type that numpy lacks.
+    """
+    with opened(path, "np") as file:
+        metadata = file.metadata() or {}
+        check_format(metadata, path)
+        try:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (TypeError, AttributeError) as error:
+            raise WeightsError(f"{path}: stored in bf16, which takes torch; export it as fp16") from error
+    identity = Identity.of(metadata, path)
+    if integers_sha256(digested(tensors)) != identity.seam_sha256:
+        raise WeightsError(f"{path}: the integers do not match their digest; the file is damaged")
+    return Arrays(
+        identity=identity,
+        seam=behind(SEAM, tensors),
+        z_prior=behind(Z_PRIOR, tensors),
+        graphs={name: _inflated(value, path) for name, value in behind(GRAPH, tensors).items()},
+        parameters=_floats(tensors),
+    )
+
+
+def _floats(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """The parameters, those in 8 bits times their scales."""
+    floats = {}
+    for name, value in tensors.items():
+        if name.startswith((SEAM, Z_PRIOR, GRAPH)) or name.endswith(SCALE):
+            continue
+        floats[name] = value.astype(np.float32)
+        if name + SCALE in tensors:
+            floats[name] *= tensors[name + SCALE].reshape(-1, *(1,) * (value.ndim - 1))
+    return floats
+
+
+def _inflated(packed: NDArray[np.uint8], path: str | Path) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        graph = unpacker.decompress(packed.tobytes(), MOST_GRAPH_BYTES)
+    except zlib.error as error:
+        raise WeightsError(f"{path}: a graph is damaged: {error}") from error
+    if not unpacker.eof:
+        raise WeightsError(f"{path}: a graph is damaged, or larger than {MOST_GRAPH_BYTES} bytes")
+    return graph

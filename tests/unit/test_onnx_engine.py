@@ -1,0 +1,217 @@
+"""A light model in onnxruntime against the same model in torch: bytes, symbols, pictures, refusals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tests.conformance.fixture_model import FIXTURE
+from tests.conformance.pictures import picture
+from tests.conformance.recording import recorded
+from tests.unit.light_model import LITTLE, random_light
+
+from onedc.cli.main import main
+from onedc.codec import Codec
+from onedc.config import TINY
+from onedc.engine.graphs import FORMS
+from onedc.engine.onnx_engine import OnnxEngine
+from onedc.engine.onnx_export import export_graphs
+from onedc.engine.torch_engine import TorchEngine
+from onedc.errors import ConfigError, WeightsError
+from onedc.loading import load
+from onedc.model import band_layout
+from onedc.weights.arrays import read_arrays
+from onedc.weights.file import load_weights, save_weights
+from onedc.weights.layout import GRAPH
+
+SIZES = [(64, 64), (90, 70), (1, 200), (300, 130)]
+"""Width and height; graphs are traced at 192x128."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("light") / "light.safetensors"
+    graphs = export_graphs(LITTLE)
+    save_weights(path, random_light(LITTLE), model_id=200, dtype=torch.int8, graphs=graphs)
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx(weights: Path) -> Codec:
+    return load(weights, threads=1)
+
+
+@pytest.fixture(scope="module")
+def with_torch(weights: Path) -> Codec:
+    return load(weights, engine="torch", precision="fp32")
+
+
+def test_auto_takes_onnxruntime_where_there_are_graphs(onnx: Codec, with_torch: Codec) -> None:
+    assert isinstance(onnx.model.engine, OnnxEngine)
+    assert isinstance(with_torch.model.engine, TorchEngine)
+    assert isinstance(load(FIXTURE).model.engine, TorchEngine)
+    assert onnx.model.fingerprint == with_torch.model.fingerprint
+
+
+def test_parameters_are_those_that_torch_reads(weights: Path) -> None:
+    found, wanted = read_arrays(weights).parameters, load_weights(weights).nets.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[name], value.numpy()) for name, value in wanted.items())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("quality", [0, 60])
+def test_the_same_bytes_and_nearly_the_same_picture(
+    onnx: Codec, with_torch: Codec, size: tuple[int, int], quality: float
+) -> None:
+    data = onnx.encode(picture(*size), quality=quality)
+    assert data == with_torch.encode(picture(*size), quality=quality)
+    decoded, symbols = [], []
+    for codec in (onnx, with_torch):
+        with recorded(codec) as recording:
+            decoded.append(codec.decode(data, output="torch"))
+        symbols.append(recording.arrays())
+    assert decoded[0].shape == (3, size[1], size[0])
+    assert (decoded[0] - decoded[1]).abs().max() < 1e-4
+    for name, values in symbols[1].items():
+        np.testing.assert_array_equal(symbols[0][name], values, err_msg=name)
+
+
+def test_batches_previews_and_tensors(onnx: Codec) -> None:
+    batch = [picture(90, 70), picture(128, 128)]
+    files = onnx.encode_batch(batch, quality=40)
+    assert files == [onnx.encode(x, quality=40) for x in batch]
+    for one, data in zip(onnx.decode_batch(files, output="numpy"), files, strict=True):
+        assert np.array_equal(one, onnx.decode(data, output="numpy"))
+    assert np.array_equal(
+        onnx.decode(files[0], preview=True, output="numpy"),
+        onnx.decode(onnx.encode(batch[0], quality=0), output="numpy"),
+    )
+    tensor = torch.from_numpy(batch[0]).permute(2, 0, 1).float().mul(2 / 255).sub(1)
+    assert onnx.encode(tensor, quality=40) == files[0]
+
+
+def test_bands_give_what_the_whole_picture_gives(onnx: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = picture(192, 700)
+    data = onnx.encode(x)
+    whole = onnx.decode(data, output="torch")
+    monkeypatch.setattr(band_layout, "WHOLE_PX", 2**12)
+    monkeypatch.setattr(band_layout, "HALOS", 1)
+    assert onnx.encode(x) == data
+    assert (onnx.decode(data, output="torch") - whole).abs().max() < 1e-5
+
+
+def test_effort_is_that_of_torch(onnx: Codec, with_torch: Codec) -> None:
+    x = picture(64, 64)
+    assert onnx.encode(x, effort=1) == with_torch.encode(x, effort=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "onnx", "device": "cuda"}, "device 'cuda' takes torch"),
+        ({"engine": "onnx", "precision": "bf16"}, "precision 'bf16' takes torch"),
+        ({"engine": "onnx", "metric_weights": "nets"}, "LPIPS takes torch"),
+        ({"engine": "numpy"}, "engine 'numpy' is none of"),
+    ],
+)
+def test_what_onnxruntime_cannot_do(weights: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(weights, **options)
+
+
+def test_models_without_graphs_are_refused(onnx: Codec) -> None:
+    with pytest.raises(ConfigError, match=r"fixture\.safetensors holds no graphs"):
+        load(FIXTURE, engine="onnx")
+    with pytest.raises(ConfigError, match="compiling the networks takes torch"):
+        onnx.compile()
+    with pytest.raises(ConfigError, match="only light models"):
+        export_graphs(TINY)
+
+
+def test_damaged_graphs_are_refused_in_one_line(weights: Path, tmp_path: Path) -> None:
+    with safe_open(str(weights), framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    bad = tmp_path / "bad.safetensors"
+    name = f"{GRAPH}stem"
+    for changed, message in (
+        ({name: tensors[name][:-9].clone()}, "a graph is damaged"),
+        ({name: tensors[name] + 1}, "a graph is damaged"),
+        ({name: None}, "the graph 'stem' is missing"),
+        ({"seam.thresholds": tensors["seam.thresholds"] + 1}, "do not match their digest"),
+    ):
+        kept = {key: value for key, value in (tensors | changed).items() if value is not None}
+        save_file(kept, bad, metadata=metadata)
+        with pytest.raises(WeightsError, match=message) as caught:
+            load(bad)
+        assert "\n" not in str(caught.value)
+
+
+def test_graphs_depend_on_the_configuration_alone(weights: Path) -> None:
+    stored = read_arrays(weights).graphs
+    assert stored.keys() == FORMS.keys()
+    again = export_graphs(LITTLE)
+    assert all(again[name] == graph for name, graph in stored.items())
+
+
+WITHOUT_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class NoTorch(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "torch" else find(name, package)
+from onedc.cli.main import main
+status = main(sys.argv[1:])
+assert "torch" not in sys.modules
+raise SystemExit(status)
+"""
+
+
+def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_the_commands_run_without_torch(weights: Path, with_torch: Codec, tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo, coded, decoded = tmp_path / "a.png", tmp_path / "a.1dc", tmp_path / "b.png"
+    Image.fromarray(picture(90, 70)).save(photo)
+    done = without_torch("encode", photo, "-o", coded, "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    assert coded.read_bytes() == with_torch.encode(picture(90, 70))
+    done = without_torch("decode", coded, "-o", decoded, "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    reference = with_torch.decode(coded, output="numpy").astype(int)
+    assert abs(np.asarray(Image.open(decoded)).astype(int) - reference).max() <= 1
+    for refused, message in (
+        (["encode", photo, "-o", tmp_path / "c.1dc"], 'pip install "onedc[torch]"'),
+        (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", weights, "--effort", 2], "takes torch"),
+        (["decode", coded, "-o", tmp_path / "c.png", "--engine", "torch"], "torch is not installed"),
+    ):
+        done = without_torch(*refused)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
+
+
+def test_the_command_line_names_an_engine(weights: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo, coded = tmp_path / "a.png", tmp_path / "a.1dc"
+    Image.fromarray(picture(64, 64)).save(photo)
+    assert main(["encode", str(photo), "--weights", str(weights), "--engine", "onnx"]) == 0
+    assert coded.exists()
+    assert main(["encode", str(photo), "--force", "--engine", "onnx"]) == 2
