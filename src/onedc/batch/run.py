@@ -126,13 +126,10 @@ class Batch:
         """Lines that tell of the files that were not read, and why."""
         lines = []
         if self._unread:
-            kept = self._kept_in_shards
-            what = "kept as they are in the shards" if kept else "passed over, having no suffix that is read"
-            lines.append(f"{by_suffix(self._unread)} {what}")
+            what = "kept in the shards as they are" if self._kept_in_shards else "passed over"
+            lines.append(f"{what}: {by_suffix(self._unread)}, whose suffixes are not read here")
         if self._beside:
-            lines.append(
-                f"{by_suffix(self._beside)} passed over, since a folder of shards is read as these alone"
-            )
+            lines.append(f"passed over: {by_suffix(self._beside)}; a folder of shards is read as these alone")
         return lines
 
     def _read_shards(self, source: Path, kind: str, wanted: Wanted) -> list[Shard]:

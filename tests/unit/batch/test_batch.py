@@ -360,15 +360,15 @@ def test_what_is_passed_over_is_told(photos: Path, tmp_path: Path) -> None:
     told = planned(photos, tmp_path / "out")
     assert len(told.todo) == 4
     assert told.notes() == [
-        "4 files (1 without a suffix, 2 .heic, 1 .txt) passed over, having no suffix that is read"
+        "passed over: 4 files (1 without a suffix, 2 .heic, 1 .txt), whose suffixes are not read here"
     ]
     tar_of(photos / "x.tar", {"1.png": b"", "1.txt": b""})
     notes = planned(photos, tmp_path / "tar").notes()
-    assert notes[0] == "1 file (1 .txt) kept as they are in the shards"
+    assert notes[0] == "kept in the shards as they are: 1 file (1 .txt), whose suffixes are not read here"
     assert notes[1].startswith(
-        "8 files (1 without a suffix, 2 .heic, 4 .png, 1 .txt) passed over, since a folder"
+        "passed over: 8 files (1 without a suffix, 2 .heic, 4 .png, 1 .txt); a folder of shards"
     )
-    assert "1 file (1 .txt) passed over" in planned(photos, tmp_path / "to", kind="folder").notes()[0]
+    assert "passed over: 1 file (1 .txt)" in planned(photos, tmp_path / "to", kind="folder").notes()[0]
 
 
 def test_shards_of_one_stem_are_refused(tmp_path: Path) -> None:
