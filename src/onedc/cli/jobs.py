@@ -249,7 +249,8 @@ def expand(
         with os.scandir(entry) as files:
             entries = sorted(files, key=lambda file: file.path)
         found = [file.path for file in entries if suffix_of(file.name) in accepted and file.is_file()]
-        others = [file.path for file in entries if file.path not in set(found)]
+        read = set(found)
+        others = [file.path for file in entries if file.path not in read]
         if passed is not None:
             passed += others
         if not found:
