@@ -8,7 +8,7 @@
     +-- OutputError      an output that exists already or cannot be written
     +-- MissingExtraError   an optional dependency is not installed
 
-Each message is one line: what is wrong, in which file, what to do.
+Each message is one line: what is wrong, in which file, what to do. PictureWarning is a warning of Python's.
 """
 
 from __future__ import annotations
@@ -40,3 +40,7 @@ class OutputError(OneDCError, OSError):
 
 class MissingExtraError(OneDCError, ImportError):
     """An optional dependency is missing; the message holds the pip command that installs it."""
+
+
+class PictureWarning(UserWarning):
+    """A picture that is read in spite of a fault: a profile that does not fit, damage beside the pixels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from onedc.errors import ImageError, OutputError
-from onedc.image import image_bytes, parse_color, read_image, to_picture, write_image
+from onedc.errors import ImageError, OutputError, PictureWarning
+from onedc.image import image_bytes, parse_color, read_image, read_picture, to_picture, write_image
+from onedc.image.colour import Said, profile_of
 
 
 def gradient(height: int = 5, width: int = 7) -> np.ndarray:
@@ -134,9 +136,50 @@ def test_colour_profile_is_converted() -> None:
     assert np.abs(to_picture(image).rgb[0, 0].astype(int) - 128).max() <= 2
 
 
-def test_broken_profile_is_refused() -> None:
-    with pytest.raises(ImageError, match="profile"):
-        read_image(saved(Image.fromarray(gradient()), icc_profile=b"not a profile" * 20))
+def read_with_remark(data: bytes, remark: str, **options: Any) -> np.ndarray:
+    """A picture that is read with one warning, and refused with the same words by `strict`."""
+    with pytest.warns(PictureWarning, match=remark) as told:
+        array = read_image(data, **options)
+    assert len(told) == 1
+    with pytest.raises(ImageError, match=remark):
+        read_image(data, strict=True, **options)
+    return array
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY_PROFILE = bytearray(profile_of(Said((0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 1.0)))
+GREY_PROFILE[16:20] = b"GRAY"
+
+
+@pytest.mark.parametrize(
+    ("image", "profile", "remark"),
+    [
+        (Image.fromarray(gradient()), b"not a profile" * 20, "cannot be used"),
+        (Image.fromarray(gradient()), SRGB[:200], "cannot be used"),
+        (Image.fromarray(gradient()), bytes(GREY_PROFILE), "for GRAY, not for RGB"),
+        (Image.fromarray(gradient()).convert("P"), bytes(GREY_PROFILE), "for GRAY, not for RGB"),
+        (Image.fromarray(gradient()).convert("L"), SRGB, "for RGB, not for GRAY"),
+        (Image.fromarray(gradient()).convert("LA"), SRGB, "for RGB, not for GRAY"),
+        (Image.fromarray(gradient()[..., 0].astype(np.uint16) * 257), SRGB, "for RGB, not for GRAY"),
+        (Image.fromarray(gradient()).convert("CMYK"), SRGB, "for RGB, not for CMYK"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_ignored(image: Image.Image, profile: bytes, remark: str) -> None:
+    file_format = "TIFF" if image.mode == "CMYK" else "PNG"
+    array = read_with_remark(saved(image, file_format, icc_profile=profile), remark)
+    assert np.array_equal(array, read_image(saved(image, file_format)))
+
+
+def test_a_profile_that_is_not_used_is_not_kept() -> None:
+    for image, profile in ((Image.new("L", (2, 2)), SRGB), (Image.new("RGB", (2, 2)), b"nothing" * 30)):
+        with pytest.warns(PictureWarning):
+            assert read_picture(saved(image, icc_profile=profile), keep=["icc"]).extras.icc is None
+
+
+def test_warnings_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "grey.png").write_bytes(saved(Image.new("L", (2, 2)), icc_profile=SRGB))
+    with pytest.warns(PictureWarning, match=r"grey\.png: its colour profile"):
+        read_image(tmp_path / "grey.png")
 
 
 def test_animation_is_refused() -> None:
