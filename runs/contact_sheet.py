@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +20,15 @@ from PIL import Image
 
 from onedc.cli.jobs import exit_status
 from onedc.cli.streams import tell
-from onedc.codec import Codec
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import kept_file
 from onedc.evaluation.matching import default_cache
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
-from onedc.evaluation.sheet import FAINT, MARK, Tile, draw_sheet, marked, resized
+from onedc.evaluation.sheet import FAINT, INK, MARK, Tile, draw_sheet, marked, resized
 from onedc.files import write_whole
 from onedc.image import RGBArray, read_image
-from onedc.loading import load
-from onedc.rate import bytes_at
 
 RATES_BPP = (0.03, 0.06, 0.12, 0.25)
 CROP_PX = 256, 224
@@ -64,60 +61,39 @@ SUBJECTS = (
 )
 
 
-@dataclass(frozen=True)
-class Version:
-    """A picture as one codec keeps it."""
-
-    pixels: RGBArray
-    codec: str
-    size_bytes: int
-    reached: bool = True  # not above the rate
-
-    @property
-    def label(self) -> str:
-        """Codec and real bits per pixel of the whole picture."""
-        height, width = self.pixels.shape[:2]
-        bpp = f"{self.codec} {8 * self.size_bytes / (width * height):.4f} bpp"
-        return bpp if self.reached else f"{bpp} (smallest)"
-
-
-def others(images: Sequence[Path]) -> dict[tuple[str, str], Version]:
-    """By picture and group ("0.03 bpp"): AVIF, or where its smallest file is above the rate, VVC.
+def measured(images: Sequence[Path], weights: Path | None) -> dict[tuple[str, str], dict[str, Record]]:
+    """By picture and group ("0.03 bpp") the record of each codec, its decoded picture kept.
 
     Raises:
         ConfigError: a codec is missing or failed.
     """
     options = EvaluationOptions(
         output=OUT,
-        codecs=("avif", "vvc"),
+        codecs=("onedc", "avif", "vvc"),
         targets_bpp=RATES_BPP,
         metrics=("psnr",),
+        weights=weights,
         cache=default_cache(),
         keep_decoded=True,
     )
-    results = evaluate(images, options, replace_others=True, progress=lambda name: tell(f"avif, vvc: {name}"))
+    results = evaluate(images, options, replace_others=True, progress=tell)
     for failure in results.failures:
         raise ConfigError(f"{failure.codec + ': ' if failure.codec else ''}{failure.reason}")
     for codec, reason in results.unavailable.items():
         raise ConfigError(f"{codec}: {reason}")
-    chosen: dict[tuple[str, str], Record] = {}
-    for record in results.records:  # avif stands before vvc
-        place = record.image, record.group
-        if place not in chosen or not chosen[place].reached:
-            chosen[place] = record
-    return {place: _version(record) for place, record in chosen.items()}
+    found: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in results.records:
+        found.setdefault((record.image, record.group), {})[record.codec] = record
+    return found
 
 
-def _version(record: Record) -> Version:
+def tile(record: Record, subject: Subject) -> Tile:
+    """The subject's part of a decoded picture, with the codec and the bits per pixel of the whole."""
     path = kept_file(OUT / "decoded", record.codec, record.setting, record.image, ".png")
-    return Version(read_image(path), record.codec.upper(), record.bytes, record.reached)
-
-
-def ours(codec: Codec, original: RGBArray, rate_bpp: float) -> Version:
-    """The picture at the highest quality whose file is not above the rate."""
-    height, width = original.shape[:2]
-    data = codec.encode_to_size(original, bytes_at(rate_bpp, width, height))
-    return Version(codec.decode(data, output="numpy"), "onedc", len(data))
+    name = record.codec if record.codec == "onedc" else record.codec.upper()
+    label = f"{name} {record.bpp:.4f} bpp" + ("" if record.reached else " (smallest)")
+    ink = INK if name == "onedc" else FAINT if record.reached else MARK
+    return Tile(crop(read_image(path), subject), (label,), ink)
 
 
 def crop(pixels: RGBArray, subject: Subject) -> RGBArray:
@@ -136,27 +112,25 @@ def overview(pixels: RGBArray, subject: Subject) -> RGBArray:
 
 
 def rows_of(
-    codec: Codec, subject: Subject, path: Path, beside: dict[tuple[str, str], Version]
+    subject: Subject, path: Path, found: Mapping[tuple[str, str], Mapping[str, Record]]
 ) -> list[list[Tile]]:
-    """Two rows: the crop and ours at each rate; the whole picture and the other codec's."""
+    """Two rows: the crop, ours at each rate; the whole picture, AVIF's, or VVC's where that is too large."""
     original = read_image(path)
-    own_row = [Tile(crop(original, subject), (subject.shows,))]
-    other_row = [Tile(overview(original, subject), (subject.stem,), FAINT)]
+    own = [Tile(crop(original, subject), (subject.shows,))]
+    other = [Tile(overview(original, subject), (subject.stem,), FAINT)]
     for rate in RATES_BPP:
-        own, other = ours(codec, original, rate), beside[path.name, f"{rate:g} bpp"]
-        own_row.append(Tile(crop(own.pixels, subject), (own.label,)))
-        ink = FAINT if other.reached else MARK
-        other_row.append(Tile(crop(other.pixels, subject), (other.label,), ink))
-    tell(f"onedc: {path.name}")
-    return [own_row, other_row]
+        by_codec = found[path.name, f"{rate:g} bpp"]
+        own.append(tile(by_codec["onedc"], subject))
+        other.append(tile(by_codec["avif" if by_codec["avif"].reached else "vvc"], subject))
+    return [own, other]
 
 
-def draw(codec: Codec, images: Sequence[Path]) -> RGBArray:
+def draw(images: Sequence[Path], weights: Path | None) -> RGBArray:
     """The whole sheet; `images` are those of SUBJECTS in order."""
-    beside = others(images)
+    found = measured(images, weights)
     rows = []
     for subject, path in zip(SUBJECTS, images, strict=True):
-        rows += rows_of(codec, subject, path, beside)
+        rows += rows_of(subject, path, found)
     return draw_sheet(rows, ["original", *(f"at most {rate:g} bpp" for rate in RATES_BPP)])
 
 
@@ -169,7 +143,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="default: the bundled ones")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/contact-sheet.webp"))
     args = parser.parse_args()
-    sheet = draw(load(args.weights), [args.kodak / f"{s.stem}.png" for s in SUBJECTS])
+    sheet = draw([args.kodak / f"{s.stem}.png" for s in SUBJECTS], args.weights)
     picture = Image.fromarray(sheet)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=88, method=6)
