@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A model like the bundled one, top to bottom, from the tar shards and the pretrained networks alone. The bundled one has
-# been trained on by a GPU since: runs/small_on_gpu.py.
+# been trained on by a GPU since: `onedc train small-gpu`.
 #
 #   runs/reproduce_small.sh DATA_FOLDER NETS_FOLDER [MINUTES]
 #

@@ -36,11 +36,14 @@ class DataConfig:
     latent_cache: str = ""  # folder for vae_latents computed once ("": computed anew for each crop)
     views: int = 1  # with a cache: how many fixed views (window and mirroring) of each photo
     view_px: int = 512  # with a cache: largest side of a view, which crops are cut from; a multiple of 64
+    pool_windows: int = 0  # windows of view_px of each photo kept on the device, whence crops come (0: none)
 
     def __post_init__(self) -> None:
         _positive(self, "batch", "crop_px", "validation_px", "views", "view_px")
-        if min(self.workers, self.memory_mib, self.validation_images) < 0:
-            raise ConfigError("data.workers, data.memory_mib, data.validation_images: must not be negative")
+        if min(self.workers, self.memory_mib, self.validation_images, self.pool_windows) < 0:
+            raise ConfigError(
+                "data.workers, memory_mib, validation_images, pool_windows: must not be negative"
+            )
         for name in ("crop_px", "validation_px", "view_px"):
             if getattr(self, name) % 64:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} is not a multiple of 64")
@@ -50,7 +53,9 @@ class DataConfig:
             )
         if self.latent_cache and (self.resize_share or self.large_share):
             raise ConfigError("data.latent_cache: needs resize_share and large_share to be 0")
-        if self.latent_cache and self.view_px < self.crop_px:
+        if self.pool_windows and (self.latent_cache or self.resize_share or self.large_share):
+            raise ConfigError("data.pool_windows: goes without latent_cache, resize_share and large_share")
+        if (self.latent_cache or self.pool_windows) and self.view_px < self.crop_px:
             raise ConfigError(f"data.view_px: {self.view_px} is less than data.crop_px, {self.crop_px}")
         if self.large_share and self.batch % 4:
             raise ConfigError(f"data.batch: {self.batch} is not a multiple of 4, which large_share needs")
@@ -67,6 +72,7 @@ class OptimConfig:
     clip: float = 5.0  # largest norm of the gradient
     warmup_steps: int = 0  # linear rise at the start
     decay_steps: int = 0  # cosine fall over the last so many steps
+    decay_share: float = 0.0  # or over this share of the run, of its time where run.minutes ends it
     final_share: float = 0.0  # learning rate at the very end, as a share of the peak
 
     def __post_init__(self) -> None:
@@ -76,8 +82,10 @@ class OptimConfig:
             raise ConfigError(f"optim.lr, optim.clip: {self.lr} and {self.clip} must be above 0")
         if self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError("optim.weight_decay must not be negative, optim.betas from 0 to below 1")
-        if min(self.warmup_steps, self.decay_steps) < 0:
-            raise ConfigError("optim.warmup_steps, optim.decay_steps: must not be negative")
+        if min(self.warmup_steps, self.decay_steps) < 0 or not 0 <= self.decay_share <= 1:
+            raise ConfigError("optim.warmup_steps, decay_steps, decay_share: out of range")
+        if self.decay_steps and self.decay_share:
+            raise ConfigError("optim.decay_steps, optim.decay_share: set one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,8 @@ class RunConfig:
     """Length, precision and bookkeeping of a run."""
 
     steps: int = 1000  # optimiser steps
+    minutes: float = 0.0  # end after so long, as if the steps were done (0: by steps alone)
+    graph: bool = False  # on a GPU: replay loss and gradients of a step as one CUDA graph
     seed: int = 33550336
     precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast), "auto": bf16 where it is fast
     adapter_rank: int = 0  # of adapters in the generator's UNet, whose own layers then stay (0: they move)
@@ -103,6 +113,10 @@ class RunConfig:
             raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16', 'auto'")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"run.ema: {self.ema} is not in 0 .. 1")
+        if not 0.0 <= self.minutes < float("inf"):
+            raise ConfigError(f"run.minutes: {self.minutes} is not a time")
+        if self.graph and self.accumulation > 1:
+            raise ConfigError("run.graph: goes with run.accumulation=1 alone")
         for name in ("seed", "adapter_rank", "validate_every", "pictures"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"run.{name}: {getattr(self, name)} must not be negative")

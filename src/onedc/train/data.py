@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -65,6 +65,7 @@ class Batch:
     names: list[str]
     captions: list[str]
     skipped: int  # corrupt images that others stood in for
+    targets: Mapping[str, Tensor] = field(default_factory=dict)  # other maps that a pool holds of the crops
 
 
 @dataclass(frozen=True)

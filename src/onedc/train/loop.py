@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
 from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.model.device import fast_dtype
 from onedc.train import checkpoint as ck
-from onedc.train.config import TrainConfig
+from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.data import (
     Batch,
     Collate,
@@ -39,9 +39,11 @@ from onedc.train.data import (
 from onedc.train.ema import RunningMean
 from onedc.train.latents import LatentCache, fingerprint
 from onedc.train.noise import derived_seed
+from onedc.train.pool import Pool
+from onedc.train.replay import Replay
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
-from onedc.train.stage import Stage
+from onedc.train.stage import Figures, Stage
 from onedc.train.stages import build_stage
 from onedc.train.turns import Meter, Turn, summed
 
@@ -69,6 +71,8 @@ class Clock:
 
     def over(self) -> bool:
         """Whether any process has to stop; the same answer in all of them."""
+        if self._accelerator.num_processes == 1:
+            return self.over_here
         flag = torch.tensor(float(self.over_here), device=self._accelerator.device)
         return float(summed(self._accelerator, flag)) > 0
 
@@ -124,7 +128,8 @@ class Trainer:
         self.turns = [Turn(player, self.accelerator) for player in self.stage.players()]
         averaged = {n: p for t in self.turns if t.player.averaged for n, p in t.player.parameters.items()}
         self.mean = RunningMean(averaged, config.run.ema) if config.run.ema else None
-        self.step = self.skipped = 0
+        self.step, self.skipped, self.begun = 0, 0, time.monotonic()
+        self.replay = self._replay()
         set_seed(derived_seed(config.run.seed, self.rank) % 2**32)
         if done:
             self._restore(self.checkpoints.path(done[-1]))
@@ -154,7 +159,28 @@ class Trainer:
         finally:
             if log:
                 log.close()
-        return Outcome(self.step, self.step >= config.run.steps)
+        return Outcome(self.step, self.done >= 1)
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is over: of its steps or, in this session, of its time."""
+        run = self.config.run
+        by_time = (time.monotonic() - self.begun) / (60 * run.minutes) if run.minutes else 0.0
+        return max(self.step / run.steps, by_time)
+
+    def _replay(self) -> Replay | None:
+        """Graphs of a step, where the run asks for them and there is a GPU.
+
+        Raises:
+            ConfigError: the run has what a graph cannot hold.
+        """
+        config = self.config
+        if not config.run.graph:
+            return None
+        changing = getattr(config.objective, "ramp_steps", 0) or any(t.player.every > 1 for t in self.turns)
+        if not config.data.pool_windows or changing or self.world > 1:
+            raise ConfigError("run.graph: needs data.pool_windows, one process, and no ramp or alternation")
+        return Replay(self._gradients) if self.accelerator.device.type == "cuda" else None
 
     def _cache(self) -> LatentCache | None:
         folder, vae = self.config.data.latent_cache, self.stage.vae()
@@ -188,42 +214,61 @@ class Trainer:
             if self.mean:
                 self.mean.restart()
 
+    def _batches(self, cache: LatentCache | None) -> Iterator[Batch]:
+        """This process's share of every step, in parts."""
+        data, seed, device = self.config.data, self.config.run.seed, self.accelerator.device
+        if data.pool_windows:
+            pool = Pool(self.photos, self.training, data, seed, self.stage.targets, device)
+            while True:
+                yield pool.batch()
+        for batch in loader(Crops(self.photos, self.training, data, seed, cache), self.positions):
+            yield to_device(batch, device)
+
     def _steps(self, cache: LatentCache | None, log: RunLog | None) -> None:
-        run = self.config.run
-        crops = Crops(self.photos, self.training, self.config.data, run.seed, cache)
-        batches = iter(loader(crops, self.positions))
-        meter = Meter(self.accelerator)
-        over = False
-        while self.step < run.steps and not over:
-            parts = [to_device(next(batches), self.accelerator.device) for _ in range(run.accumulation)]
+        run, batches, meter = self.config.run, self._batches(cache), Meter(self.accelerator)
+        parts = [next(batches) for _ in range(run.accumulation)] if self.step < run.steps else []
+        self.begun, over = time.monotonic(), False  # a pool takes its time first
+        while self.done < 1 and not over:
             self._one_step(parts, meter)
-            if self.step % run.log_every == 0 or self.step == run.steps:
+            ended, over = self.done >= 1, self.clock.over()
+            if self.step % run.log_every == 0 or ended:
                 self._report(meter.take(), log)
-            if run.validate_every and (self.step % run.validate_every == 0 or self.step == run.steps):
+            if run.validate_every and (self.step % run.validate_every == 0 or ended):
                 self._validate(log)
-            over = self.clock.over()
-            if over or self.step % run.checkpoint_every == 0 or self.step == run.steps:
+            if over or ended or self.step % run.checkpoint_every == 0:
                 self._save()
+            if not ended and not over:
+                parts = [next(batches) for _ in range(run.accumulation)]
 
     def _one_step(self, parts: list[Batch], meter: Meter) -> None:
         """Every player whose turn it is moves once."""
         self.stage.train()
         self.skipped += sum(part.skipped for part in parts)
+        if self.replay:
+            self.replay.take(parts[0])
         for turn in self.turns:
             if self.step % turn.player.every:
                 continue
-            self._only_moves(turn)
             for part in parts:
-                with self.accelerator.autocast():
-                    loss, figures = self.stage.loss(turn.player.name, part, self.step)
-                self.accelerator.backward(loss / len(parts))
-                meter.add({**figures, f"loss_{turn.player.name}": loss}, 1 / len(parts))
-            norm = turn.step(self.accelerator, lr_at(turn.player.optim, self.step, self.config.run.steps))
-            meter.add({f"norm_{turn.player.name}": norm})
+                figures = self.replay(turn) if self.replay else self._gradients(turn, part, len(parts))
+                meter.add(figures, 1 / len(parts))
+            lr = self._lr(turn.player.optim, self.step)
+            meter.add({f"norm_{turn.player.name}": turn.step(self.accelerator, lr, keep=bool(self.replay))})
             self.stage.moved(turn.player.name)
         if self.mean:
             self.mean.update(self.step)
         self.step += 1
+
+    def _gradients(self, turn: Turn, part: Batch, parts: int = 1) -> Figures:
+        """Add the gradients of one of so many parts of a batch to those of a player's parameters."""
+        self._only_moves(turn)
+        with self.accelerator.autocast(AutocastKwargs(cache_enabled=not self.config.run.graph)):
+            loss, figures = self.stage.loss(turn.player.name, part, self.step)
+        self.accelerator.backward(loss / parts)
+        return {**figures, f"loss_{turn.player.name}": loss}
+
+    def _lr(self, optim: OptimConfig, step: int) -> float:
+        return lr_at(optim, step, self.config.run.steps, self.done if self.config.run.minutes else None)
 
     def _only_moves(self, mover: Turn) -> None:
         for turn in self.turns:
@@ -240,7 +285,7 @@ class Trainer:
             if self.skipped:
                 values["skipped_images"] = self.skipped
             log.progress(self.step, values)
-            lr = lr_at(self.config.optim, self.step - 1, self.config.run.steps)
+            lr = self._lr(self.config.optim, self.step - 1)
             log.figures(self.step, {**values, "lr": lr})
 
     @torch.no_grad()

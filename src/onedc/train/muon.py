@@ -1,53 +1,86 @@
-"""AdamW whose matrices move by Muon: the momentum's nearest orthogonal matrix, at AdamW's usual size of step.
+"""AdamW whose matrices are updated by Muon: the momentum's nearest orthogonal matrix, at AdamW's step size.
 
 Convolutions are matrices of one row for each output channel. Vectors and what has a short side (depthwise
-convolutions, embeddings of a few rows) stay with AdamW.
+convolutions, embeddings of a few rows) stay with AdamW. Matrices of one shape are updated together.
 Source: Jordan et al. 2024, "Muon"; size of the step: Liu et al. 2025, arXiv 2502.16982.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from onedc.model.device import fast_dtype
 
 SHORTEST_SIDE = 16
+MOMENTUM = 0.95
+UPDATE_RMS = 0.2  # root mean square of an update at learning rate 1: AdamW's
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of a step
+STEPS = 5
 
 
 class Muon(torch.optim.AdamW):
-    """Takes AdamW's settings; which of the parameters count as matrices follows from their shapes."""
+    """Takes AdamW's settings; which of the parameters count as matrices follows from their shapes.
+
+    Gradients stay where they are, so that a captured graph may write into them again.
+    """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One move of everything that has a gradient; the gradients of matrices are None after it."""
+        """One update of every parameter that has a gradient."""
+        held: list[tuple[Tensor, Tensor]] = []
         for group in self.param_groups:
-            self._move_matrices(group)
-        return super().step(closure)
+            by_shape: dict[tuple[int, int], list[Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None and is_matrix(p):
+                    by_shape.setdefault((len(p), p[0].numel()), []).append(p)
+            for same in by_shape.values():
+                self._update(same, group)
+                held += [(p, p.grad) for p in same if p.grad is not None]
+        for p, _ in held:
+            p.grad = None  # AdamW passes them over
+        loss = super().step(closure)
+        for p, grad in held:
+            p.grad = grad
+        return loss
 
-    def _move_matrices(self, group: dict[str, Any]) -> None:
-        moving = [p for p in group["params"] if p.grad is not None and is_matrix(p)]
-        views = [nn.Parameter(columns_last(p, p).view(len(p), -1)) for p in moving]
-        if not views:
-            return
-        inner = torch.optim.Muon(
-            views, lr=group["lr"], weight_decay=group["weight_decay"], adjust_lr_fn="match_rms_adamw"
-        )
-        for p, view in zip(moving, views, strict=True):
-            view.grad, p.grad = columns_last(p.grad, p).reshape(view.shape), None
-            inner.state[view] = self.state[p]
-            self.state[p].setdefault("step", torch.zeros(()))  # AdamW looks for it when it is loaded
-        inner.step()
+    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+        rows, columns = len(matrices[0]), matrices[0][0].numel()
+        updates = []
+        for p in matrices:
+            state = self.state[p]
+            if "momentum_buffer" not in state:
+                state["step"] = torch.zeros(())  # AdamW looks for it when it is loaded
+                state["momentum_buffer"] = torch.zeros_like(p)
+            assert p.grad is not None
+            state["momentum_buffer"].lerp_(p.grad, 1 - MOMENTUM)
+            updates.append(p.grad.lerp(state["momentum_buffer"], MOMENTUM).reshape(rows, columns))
+        step = orthogonal(torch.stack(updates)) * (-group["lr"] * UPDATE_RMS * math.sqrt(max(rows, columns)))
+        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(matrices, [s.reshape(p.shape) for s, p in zip(step, matrices, strict=True)])
 
 
 def is_matrix(p: Tensor) -> bool:
-    """Whether a parameter moves as a matrix."""
+    """Whether a parameter is updated as a matrix."""
     return p.ndim > 1 and min(len(p), p[0].numel()) >= SHORTEST_SIDE
 
 
-def columns_last(t: Tensor, like: Tensor) -> Tensor:
-    """t [A,...] with its dimensions in the order in which they lie in the memory of `like`."""
-    if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
-        return t.detach().movedim(1, -1)
-    return t.detach()
+@torch.no_grad()
+def orthogonal(matrices: Tensor) -> Tensor:
+    """The nearest orthogonal matrices of [K,A,B], nearly, by Newton-Schulz steps; float32.
+
+    They are computed in bf16 where the device multiplies it fast.
+    """
+    m = matrices.to(fast_dtype(matrices.device))
+    wide = m.shape[1] < m.shape[2]
+    m = m if wide else m.transpose(1, 2)
+    m = m / m.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(STEPS):
+        square = m @ m.transpose(1, 2)
+        m = a * m + (b * square + c * square @ square) @ m
+    return (m if wide else m.transpose(1, 2)).float()

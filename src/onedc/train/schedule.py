@@ -7,15 +7,21 @@ import math
 from onedc.train.config import OptimConfig
 
 
-def lr_at(optim: OptimConfig, step: int, steps: int) -> float:
-    """Learning rate of step 0 .. steps-1: linear rise, plateau, cosine fall over the last `decay_steps`."""
+def lr_at(optim: OptimConfig, step: int, steps: int, done: float | None = None) -> float:
+    """Learning rate of step 0 .. steps-1: linear rise, plateau, cosine fall over the end of the run.
+
+    Args:
+        done: share of the run that is over with this step, by which `decay_share` counts; None: by steps.
+    """
     rise = min(1.0, (step + 1) / optim.warmup_steps) if optim.warmup_steps else 1.0
-    into_decay = step - (steps - optim.decay_steps)
-    fall = 1.0
-    if optim.decay_steps and into_decay >= 0:
-        cosine = (1 + math.cos(math.pi * (into_decay + 1) / optim.decay_steps)) / 2
-        fall = optim.final_share + (1 - optim.final_share) * cosine
-    return optim.lr * rise * fall
+    fallen = 0.0
+    if optim.decay_steps:
+        fallen = (step + 1 - (steps - optim.decay_steps)) / optim.decay_steps
+    elif optim.decay_share:
+        done = (step + 1) / steps if done is None else done
+        fallen = 1 - (1 - done) / optim.decay_share
+    cosine = (1 + math.cos(math.pi * min(max(fallen, 0.0), 1.0))) / 2
+    return optim.lr * rise * (optim.final_share + (1 - optim.final_share) * cosine)
 
 
 def ramped(step: int, ramp_steps: int) -> float:

@@ -60,6 +60,10 @@ class Stage(nn.Module, ABC):
     def score(self, batch: Batch) -> Figures:
         """Validation figures of one batch; nothing random in them."""
 
+    def targets(self, x: Tensor) -> Mapping[str, Tensor]:
+        """What the loss compares pictures [B,3,H,W] with and never changes: maps that a pool may keep."""
+        return {}
+
     def vae(self) -> nn.Module | None:
         """The frozen autoencoder whose `encode` makes the vae_latents that a cache may hold."""
         return None

@@ -7,7 +7,7 @@ Source: Xue et al. 2025 (OneDC), section 3.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,18 +25,14 @@ from onedc.model.onedc import OneDC
 from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
+from onedc.train.discriminator import Discriminator, GANConfig
 from onedc.train.distill import DistillConfig, distillation, make_head
 from onedc.train.noise import Noise
+from onedc.train.pixel_loss import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
-
-COARSE_PX = 16
-SSIM_SHARES = (0.0517, 0.3295, 0.3462, 0.2726)  # of the scales, finest first: Wang's first four of five
-SSIM_PX = 8  # side of its windows
-SSIM_C1, SSIM_C2 = 0.02**2, 0.06**2  # for values that span 2
-INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +62,7 @@ class Stage1Config:
 
     weights: Stage1Weights = field(default_factory=Stage1Weights)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    gan: GANConfig = field(default_factory=GANConfig)
     ramp_start: float = 1e-4  # weight of the bits at step 0
     ramp_steps: int = 0  # steps of the quadratic rise to their full weight
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
@@ -221,80 +218,6 @@ def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
         return model.vae.encode(batch.x)  # type: ignore[operator]
 
 
-class PixelTerms(NamedTuple):
-    """How far pictures in [-1,1] are from their originals, each [B], and what LPIPS's network saw of them."""
-
-    lpips: Tensor
-    l1: Tensor  # mean absolute error
-    coarse: Tensor  # mean absolute error of means of COARSE_PX squares
-    seen: list[Tensor]  # features of the pictures
-    wanted: list[Tensor]  # of the originals
-    picture: Tensor  # the parts that were compared, [B,3,h,w]
-    target: Tensor
-
-    @property
-    def structure(self) -> Tensor:
-        """1 - MS-SSIM [B]; computed only where it is asked for."""
-        return 1 - ms_ssim(self.picture, self.target)
-
-
-def pixel_terms(
-    decode: Callable[[Tensor], Tensor], lpips: LPIPS, x: Tensor, decoded: Tensor, inset: Tensor | None
-) -> PixelTerms:
-    """The terms of decoded vae_latents against square pictures.
-
-    Args:
-        decode: vae_latents to pictures.
-        inset: top left [B,2] of the part that is compared, in pixels from 0 to 16; the part is 16 px smaller
-            than the picture, the rest being context. Insets that vary keep patterns that LPIPS does not see
-            at one alignment from settling in the grid of the latents. None: all of the picture is compared.
-    """
-    picture, target = decode(decoded), x
-    if inset is not None:
-        picture, target = (windows(t, inset, x.shape[-1] - 2 * INSET_PX) for t in (picture, target))
-    with torch.no_grad():
-        wanted = lpips.features(target)
-    error, seen = picture - target, lpips.features(picture)
-    return PixelTerms(
-        lpips=lpips.distance(seen, wanted),
-        l1=error.abs().mean(dim=(1, 2, 3)),
-        coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
-        seen=seen,
-        wanted=wanted,
-        picture=picture,
-        target=target,
-    )
-
-
-def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """MS-SSIM [B] of pictures [B,3,H,W] in [-1,1], in windows of 8x8 at every fourth pixel.
-
-    Over four scales, or fewer where pictures have less than 64 pixels a side.
-    Source: Wang et al. 2003, whose Gaussian window is a box here.
-    """
-    shares = [share for scale, share in enumerate(SSIM_SHARES) if min(a.shape[-2:]) >> scale >= SSIM_PX]
-    total = torch.ones(len(a), device=a.device)
-    for scale, share in enumerate(shares):
-        if scale:
-            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-        products = torch.cat([a, b, a * a, b * b, a * b], dim=1).float()
-        mean_a, mean_b, aa, bb, ab = F.avg_pool2d(products, SSIM_PX, SSIM_PX // 2).chunk(5, dim=1)
-        covariance, variances = ab - mean_a * mean_b, aa + bb - mean_a.square() - mean_b.square()
-        alike = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
-        if scale == len(shares) - 1:
-            alike = alike * (2 * mean_a * mean_b + SSIM_C1) / (mean_a.square() + mean_b.square() + SSIM_C1)
-        total = total * alike.mean(dim=(1, 2, 3)).clamp(min=1e-3) ** (share / sum(shares))
-    return total
-
-
-def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
-    """A square of `t` [B,C,H,W] for each picture: corners [B,2] (top, left) -> [B,C,size,size]."""
-    steps = torch.arange(size, device=t.device)
-    rows, cols = ((corner.to(t.device)[:, None] + steps) for corner in corners.unbind(dim=1))
-    strip = t.gather(2, rows[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
-    return strip.gather(3, cols[:, None, None, :].expand(-1, t.shape[1], size, -1))
-
-
 class Stage1(Stage):
     """The codec, its VAE encoder apart, learns rate and distortion at qualities drawn per picture."""
 
@@ -307,9 +230,12 @@ class Stage1(Stage):
         config: Stage1Config,
         optim: OptimConfig,
         teacher: FeatureTokenizer | MaskGITTokenizer | None = None,
+        discriminator_optim: OptimConfig | None = None,
     ) -> None:
         super().__init__()
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
+        self.discriminator = Discriminator(config.gan, lpips.widths) if config.gan.share else None
+        self.discriminator_optim = discriminator_optim or optim
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.move_decoder)
@@ -342,7 +268,8 @@ class Stage1(Stage):
             spread_start(self.model, x, latents)
 
     def stored(self) -> dict[str, nn.Module]:
-        return {"model": self.model} | ({"head": self.head} if self.head else {})
+        others = {"head": self.head, "discriminator": self.discriminator}
+        return {"model": self.model} | {name: net for name, net in others.items() if net is not None}
 
     def players(self) -> list[Player]:
         parameters = trainable(self.model, "model")
@@ -351,7 +278,18 @@ class Stage1(Stage):
         slow = frozenset(name for name in parameters if name.startswith(leads))
         if self.head:
             parameters |= trainable(self.head, "head")
-        return [Player("codec", parameters, self.optim, slow=slow, slow_share=self.config.slow_share)]
+        players = [Player("codec", parameters, self.optim, slow=slow, slow_share=self.config.slow_share)]
+        if self.discriminator is not None:
+            own = trainable(self.discriminator, "discriminator")
+            players.append(Player("discriminator", own, self.discriminator_optim, averaged=False))
+        return players
+
+    def moved(self, player: str) -> None:
+        if player == "discriminator" and self.discriminator is not None:
+            self.discriminator.stepped()
+
+    def targets(self, x: Tensor) -> Mapping[str, Tensor]:
+        return {"vae_latents": self.model.vae.encode(x)}  # type: ignore[operator]
 
     def vae(self) -> nn.Module:
         return self.model.vae
@@ -378,10 +316,15 @@ class Stage1(Stage):
         return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        if player == "discriminator" and self.discriminator is not None:
+            return self.discriminator.loss(), {"gan_weight": self.discriminator.weight.clone()}
         coded = self.coded(batch)
         terms = self.pixel_terms(batch, coded.decoded)
         distortion, figures = self.distortion(terms, coded)
         cost, told = self.cost(batch, coded, step)
+        if self.discriminator is not None:
+            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded)
+            return distortion + cost + gan, {**figures, **told, "gan_generator": value}
         return distortion + cost, figures | told
 
     def coded(self, batch: Batch) -> Coded:

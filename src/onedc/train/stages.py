@@ -38,7 +38,9 @@ def build_stage(config: TrainConfig) -> Stage:
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     teacher = load_tokenizer(config.nets) if objective.distill.weight else None
     lpips = load_lpips(config.nets, weight=objective.weights.lpips)
-    return Stage1(_codec(config), lpips, objective, config.optim, teacher)
+    if objective.gan.share and config.run.accumulation > 1:
+        raise ConfigError("objective.gan.share: needs run.accumulation=1")
+    return Stage1(_codec(config), lpips, objective, config.optim, teacher, config.critic_optim)
 
 
 def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:

@@ -36,15 +36,24 @@ class Turn:
         self.shares = [share for _, share, _ in groups]
         self.optimizer = accelerator.prepare(make_optimizer(player, groups))
 
-    def step(self, accelerator: Accelerator, lr: float) -> Tensor:
-        """Average the gradients, clip, move; returns their norm before clipping."""
+    def forget(self) -> None:
+        """No parameter has a gradient any more."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self, accelerator: Accelerator, lr: float, *, keep: bool = False) -> Tensor:
+        """Average the gradients, clip, update; returns their norm before clipping.
+
+        With `keep` the gradients' memory stays, for a captured graph to write to again.
+        """
         average_gradients(accelerator, self.parameters)
         accelerator.unscale_gradients(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.player.optim.clip)
         for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
             group["lr"] = lr * share
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if not keep:
+            self.optimizer.zero_grad(set_to_none=True)
         return norm.detach()
 
 

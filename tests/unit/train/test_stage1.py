@@ -20,17 +20,14 @@ from onedc.model.prior import PARTS, collapse, expand
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.noise import Noise
+from onedc.train.pixel_loss import PixelTerms, ms_ssim, pixel_terms, windows
 from onedc.train.stage1 import (
-    PixelTerms,
     Stage1,
     Stage1Weights,
     TrainingVisitor,
-    ms_ssim,
-    pixel_terms,
     rate_weight,
     spread_lack,
     used_share,
-    windows,
 )
 from onedc.train.start import linear_start, principal_components, spread_start
 

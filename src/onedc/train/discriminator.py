@@ -1,0 +1,85 @@
+"""A discriminator that trains beside stage I, on what LPIPS's network sees of decoded windows and of photos.
+
+Sources: Sauer et al. 2021, "Projected GANs converge faster"; Esser et al. 2021 (VQGAN) for its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import reduce
+from torch import Tensor, nn
+
+from onedc.errors import ConfigError
+from onedc.train.balance import balanced
+from onedc.train.dmd import critic_gan_loss, generator_gan_loss
+from onedc.train.pixel_loss import PixelTerms
+from onedc.train.score import FeatureHeads
+
+FOLLOW = 0.1  # how far the weight goes towards what each step measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANConfig:
+    """How much the discriminator counts."""
+
+    share: float = 0.0  # norm of its gradient at the decoded vae_latents over that of other terms; 0: no GAN
+    first: float = 0.3  # weight before anything is measured
+    largest: float = 3.0  # weight
+    after: int = 100  # steps of the discriminator before it counts
+
+    def __post_init__(self) -> None:
+        if self.share < 0 or self.after < 0 or not 0 < self.first <= self.largest:
+            raise ConfigError(
+                f"objective.gan: share {self.share}, first {self.first}, largest {self.largest}, "
+                f"after {self.after} are out of range"
+            )
+
+
+class Discriminator(nn.Module):
+    """Heads on LPIPS's features of these `widths`, and the weight of their term, which follows its share."""
+
+    weight: Tensor
+    steps: Tensor
+    counts: Tensor
+
+    def __init__(self, config: GANConfig, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.config = config
+        self.heads = FeatureHeads(widths)
+        self.register_buffer("weight", torch.tensor(config.first))
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("counts", torch.tensor(float(config.after == 0)))  # 0 or 1
+        self._features: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def generator_term(self, terms: PixelTerms, others: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted term for the codec, and its value; the next step's weight follows from this one.
+
+        Args:
+            others: the other terms that pass through `decoded`.
+            decoded: vae_latents [B,C,h,w], where both gradients are measured.
+        """
+        self._features = ([f.detach() for f in terms.seen], terms.wanted)
+        value = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.seen)]).mean()
+        if decoded.requires_grad:
+            own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
+            with torch.no_grad():
+                norms = own.float().norm(), rest.float().norm()
+                wanted = balanced(*norms, self.config.share, self.config.largest)
+                self.weight.lerp_(wanted, FOLLOW)
+        return self.counts * self.weight.clone() * value, value
+
+    def loss(self) -> Tensor:
+        """Its own loss on the pictures that `generator_term` saw last."""
+        assert self._features is not None
+        seen, wanted = self._features
+        pairs = zip(self.heads(wanted), self.heads(seen), strict=True)
+        return torch.stack([critic_gan_loss(*pair) for pair in pairs]).mean()
+
+    def stepped(self) -> None:
+        """Called after each of its optimizer steps, in all processes."""
+        self.steps += 1
+        self.counts.copy_(self.steps >= self.config.after)
+        self.weight.copy_(reduce(self.weight, "mean"))

@@ -1,0 +1,95 @@
+"""How far decoded pictures are from their originals: LPIPS, L1, L1 of coarse means, MS-SSIM; and windows.
+
+Nothing of rates, stages or schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from onedc.model.lpips import LPIPS
+
+COARSE_PX = 16
+SSIM_SHARES = (0.0517, 0.3295, 0.3462, 0.2726)  # of the scales, finest first: Wang's first four of five
+SSIM_PX = 8  # side of its windows
+SSIM_C1, SSIM_C2 = 0.02**2, 0.06**2  # for values that span 2
+INSET_PX = 8  # border on each side that pixel terms leave out, on average
+
+
+class PixelTerms(NamedTuple):
+    """How far pictures in [-1,1] are from their originals, each [B], and what LPIPS's network saw of them."""
+
+    lpips: Tensor
+    l1: Tensor  # mean absolute error
+    coarse: Tensor  # mean absolute error of means of COARSE_PX squares
+    seen: list[Tensor]  # features of the pictures
+    wanted: list[Tensor]  # of the originals
+    picture: Tensor  # the parts that were compared, [B,3,h,w]
+    target: Tensor
+
+    @property
+    def structure(self) -> Tensor:
+        """1 - MS-SSIM [B]; computed only where it is asked for."""
+        return 1 - ms_ssim(self.picture, self.target)
+
+
+def pixel_terms(
+    decode: Callable[[Tensor], Tensor], lpips: LPIPS, x: Tensor, decoded: Tensor, inset: Tensor | None
+) -> PixelTerms:
+    """The terms of decoded vae_latents against square pictures.
+
+    Args:
+        decode: vae_latents to pictures.
+        inset: top left [B,2] of the part that is compared, in pixels from 0 to 16; the part is 16 px smaller
+            than the picture, the rest being context. Insets that vary keep patterns that LPIPS does not see
+            at one alignment from settling in the grid of the latents. None: all of the picture is compared.
+    """
+    picture, target = decode(decoded), x
+    if inset is not None:
+        picture, target = (windows(t, inset, x.shape[-1] - 2 * INSET_PX) for t in (picture, target))
+    with torch.no_grad():
+        wanted = lpips.features(target)
+    error, seen = picture - target, lpips.features(picture)
+    return PixelTerms(
+        lpips=lpips.distance(seen, wanted),
+        l1=error.abs().mean(dim=(1, 2, 3)),
+        coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
+        seen=seen,
+        wanted=wanted,
+        picture=picture,
+        target=target,
+    )
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """MS-SSIM [B] of pictures [B,3,H,W] in [-1,1], in windows of 8x8 at every fourth pixel.
+
+    Over four scales, or fewer where pictures have less than 64 pixels a side.
+    Source: Wang et al. 2003, whose Gaussian window is a box here.
+    """
+    shares = [share for scale, share in enumerate(SSIM_SHARES) if min(a.shape[-2:]) >> scale >= SSIM_PX]
+    total = torch.ones(len(a), device=a.device)
+    for scale, share in enumerate(shares):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        products = torch.cat([a, b, a * a, b * b, a * b], dim=1).float()
+        mean_a, mean_b, aa, bb, ab = F.avg_pool2d(products, SSIM_PX, SSIM_PX // 2).chunk(5, dim=1)
+        covariance, variances = ab - mean_a * mean_b, aa + bb - mean_a.square() - mean_b.square()
+        alike = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
+        if scale == len(shares) - 1:
+            alike = alike * (2 * mean_a * mean_b + SSIM_C1) / (mean_a.square() + mean_b.square() + SSIM_C1)
+        total = total * alike.mean(dim=(1, 2, 3)).clamp(min=1e-3) ** (share / sum(shares))
+    return total
+
+
+def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
+    """A square of `t` [B,C,H,W] for each picture: corners [B,2] (top, left) -> [B,C,size,size]."""
+    steps = torch.arange(size, device=t.device)
+    rows, cols = ((corner.to(t.device)[:, None] + steps) for corner in corners.unbind(dim=1))
+    strip = t.gather(2, rows[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
+    return strip.gather(3, cols[:, None, None, :].expand(-1, t.shape[1], size, -1))
