@@ -85,7 +85,7 @@ def check_target(images: Sequence[Path], weights: Path | None) -> dict[str, Any]
     missed: dict[str, str] = {}
     for path in images:
         try:
-            sizes[path.name] = len(codec.encode_to_size(read_image(path), TARGET_BYTES))
+            sizes[path.name] = len(codec.encode_to_size(read_image(path), TARGET_BYTES, shrink=False))
         except ConfigError as error:
             missed[path.name] = str(error)
         tell(f"{TARGET_BYTES} bytes: {path.name}: {sizes.get(path.name, 'does not fit')}")

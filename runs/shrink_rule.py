@@ -80,7 +80,7 @@ def measured(codec: Codec, metric: ImageMetric, name: str, picture: RGBArray, ta
             continue
         shrunk = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
         try:
-            data = codec.encode_to_size(shrunk, target)
+            data = codec.encode_to_size(shrunk, target, shrink=False)
         except ConfigError:  # even z alone is larger
             continue
         decoded = codec.decode(data, output="numpy")

@@ -21,12 +21,13 @@ from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.extras import DESCRIPTION, from_sections
 from onedc.file_info import File, note, read_file
-from onedc.header import Header
+from onedc.header import Form, Header
 from onedc.image import Color, Keepable
 from onedc.pictures import Output, Picture, Source, as_output, common_positions, padded, read_batch
-from onedc.rate import DEFAULT_QUALITY, highest_within, quality_byte, refined_within
-from onedc.seam.parts import y_reader, y_writer
+from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, quality_byte, refined_within
+from onedc.seam.parts import PARTS, check_z, read_cut, y_reader, y_writer
 from onedc.seam.protocol import Hyper
+from onedc.shrink import Size, advice
 
 ONE_PASS = Effort()
 
@@ -41,12 +42,16 @@ class Options(TypedDict, total=False):
         effort: 0 to 9: how long to look for a better choice of y for each picture; 0 is one pass. The same
             bytes every time on the same processor; any decoder reads them.
         progress: told of the steps of each picture: done, of how many.
+        max_side: shrink pictures to this longer side, in pixels; the file keeps the original's size.
+        check: False leaves the checksum out, of a file that holds nothing beside the picture.
     """
 
     background: Color | None
     keep: Collection[Keepable]
     effort: int
     progress: Progress | None
+    max_side: int | None
+    check: bool
 
 
 class Codec:
@@ -104,22 +109,27 @@ class Codec:
                 above 0 with a model of a single rate.
         """
         byte = quality_byte(quality)
-        sources, effort = self._read(images, **options)
+        form = None if options.pop("check", True) else Form.UNCHECKED
+        sources, effort = self._read(images, None, **options)
         with self.models.at(byte) as model:
-            return _write(model, _analyse(model, sources), byte, effort)
+            return _write(model, _analyse(model, sources), byte, effort, form)
 
-    def encode_to_size(self, image: Picture, target_bytes: int, **options: Unpack[Options]) -> bytes:
+    def encode_to_size(
+        self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[Options]
+    ) -> bytes:
         """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
 
         The file is the one that `encode` makes at this quality. A model analyses the picture once; the
         entropy coding is repeated, at most nine times. What is kept beside the picture counts. With an effort
         above 0, up to four qualities near that one are refined, and the highest whose file fits is taken.
+        A picture that looks better smaller in so many bytes is shrunk first, unless `shrink` is False.
 
         Raises:
             ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
             ConfigError: even at quality 0 the file is larger, or an effort as `encode_batch` refuses.
         """
-        sources, effort = self._read([image], **options)
+        form = None if options.pop("check", True) else Form.UNCHECKED
+        sources, effort = self._read([image], target_bytes if shrink else None, **options)
         analysed: dict[int, _Analysed] = {}
 
         def write(byte: int, effort: Effort = ONE_PASS) -> bytes:
@@ -127,11 +137,15 @@ class Codec:
                 member = self.models.member_of(byte)
                 if member not in analysed:
                     analysed[member] = _analyse(model, sources)
-                return _write(model, analysed[member], byte, effort)[0]
+                return _write(model, analysed[member], byte, effort, form)[0]
 
-        if not effort.level:
-            return highest_within(write, self.quality_bytes, target_bytes)
-        return refined_within(write, lambda byte: write(byte, effort), self.quality_bytes, target_bytes)
+        try:
+            if not effort.level:
+                return highest_within(write, self.quality_bytes, target_bytes)
+            return refined_within(write, lambda byte: write(byte, effort), self.quality_bytes, target_bytes)
+        except DoesNotFitError as error:
+            smaller = advice(sources[0].width, sources[0].height, target_bytes)
+            raise DoesNotFitError(f"{error}{smaller}") from None
 
     def decode(
         self,
@@ -141,10 +155,16 @@ class Codec:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         partial: bool = False,
         preview: bool = False,
+        full_size: bool = False,
     ) -> Any:
         """One .1dc file to a picture; see `decode_batch`."""
         return self.decode_batch(
-            [data], output=output, max_pixels=max_pixels, partial=partial, preview=preview
+            [data],
+            output=output,
+            max_pixels=max_pixels,
+            partial=partial,
+            preview=preview,
+            full_size=full_size,
         )[0]
 
     def decode_batch(
@@ -155,6 +175,7 @@ class Codec:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         partial: bool = False,
         preview: bool = False,
+        full_size: bool = False,
     ) -> list[Any]:
         """.1dc files of one padded size, of any qualities, to pictures.
 
@@ -165,8 +186,10 @@ class Codec:
                 pixels and info are then in that; its info also holds EXIF, and a description that says
                 that details are generated.
             max_pixels: refuse pictures larger than this before anything is computed.
-            partial: accept a file that is cut anywhere behind z, do not verify it, and decode z only.
+            partial: accept a file that is cut anywhere behind z, do not verify it, and decode z and the parts
+                of y that are whole.
             preview: decode z only.
+            full_size: hand pictures that were shrunk out at their originals' size.
 
         Raises:
             FormatError: damaged or foreign files, files of another model, too large, or of different padded
@@ -182,8 +205,9 @@ class Codec:
         decoded: dict[int, Any] = {}
         for alike in places.values():
             with self.models.at(read_header(data[alike[0]]).quality) as model:
-                contents = [_unpack(model, data[place], max_pixels, partial) for place in alike]
-                pictures = _decode(model, contents, output, z_only=partial or preview, cut=partial)
+                limits = {"max_pixels": max_pixels, "partial": partial, "full_size": full_size}
+                contents = [_unpack(model, data[place], **limits) for place in alike]
+                pictures = _decode(model, contents, output, preview=preview, cut=partial, full_size=full_size)
             decoded |= zip(alike, pictures, strict=True)
         return [decoded[place] for place in range(len(data))]
 
@@ -191,11 +215,12 @@ class Codec:
         """Check that a .1dc file is whole and of these weights, without decoding it.
 
         Raises:
-            FormatError: it is not, or it holds more pixels than `max_pixels`.
+            FormatError: it is not, has no checksum to tell, or holds more pixels than `max_pixels`.
         """
         data = read_file(file)
         with self.models.at(read_header(data).quality) as model:
-            _unpack(model, data, max_pixels, partial=False)
+            if _unpack(model, data, max_pixels=max_pixels).form is Form.UNCHECKED:
+                raise FormatError("the file has no checksum, so nothing can verify it")
 
     def check_effort(self, level: int) -> None:
         """Raise ConfigError for an effort that is none, or none for this model."""
@@ -203,11 +228,19 @@ class Codec:
             raise ConfigError(f"effort {level}: this model has no range of qualities to weigh bits by; use 0")
 
     def _read(
-        self, images: Sequence[Picture], *, effort: int = 0, progress: Progress | None = None, **beside: Any
+        self,
+        images: Sequence[Picture],
+        target_bytes: int | None,
+        *,
+        effort: int = 0,
+        progress: Progress | None = None,
+        max_side: int | None = None,
+        **beside: Any,
     ) -> tuple[list[Source], Effort]:
-        """Pictures and effort of the `Options`, checked."""
+        """Pictures and effort of the `Options`, checked; pictures shrunk for `target_bytes`, if any."""
         self.check_effort(effort)
-        wanted, sources = Effort(effort, progress), read_batch(images, **beside)
+        size = Size(max_side=max_side, target_bytes=target_bytes)
+        wanted, sources = Effort(effort, progress), read_batch(images, size, **beside)
         for source in sources:
             wanted.check_size(source.width, source.height)
         return sources, wanted
@@ -232,7 +265,9 @@ def _analyse(model: ReadyModel, sources: list[Source]) -> _Analysed:
     return _Analysed(sources, y, z_idx, model.engine.seam.hyper(z_idx))
 
 
-def _write(model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort) -> list[bytes]:
+def _write(
+    model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort, form: Form | None
+) -> list[bytes]:
     """Analysed pictures to the bytes of .1dc files of one quality."""
     byte = 0 if model.config.z_only else byte
     streams = [SymbolEncoder() for _ in analysed.sources]
@@ -244,8 +279,14 @@ def _write(model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort) ->
         model.engine.seam.scan(analysed.hyper.features, qualities, y_writer(streams, y_gained))
     files = []
     for stream, source in zip(streams, analysed.sources, strict=True):
-        header = Header(model_id=model.model_id, quality=byte, width=source.width, height=source.height)
-        files.append(pack(header, stream.finish(), model.fingerprint, source.sections))
+        header = Header(
+            model_id=model.model_id,
+            quality=byte,
+            width=source.width,
+            height=source.height,
+            original=source.original,
+        )
+        files.append(pack(header, stream.finish(), model.fingerprint, source.sections, form=form))
     return files
 
 
@@ -261,19 +302,24 @@ def _gained(model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort) -
     return np.concatenate(refined)
 
 
-def _unpack(model: ReadyModel, data: bytes, max_pixels: int, partial: bool) -> Contents:
+def _unpack(model: ReadyModel, data: bytes, **limits: Any) -> Contents:
     return unpack(
         data,
         fingerprint=model.fingerprint,
         model_id=model.model_id,
-        max_pixels=max_pixels,
         least_position_bits=model.z_prior.least_position_bits,
-        partial=partial,
+        **limits,
     )
 
 
 def _decode(
-    model: ReadyModel, contents: Sequence[Contents], output: Output, *, z_only: bool, cut: bool
+    model: ReadyModel,
+    contents: Sequence[Contents],
+    output: Output,
+    *,
+    preview: bool,
+    cut: bool,
+    full_size: bool,
 ) -> list[Any]:
     """Files of one model to pictures; `cut`: they may end anywhere behind z."""
     headers = [content.header for content in contents]
@@ -283,19 +329,22 @@ def _decode(
     streams = [SymbolDecoder(content.payload) for content in contents]
     z_idx = np.stack([model.z_prior.decode(stream, *positions) for stream in streams])
     hyper = model.engine.seam.hyper(z_idx)
-    qualities = np.array([0 if z_only else header.quality for header in headers])
-    y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader(streams, qualities))
-    for stream, header in zip(streams, headers, strict=True):
-        if cut and header.quality:
-            stream.check_cut()
-        elif cut or not z_only:
+    qualities = np.array([0 if preview else header.quality for header in headers])
+    if cut:
+        check_z(streams, [header.quality for header in headers])
+        y_hat, parts = read_cut(model.engine.seam, hyper.features, streams, qualities)
+        qualities = np.where(parts, qualities, 0)
+    else:
+        y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader(streams, qualities))
+        parts = np.full(len(streams), PARTS)
+        for stream in [] if preview else streams:
             stream.finish()
     batch = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=output == "torch")
     pictures = []
-    for pixels, header, quality, beside in zip(batch, headers, qualities, extras, strict=True):
-        rows, columns = slice(header.height), slice(header.width)
-        cropped = pixels[:, rows, columns] if output == "torch" else pixels[rows, columns]
-        pictures.append(as_output(cropped, output, beside))
+    for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):
+        pictures.append(as_output(pixels, output, extras[row], content.header, full_size=full_size))
         if output == "pil":
-            pictures[-1].info[DESCRIPTION] = note(model.model_id, int(quality))
+            verified = not cut and content.form is not Form.UNCHECKED
+            quality, count = int(qualities[row]), int(parts[row])
+            pictures[-1].info[DESCRIPTION] = note(model.model_id, quality, parts=count, verified=verified)
     return pictures

@@ -92,11 +92,13 @@ def unpack(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     least_position_bits: float = 0.0,
     partial: bool = False,
+    full_size: bool = False,
 ) -> Contents:
     """Take a file apart and check it.
 
     `fingerprint` None, or `partial`, leaves the checksum unverified. `model_id` is the one that the caller
     can decode. `least_position_bits` bounds the declared size by the payload: no position of z costs fewer.
+    `full_size` holds `max_pixels` against the original of a picture that was shrunk, too.
 
     Raises:
         FormatError: not a .1dc file, damaged, of another version or model, or larger than allowed.
@@ -107,11 +109,13 @@ def unpack(
         raise FormatError(
             f"the file needs model {describe_model(header.model_id)}; loaded is {describe_model(model_id)}"
         )
-    if header.width * header.height > max_pixels:
-        raise FormatError(
-            f"the file declares {header.width}x{header.height} pixels, more than the limit of {max_pixels}; "
-            "raise max_pixels if you trust it"
-        )
+    sizes = [(header.width, header.height), *([header.original] if full_size and header.original else [])]
+    for width, height in sizes:
+        if width * height > max_pixels:
+            raise FormatError(
+                f"the file declares {width}x{height} pixels, more than the limit of {max_pixels}; "
+                "raise max_pixels if you trust it"
+            )
     least_bytes = least_payload_bytes(header, least_position_bits)
     if len(contents.payload) < least_bytes:
         raise FormatError(
@@ -185,6 +189,11 @@ def _crc8_table() -> bytes:
         return crc
 
     return bytes(map(shifted, range(256)))
+
+
+def packed_size(sections: Mapping[int, bytes]) -> int:
+    """Bytes that sections take in a file."""
+    return len(_pack_sections(sections))
 
 
 def least_payload_bytes(header: Header, least_position_bits: float) -> int:

@@ -70,11 +70,13 @@ def info(source: File) -> Info:
     )
 
 
-def note(model_id: int, quality_byte: int) -> str:
-    """Who made up the details of a decoded picture, at which quality."""
-    layer = "" if quality_byte else " (the semantic layer alone)"
+def note(model_id: int, quality_byte: int, *, parts: int = 4, verified: bool = True) -> str:
+    """Who made up the details of a decoded picture, at which quality, from how many of the 4 parts of y."""
+    layer = "" if parts == 4 else f" (from {parts} of 4 parts)"
     return (
-        f"{GENERATED} model {model_id} at quality {_quality(quality_byte):g}{layer}: plausible, not evidence"
+        f"{GENERATED} model {model_id} at quality {_quality(quality_byte):g}"
+        f"{layer if quality_byte else ' (the semantic layer alone)'}: plausible, not evidence"
+        f"{'' if verified else '; the file was not verified'}"
     )
 
 

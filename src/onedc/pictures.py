@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
@@ -18,8 +19,9 @@ from PIL import Image
 from onedc.config import DOWNSAMPLING_PX
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.extras import Extras, apply_profile, to_sections
-from onedc.header import SIDE_MAX_PX, positions_of
+from onedc.header import SIDE_MAX_PX, Header, positions_of
 from onedc.image import KEEPABLE, Color, Keepable, Loaded, RGBArray, read_picture, to_picture
+from onedc.shrink import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,24 +43,30 @@ class Source(NamedTuple):
     width: int  # pixels
     height: int  # pixels
     sections: dict[int, bytes]  # of what is kept beside it
+    original: tuple[int, int] | None = None  # width and height before it was shrunk, if it was
 
 
 def read_batch(
-    images: Sequence[Picture], *, background: Color | None = None, keep: Collection[Keepable] = ()
+    images: Sequence[Picture],
+    size: Size,
+    *,
+    background: Color | None = None,
+    keep: Collection[Keepable] = (),
 ) -> list[Source]:
     """Pictures in any form, of one padded size.
 
     Args:
+        size: what they are to have.
         background: colour to lay under transparent places. None: a picture with any is refused.
         keep: what to keep beside the picture, of images and files that have it.
 
     Raises:
         ImageError: none at all, different padded sizes, one that is no picture, or too large.
-        ConfigError: something unknown to keep.
+        ConfigError: something unknown to keep, or too much.
     """
     if not KEEPABLE.issuperset(keep):
         raise ConfigError(f"keep {list(keep)!r}: can hold {', '.join(sorted(KEEPABLE))}")
-    found = [_read(image, background, keep) for image in images]
+    found = [_read(image, size, background, keep) for image in images]
     sizes = {(source.width, source.height) for source in found}
     common_positions(sizes, "pictures of one size", ImageError)
     for width, height in sorted(sizes):
@@ -67,22 +75,28 @@ def read_batch(
     return found
 
 
-def _read(image: Picture, background: Color | None, keep: Collection[Keepable]) -> Source:
+def _read(image: Picture, size: Size, background: Color | None, keep: Collection[Keepable]) -> Source:
     if isinstance(image, np.ndarray):
-        return _of_array(image, {})
-    if _is_tensor(image):
-        return _of_tensor(image)
-    if isinstance(image, Loaded):
+        loaded = Loaded(_checked(image), Extras())
+    elif _is_tensor(image):
+        source = _of_tensor(image)
+        if size.longer(source.width, source.height) == max(source.width, source.height):
+            return source
+        loaded = Loaded(to_bytes(source.pixels), Extras())
+    elif isinstance(image, Loaded):
         loaded = image
     elif isinstance(image, Image.Image):
         loaded = to_picture(image, background=background, keep=keep)
     elif isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
-        loaded = read_picture(cast("str | bytes | BinaryIO", image), background=background, keep=keep)
+        file = cast("str | bytes | BinaryIO", image)
+        loaded = read_picture(file, background=background, keep=keep, draft=size.longer)
     else:
         raise ImageError(
             f"a picture must be a Pillow image, a file, an array or a tensor, not {type(image).__name__}"
         )
-    return _of_array(loaded.rgb, to_sections(loaded.extras))
+    loaded = size.of(loaded)
+    height, width, _ = loaded.rgb.shape
+    return Source(loaded.rgb, width, height, to_sections(loaded.extras), loaded.original)
 
 
 def _is_tensor(image: object) -> bool:
@@ -90,11 +104,10 @@ def _is_tensor(image: object) -> bool:
     return torch is not None and isinstance(image, torch.Tensor)
 
 
-def _of_array(array: NDArray[Any], sections: dict[int, bytes]) -> Source:
+def _checked(array: NDArray[Any]) -> RGBArray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ImageError(f"picture: {array.dtype} {array.shape}; an array must be [H,W,3] uint8")
-    height, width, _ = array.shape
-    return Source(array, width, height, sections)
+    return array
 
 
 def _of_tensor(tensor: Any) -> Source:
@@ -152,12 +165,32 @@ def to_bytes(floats: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(steps.astype(np.uint8).transpose(1, 2, 0))
 
 
-def as_output(pixels: Pixels, output: Output, extras: Extras) -> Any:
+def _resampled(pixels: Pixels, extras: Extras, width: int, height: int) -> tuple[Pixels, Extras]:
+    """A decoded picture and its alpha plane at another size, by Lanczos's filter."""
+
+    def resized(image: Image.Image) -> Image.Image:
+        return image.resize((width, height), Image.Resampling.LANCZOS)
+
+    if pixels.dtype == np.uint8:
+        pixels = np.asarray(resized(Image.fromarray(pixels)))
+    else:
+        pixels = np.stack([np.asarray(resized(Image.fromarray(channel))) for channel in pixels])
+    return pixels, extras if extras.alpha is None else replace(extras, alpha=resized(extras.alpha))
+
+
+def as_output(
+    pixels: Pixels, output: Output, extras: Extras, header: Header, *, full_size: bool = False
+) -> Any:
     """A decoded picture, with its alpha plane as a fourth channel, in the form asked for.
 
     Args:
-        pixels: [H,W,3] uint8, or [3,H,W] floats for "torch".
+        pixels: [H,W,3] uint8, or [3,H,W] floats for "torch", extended to multiples of 64.
+        full_size: resample a picture that was shrunk to its original's size.
     """
+    rows, columns = slice(header.height), slice(header.width)
+    pixels = pixels[:, rows, columns] if output == "torch" else pixels[rows, columns]
+    if full_size and header.original:
+        pixels, extras = _resampled(pixels, extras, *header.original)
     if output == "pil":
         return _as_image(pixels, extras)
     alpha = None if extras.alpha is None else np.asarray(extras.alpha)

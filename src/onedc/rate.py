@@ -20,6 +20,10 @@ AIM = 0.99
 """Share of the budget that a guessed size aims at."""
 
 
+class DoesNotFitError(ConfigError):
+    """The smallest file of a picture is larger than it may be."""
+
+
 def quality_byte(quality: float) -> int:
     """Quality 0..100 -> byte 0..255 of the header.
 
@@ -44,7 +48,8 @@ def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], 
         target_bytes: the most bytes that the file may have.
 
     Raises:
-        ConfigError: no file fits, or the target is not a whole number.
+        DoesNotFitError: no file fits.
+        ConfigError: the target is not a whole number.
     """
     return _highest(make_file, qualities, target_bytes)[1]
 
@@ -100,7 +105,9 @@ def _highest(
     fitting = bisect_right(qualities, target_bytes, key=size)
     if not fitting:
         least = len(files[qualities[0]])
-        raise ConfigError(f"the picture cannot fit in {target_bytes} bytes: its smallest file has {least}")
+        raise DoesNotFitError(
+            f"the picture cannot fit in {target_bytes} bytes: its smallest file has {least}"
+        )
     return fitting - 1, files[qualities[fitting - 1]]
 
 

@@ -6,20 +6,73 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
+from onedc.container import packed_size
+from onedc.errors import ConfigError
+from onedc.extras import to_sections
 from onedc.header import working_size
 from onedc.image import Loaded, with_hidden_places_filled
 
-PIXELS, EXPONENT = 90.0, 1.1
+PIXELS, EXPONENT = 430.0, 0.8
 """A picture looks best in n bytes with PIXELS * n ** EXPONENT pixels, in the mean of many photos."""
 WORTH = 0.75
 """A picture is shrunk only if that leaves at most this share of its pixels: nearer sizes look alike."""
 LEAST_SIDE_PX = 32
 """No longer side is made shorter than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What size pictures are coded at: their own, or a smaller one.
+
+    Raises:
+        ConfigError: a side or a number of bytes below 1.
+    """
+
+    max_side: int | None = None  # longest side, in pixels
+    target_bytes: int | None = None  # bytes of the whole file, in which the picture is to look best
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_side", self.max_side), ("target_bytes", self.target_bytes)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name} {value!r} is not a whole number above 0")
+
+    def longer(self, width: int, height: int, bytes_beside: int = 0) -> int:
+        """The longer side that a picture of `width` x `height` pixels is coded at."""
+        longer = min(max(width, height), self.max_side or max(width, height))
+        if self.target_bytes is None:
+            return longer
+        return min(longer, longer_side(width, height, self.target_bytes - bytes_beside))
+
+    def of(self, picture: Loaded) -> Loaded:
+        """The picture at this size.
+
+        Raises:
+            ConfigError: what is kept beside the picture leaves no bytes for it.
+        """
+        height, width, _ = picture.rgb.shape
+        original: tuple[int, int] = picture.original or (width, height)
+        picture = shrunk(picture, self.longer(*original))
+        beside = packed_size(to_sections(picture.extras)) if self.target_bytes else 0
+        if self.target_bytes and beside >= self.target_bytes:
+            raise ConfigError(
+                f"what is kept beside the picture (alpha, profile, EXIF) takes {beside} bytes of "
+                f"{self.target_bytes}; keep less or allow more"
+            )
+        return shrunk(picture, self.longer(*original, beside)) if beside else picture
+
+
+def advice(width: int, height: int, target_bytes: int) -> str:
+    """Words to end a refusal with: the size at which a picture that does not fit in so many bytes would."""
+    longer = longer_side(width, height, target_bytes)
+    if longer == max(width, height):
+        return ""
+    smaller = working_size(width, height, longer)
+    return f"; shrunk to {smaller[0]}x{smaller[1]} it would fit"
 
 
 def longer_side(width: int, height: int, target_bytes: int) -> int:

@@ -59,7 +59,7 @@ def outcome(codec: Codec, mutant: Mutant) -> str:
 def declared_pixels(codec: Codec, mutant: Mutant) -> int:
     """Pixels of a refused file that passed the container's checks, else 0: it was refused at once."""
     try:
-        return _unpack(codec.model, mutant.data, 1 << 26, False).header.positions * 4096
+        return _unpack(codec.model, mutant.data, max_pixels=1 << 26).header.positions * 4096
     except FormatError:
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from onedc.codec import Codec
 from onedc.container import pack, read_header, unpack
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.extras import DESCRIPTION
 from onedc.file_info import info
 from onedc.header import Header
 from onedc.loading import bundled_codec, load
@@ -111,12 +113,63 @@ def test_the_preview_of_any_file_is_its_z_only_picture(codec: Codec, data: bytes
     assert not np.array_equal(preview, codec.decode(data, output="numpy"))
 
 
-def test_partial_accepts_a_cut_behind_z_and_nothing_earlier(codec: Codec, data: bytes) -> None:
-    preview = codec.decode(data, preview=True, output="numpy")
+def test_partial_shows_z_and_every_whole_part_of_y(codec: Codec, data: bytes) -> None:
+    preview, whole = (codec.decode(data, preview=p, output="numpy") for p in (True, False))
     shortest = min(n for n in range(10, 60) if _decodes(codec, data[:n]))
     assert shortest <= 12 + 14 * 4 // 8 + 2
-    for cut in (shortest, shortest + 1, len(data) - 1, len(data)):
-        assert np.array_equal(codec.decode(data[:cut], partial=True, output="numpy"), preview)
+    notes = []
+    for cut in (shortest, shortest + 1, *range(300, len(data), 100), len(data) - 1, len(data)):
+        shown = codec.decode(data[:cut], partial=True)
+        notes.append(shown.info[DESCRIPTION])
+        assert notes[-1].endswith("; the file was not verified")
+        assert np.array_equal(np.asarray(shown), preview) == ("semantic layer alone" in notes[-1])
+        assert np.array_equal(np.asarray(shown), whole) == (cut == len(data))
+        assert np.array_equal(codec.decode(data[:cut], partial=True, preview=True, output="numpy"), preview)
+    parts = [re.search(r"from (\d) of 4 parts", note) for note in notes]
+    assert [int(found[1]) for found in parts if found] == sorted(int(found[1]) for found in parts if found)
+    assert {found[1] for found in parts if found} == {"1", "2", "3"}
+
+
+def test_the_parts_of_a_cut_file_are_those_of_the_whole(codec: Codec, data: bytes) -> None:
+    with recorded(codec) as whole:
+        codec.decode(data)
+    with recorded(codec) as cut:
+        codec.decode(data[: len(data) - 40], partial=True)
+    for part in range(3):
+        assert np.array_equal(whole.symbols[part], cut.symbols[part])
+    assert not cut.symbols[3].any() and np.array_equal(whole.table_idx[3], cut.table_idx[3])
+
+
+def test_a_file_without_a_checksum_says_so(codec: Codec) -> None:
+    data = codec.encode(PICTURE, quality=0, check=False)
+    checked = codec.encode(PICTURE, quality=0)
+    assert len(data) == len(checked) - 1
+    assert info(data).check_bits == 0 and info(checked).check_bits == 8
+    assert codec.decode(data).info[DESCRIPTION].endswith("; the file was not verified")
+    assert np.array_equal(codec.decode(data, output="numpy"), codec.decode(checked, output="numpy"))
+    with pytest.raises(FormatError, match="no checksum"):
+        codec.verify(data)
+    codec.verify(checked)
+
+
+def test_max_side_and_full_size(codec: Codec) -> None:
+    data = codec.encode(PICTURE, max_side=45)
+    found = info(data)
+    assert (found.width, found.height) == (45, 35)
+    assert (found.original_width, found.original_height) == (90, 70)
+    assert codec.decode(data).size == (45, 35)
+    assert codec.decode(data, full_size=True).size == (90, 70)
+    assert codec.decode(data, full_size=True, output="torch").shape == (3, 70, 90)
+    small = codec.decode(data, full_size=True, output="numpy")
+    assert small.shape == (70, 90, 3)
+    with pytest.raises(FormatError, match="declares 90x70 pixels, more than the limit of 6000"):
+        codec.decode(data, full_size=True, max_pixels=6000)
+    assert codec.decode(data, max_pixels=6000).size == (45, 35)
+    tensor = torch.from_numpy(PICTURE).permute(2, 0, 1) / 127.5 - 1
+    assert codec.encode(tensor, max_side=45) == data
+    assert codec.encode(PICTURE, max_side=90) == codec.encode(PICTURE)
+    with pytest.raises(ConfigError, match="max_side 0"):
+        codec.encode(PICTURE, max_side=0)
 
 
 def _decodes(codec: Codec, data: bytes) -> bool:

@@ -61,9 +61,10 @@ def test_the_next_quality_would_not_fit(codec: Codec, target: int) -> None:
 def test_the_ends_of_the_range(codec: Codec) -> None:
     smallest = codec.encode(PICTURE, quality=0)
     assert codec.encode_to_size(PICTURE, 10**9) == codec.encode(PICTURE, quality=100)
-    assert codec.encode_to_size(PICTURE, len(smallest)) == smallest
-    with pytest.raises(ConfigError, match=rf"{len(smallest) - 1} bytes.* has {len(smallest)}$"):
-        codec.encode_to_size(PICTURE, len(smallest) - 1)
+    assert codec.encode_to_size(PICTURE, len(smallest), shrink=False) == smallest
+    refusal = rf"{len(smallest) - 1} bytes.* has {len(smallest)}; shrunk to \d+x\d+ it would fit$"
+    with pytest.raises(ConfigError, match=refusal):
+        codec.encode_to_size(PICTURE, len(smallest) - 1, shrink=False)
 
 
 def test_the_networks_run_once(codec: Codec) -> None:

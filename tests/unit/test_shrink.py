@@ -7,10 +7,15 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
+from onedc.codec import Codec
+from onedc.errors import ConfigError
+from onedc.file_info import info
 from onedc.image import Loaded, read_picture, to_picture
-from onedc.shrink import LEAST_SIDE_PX, longer_side, shrunk
+from onedc.loading import load
+from onedc.shrink import LEAST_SIDE_PX, Size, longer_side, shrunk
 
 
 def test_the_rule_grows_with_the_bytes_up_to_the_picture() -> None:
@@ -68,3 +73,39 @@ def test_what_is_no_jpeg_is_read_whole() -> None:
     Image.fromarray(picture(640, 480)).save(buffer, "PNG")
     found = read_picture(buffer.getvalue(), draft=lambda width, height: 64)
     assert isinstance(found, Loaded) and found.original is None and found.rgb.shape == (480, 640, 3)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load(FIXTURE, precision="fp32")
+
+
+@pytest.mark.parametrize("target", [15, 40, 157, 1000])
+def test_a_picture_is_shrunk_to_its_bytes(codec: Codec, target: int) -> None:
+    image = Image.fromarray(picture(300, 200))
+    data = codec.encode_to_size(image, target)
+    found, longer = info(data), longer_side(300, 200, target)
+    assert len(data) <= target and max(found.width, found.height) == longer
+    assert (found.original_width is None) == (longer == 300)
+    with_alpha = image.copy()
+    with_alpha.putalpha(Image.linear_gradient("L").resize(image.size))
+    if target == 1000:
+        kept = codec.encode_to_size(with_alpha, target, keep=["alpha"])
+        assert len(kept) <= target and info(kept).sections == ("alpha",)
+
+
+def test_what_is_kept_counts_towards_the_target(codec: Codec) -> None:
+    image = Image.fromarray(picture(300, 200))
+    image.getexif()[0x010E] = "a description of some length " * 4
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=image.getexif())
+    data = codec.encode_to_size(buffer.getvalue(), 200, keep=["exif"])
+    assert len(data) <= 200 and info(data).width < info(codec.encode_to_size(buffer.getvalue(), 200)).width
+    with pytest.raises(ConfigError, match=r"beside the picture .* takes \d+ bytes of 50"):
+        codec.encode_to_size(buffer.getvalue(), 50, keep=["exif"])
+
+
+def test_a_size_is_checked() -> None:
+    for wrong in ({"max_side": 0}, {"target_bytes": -1}, {"target_bytes": 2.5}):
+        with pytest.raises(ConfigError, match="whole number above 0"):
+            Size(**wrong)  # type: ignore[arg-type]

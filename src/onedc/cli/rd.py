@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
     load_plugins(args.plugin)
     curves = load_curves([Path(folder) for folder in args.results])
-    metrics = check_names(args.metrics) if args.metrics else tuple(curves.metrics)
+    metrics = check_names(args.metrics or curves.metrics)
+    if absent := set(metrics) - set(curves.metrics):
+        raise UsageError(f"{min(absent)}: not measured in these results ({', '.join(curves.metrics)})")
     published = None if args.published is None else published_curves(args.published)
     images = {metric: curves.common_images(metric) for metric in metrics}
     by_metric = {

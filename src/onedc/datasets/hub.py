@@ -48,7 +48,7 @@ class DataFiles(Protocol):
 
 
 class FolderFiles:
-    """Parquet and Arrow files below a folder, or one such file."""
+    """Parquet and Arrow files below a folder, but for caches of Hugging Face's library; or one such file."""
 
     temporary = False
 
@@ -58,7 +58,8 @@ class FolderFiles:
     def files(self) -> list[DataFile]:
         place = Path(self.name)
         found = [place] if place.is_file() else place.rglob("*")
-        paths = sorted(p for p in found if suffix_of(p.name) in (".parquet", ".arrow") and p.is_file())
+        tables = (p for p in found if suffix_of(p.name) in (".parquet", ".arrow") and p.is_file())
+        paths = sorted(p for p in tables if p == place or not p.name.startswith("cache-"))
         return [DataFile(p.relative_to(self._folder).as_posix(), p.stat().st_size) for p in paths]
 
     def rows(self, file: DataFile) -> int:

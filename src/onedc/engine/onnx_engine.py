@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -117,8 +117,9 @@ class OnnxEngine:
 
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `protocol.Engine`."""
-        features = self._in_bands(STEM, to_floats(pixels)[None], px_in=1, px_out=16)
-        y, z_idx = self._sessions.run(ANALYSIS, np.concatenate(features, axis=2))
+        rows = pixels if pixels.dtype == np.uint8 else pixels.transpose(1, 2, 0)
+        features = self._in_bands(STEM, rows, _stem_input, px_in=1, px_out=16)
+        y, z_idx = self._sessions.run(ANALYSIS, np.concatenate(list(features), axis=2))
         return y[0], z_idx[0]
 
     def refine(
@@ -146,9 +147,9 @@ class OnnxEngine:
         for row in range(len(y_hat)):
             one = slice(row, row + 1)
             (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
-            rows = self._in_bands(PIXELS, latents, px_in=8, px_out=1)
+            rows = self._in_bands(PIXELS, np.moveaxis(latents[0], 0, -1), _maps, px_in=8, px_out=1)
             if as_floats:
-                pictures.append(np.clip(np.concatenate(rows, axis=2)[0], -1, 1))
+                pictures.append(np.clip(np.concatenate(list(rows), axis=2)[0], -1, 1))
             else:
                 pictures.append(np.concatenate([to_bytes(band[0]) for band in rows]))
         return np.stack(pictures)
@@ -161,15 +162,26 @@ class OnnxEngine:
         """
         raise ConfigError("compiling the networks takes torch: load the model with engine='torch'")
 
-    def _in_bands(self, name: str, x: NDArray[Any], *, px_in: int, px_out: int) -> list[NDArray[Any]]:
-        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.bands`."""
-        step, found = max(px_in, px_out), []
-        height, width = x.shape[2] * px_in // step, x.shape[3] * px_in // step
+    def _in_bands(
+        self,
+        name: str,
+        rows: NDArray[Any],
+        prepare: Callable[[NDArray[Any]], NDArray[np.float32]],
+        *,
+        px_in: int,
+        px_out: int,
+    ) -> Iterator[NDArray[np.float32]]:
+        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.bands`.
+
+        Args:
+            rows: [h,w,C]; what `prepare` makes the graph's input of, band by band.
+        """
+        step = max(px_in, px_out)
+        height, width = rows.shape[0] * px_in // step, rows.shape[1] * px_in // step
         for top, bottom, first, last in bands(height, width, step_px=step, halo=self._sessions.halo(name)):
-            band = np.ascontiguousarray(x[:, :, first * step // px_in : last * step // px_in])
-            (out,) = self._sessions.run(name, band)
-            found.append(out[:, :, (top - first) * step // px_out : (bottom - first) * step // px_out])
-        return found
+            band = rows[first * step // px_in : last * step // px_in]
+            (out,) = self._sessions.run(name, prepare(band))
+            yield out[:, :, (top - first) * step // px_out : (bottom - first) * step // px_out]
 
 
 def open_models(
@@ -197,6 +209,16 @@ def open_models(
             z_prior=z_prior_of(arrays.z_prior),
         )
     )
+
+
+def _stem_input(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows of a picture [h,w,3], bytes or floats, as [1,3,h,w] in [-1,1]."""
+    return to_floats(rows)[None] if rows.dtype == np.uint8 else _maps(rows)
+
+
+def _maps(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """[h,w,C] -> [1,C,h,w]."""
+    return np.ascontiguousarray(np.moveaxis(rows, -1, 0)[None])
 
 
 def _cores() -> set[int]:

@@ -138,6 +138,7 @@ def _graph(
     for node in model.graph.node:
         node.ClearField("name")
         node.ClearField("doc_string")
+    _drop_repeats(model.graph)
     onnx.helper.set_model_props(model, metadata)
     serialised: bytes = model.SerializeToString()
     return serialised
@@ -150,3 +151,21 @@ def _make_external(tensor: Any, external: int) -> None:
     tensor.data_location = external
     for key, value in facts.items():
         tensor.external_data.add(key=key, value=value)
+
+
+def _drop_repeats(graph: Any) -> None:
+    """Of nodes that compute the same leave the first: half of the tracer's repeat constants or sizes."""
+    first: dict[tuple[object, ...], list[str]] = {}
+    renamed: dict[str, str] = {}
+    kept, results = [], {result.name for result in graph.output}
+    for node in graph.node:
+        inputs = [renamed.get(name, name) for name in node.input]
+        node.input[:] = inputs
+        facts = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        outputs = first.setdefault((node.op_type, *inputs, *facts), list(node.output))
+        if outputs == list(node.output) or results.intersection(node.output):
+            kept.append(type(node).FromString(node.SerializeToString()))
+        else:
+            renamed.update(zip(node.output, outputs, strict=True))
+    del graph.node[:]
+    graph.node.extend(kept)

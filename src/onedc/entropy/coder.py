@@ -183,6 +183,14 @@ class SymbolDecoder:
         self._check_end()
         return symbols
 
+    def decode_fixed(self, table_idx: npt.NDArray[Any]) -> IntArray | None:
+        """As `decode`, of data whose end was cut off: None where the data does not fix the whole part."""
+        try:
+            symbols = self.decode(table_idx)
+        except FormatError:
+            return None
+        return symbols if self.bytes_read <= len(self._data) else None
+
     @property
     def bytes_read(self) -> int:
         """How many leading bytes of the payload fix all that was read so far.

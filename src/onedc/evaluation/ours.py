@@ -45,7 +45,7 @@ class OneDCCodec(FileCodec):
     def setting_within(self, original: Picture, target_bytes: int) -> float:
         """The quality that the codec's own search chooses; its lowest where every file is too large."""
         try:
-            data = self.codec.encode_to_size(original.pixels, target_bytes)
+            data = self.codec.encode_to_size(original.pixels, target_bytes, shrink=False)
         except ConfigError:
             return self.ladder[0]
         return _quality(onedc.info(data).quality_byte)

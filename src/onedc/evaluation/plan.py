@@ -59,6 +59,8 @@ class EvaluationOptions:
     def _check_points(self) -> None:
         if len(self.recon) != len(self.sizes):
             raise ConfigError("--recon and --sizes need each other: one CSV for each folder")
+        if len(set(folder_labels(self.recon))) != len(self.recon):
+            raise ConfigError("--recon: a folder is given twice")
         if self.codecs and not (self.qualities or self.targets_bpp or self.targets_bytes):
             raise ConfigError("nothing to measure: give --quality, --bpp or --bytes")
         if not (self.codecs or self.recon):
@@ -103,7 +105,7 @@ class Entry:
 
 
 def entries(options: EvaluationOptions) -> list[Entry]:
-    """The rows of a run in the order of its tables; a reference stands before those that refer to it."""
+    """The rows of a run in the order of its tables, each once; a reference stands before its followers."""
     rows = []
     for quality in options.qualities:
         for name in map(options.shown_as, options.codecs):
@@ -117,7 +119,7 @@ def entries(options: EvaluationOptions) -> list[Entry]:
         rows += [Entry(f"{bpp:g} bpp", codec, bpp=bpp) for codec in codecs]
     for size in options.targets_bytes:
         rows += [Entry(f"{size} bytes", codec, bytes=size) for codec in codecs]
-    return rows
+    return list(dict.fromkeys(rows))
 
 
 def _with_others(options: EvaluationOptions, first: Entry) -> list[Entry]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
-from onedc.seam.protocol import Code
+from onedc.errors import FormatError
+from onedc.seam.protocol import Code, Seam
 
 PARTS = 4
 TURN = (0, 3, 2, 1)
@@ -64,3 +65,55 @@ def y_reader(streams: Sequence[SymbolDecoder], qualities: NDArray[np.int64]) -> 
         return symbols
 
     return code
+
+
+def check_z(streams: Sequence[SymbolDecoder], qualities: Sequence[int]) -> None:
+    """Check that files that may be cut, of which z was read, hold all of it; those of quality 0 all in all.
+
+    Raises:
+        FormatError: one does not.
+    """
+    for stream, quality in zip(streams, qualities, strict=True):
+        if quality:
+            stream.check_cut()
+        else:
+            stream.finish()
+
+
+def read_cut(
+    seam: Seam, features: NDArray[np.float64], streams: Sequence[SymbolDecoder], qualities: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """y of files that may end anywhere behind z: of each the parts that are whole, the others as their means.
+
+    Returns:
+        y_hat [B,N,h/16,w/16], and how many parts of each are whole [B]. Where none is, y_hat is that of
+        quality 0.
+    """
+    whole = np.zeros(len(streams), np.int64)
+    read: list[NDArray[np.int32]] = []
+
+    def code(part: int, table_idx: NDArray[np.uint8], mean: NDArray[np.float64]) -> NDArray[np.int32]:
+        read.append(np.zeros(table_idx.shape, np.int32))
+        for row, stream in enumerate(streams):
+            if qualities[row] and whole[row] == part:
+                values = _whole_part(stream, part, table_idx[row].reshape(-1))
+                if values is not None:
+                    read[part][row] = values.reshape(table_idx[row].shape)
+                    whole[row] += 1
+        return read[part]
+
+    y_hat = seam.scan(features, qualities, code)
+    if (qualities > 0)[whole == 0].any():
+        y_hat = seam.scan(features, np.where(whole, qualities, 0), lambda part, table_idx, mean: read[part])
+    return y_hat, whole
+
+
+def _whole_part(stream: SymbolDecoder, part: int, table_idx: NDArray[np.uint8]) -> NDArray[np.int32] | None:
+    if part < PARTS - 1:
+        return stream.decode_fixed(table_idx)
+    try:
+        symbols = stream.decode(table_idx)
+        stream.finish()
+    except FormatError:
+        return None
+    return symbols

@@ -142,6 +142,7 @@ def test_command_draws_and_tabulates(tmp_path: Path, capsys: pytest.CaptureFixtu
     document = json.loads((tmp_path / "rd" / "rd.json").read_text())
     assert len(document["curves"]["psnr"]["ours"]) == 4
     assert main([*command[:-2], "--anchor", "nobody"]) == 2
+    assert main([*command, "--metrics", "fid"]) == 2 and "fid: not measured" in capsys.readouterr().err
     command[command.index("-o") + 1] = str(page)
     assert main(command) == 1
     assert "page.md: cannot be made a folder" in capsys.readouterr().err

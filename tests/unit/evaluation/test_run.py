@@ -124,6 +124,11 @@ def test_unreachable_rate_gives_the_smallest_file_marked(tmp_path: Path, picture
     assert not record.reached and record.setting == 1 and record.bytes > (record.target_bytes or 0)
 
 
+def test_a_point_given_twice_is_measured_once(tmp_path: Path, pictures: list[Path]) -> None:
+    results = evaluate(pictures[:1], options(tmp_path, codecs=("jpeg", "jpeg"), qualities=(9.0, 9.0)))
+    assert [r.group for r in results.records] == ["q=9", "2 bpp"]
+
+
 def test_every_codec_is_brought_to_a_size(tmp_path: Path, pictures: list[Path]) -> None:
     results = evaluate(pictures, options(tmp_path, targets_bpp=(), targets_bytes=(700, 1200)))
     assert {(r.group, r.target_bytes) for r in results.records} == {("700 bytes", 700), ("1200 bytes", 1200)}
@@ -398,6 +403,7 @@ def test_pictures_of_one_stem_are_refused(tmp_path: Path, pictures: list[Path]) 
         ({"targets_bytes": (0,)}, "targets_bytes: 0 is not above 0"),
         ({"against": ("avif",)}, "--against needs --quality"),
         ({"recon": (Path(),)}, "--recon and --sizes"),
+        ({"recon": (Path("a"), Path("a")), "sizes": (Path(), Path())}, "a folder is given twice"),
         ({"codecs": ("bpg",)}, "'bpg'"),
         ({"metrics": ("vmaf",)}, "'vmaf'"),
         ({"targets_bpp": (0.0,)}, "above 0"),

@@ -223,6 +223,7 @@ def test_arrow_data_in_commoncatalogs_schema(tmp_path: Path) -> None:
     table = datasets.Dataset.from_dict(rows).cast_column("jpg", datasets.Image())
     table.save_to_disk(str(tmp_path / "saved"))
     table.to_parquet(str(tmp_path / "files/part.parquet"))
+    (tmp_path / "saved/cache-1a.arrow").write_bytes(b"what a shuffle or a map of the library leaves")
     for place in ("saved", "files"):
         source = open_source(f"hf:{tmp_path / place}")
         assert list(source.names) == ["u0", "u1", "u2"]
