@@ -22,6 +22,7 @@ from onedc.datasets.names import by_suffix, suffix_of
 from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.effort.level import check_effort
 from onedc.errors import ConfigError, ImageError, WeightsError
+from onedc.files import file_sha256
 from onedc.image import parse_color
 from onedc.model.lpips import LPIPS_SQUEEZE_FILE
 from onedc.rate import quality_byte
@@ -229,7 +230,7 @@ def _check_stems(files: Iterable[Path]) -> None:
 
 def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
     """What must stay the same from run to run."""
-    digest = _file_sha256(Path(spec.weights or BUNDLED))
+    digest = _weights_sha256(Path(spec.weights or BUNDLED))
     settings: dict[str, Any] = {
         "direction": "decode",
         "to": kind,
@@ -245,15 +246,14 @@ def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
             "keep": sorted(spec.keep),
         }
     if spec.effort:
-        lpips = spec.metric_weights and _file_sha256(Path(spec.metric_weights) / LPIPS_SQUEEZE_FILE)
+        lpips = spec.metric_weights and _weights_sha256(Path(spec.metric_weights) / LPIPS_SQUEEZE_FILE)
         settings |= {"effort": spec.effort, "lpips_sha256": lpips}
     return settings
 
 
-def _file_sha256(path: Path) -> str:
+def _weights_sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 

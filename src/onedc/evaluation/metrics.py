@@ -6,7 +6,6 @@ missing value; it never gives a number that is not its own. Sets of pictures are
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import math
 import warnings
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.errors import ConfigError, OneDCError
+from onedc.files import file_sha256
 from onedc.image import RGBArray
 from onedc.model.lpips import LPIPS_SQUEEZE_FILE, read_lpips
 
@@ -140,7 +140,7 @@ def to_tensor(picture: RGBArray) -> Tensor:
 
 def file_hash(path: Path) -> str:
     """First 16 hex digits of the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_sha256(path)[:16]
 
 
 def _missing(name: str, reason: str) -> ImageMetric:

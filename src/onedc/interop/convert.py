@@ -17,10 +17,11 @@ from onedc.config import SD15, ModelConfig
 from onedc.container import PRIVATE_MODEL_IDS
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
+from onedc.files import file_sha256
 from onedc.interop.folding import fold_time
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
-from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint, sha256
+from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.pretrained.fitting import COMPILED, fit
 from onedc.seam.networks import Seam, seam_integers
 from onedc.weights.file import SEAM_NETS, file_metadata, stored
@@ -135,7 +136,7 @@ def entry(key: str, weights: Checkpoint, dtype: torch.dtype) -> Entry:
 def origin(published: Published) -> dict[str, dict[str, str]]:
     """Names and hashes of the published files."""
     files = {"unet": published.unet, "codec": published.codec, "vae": published.vae}
-    return {name: {"file": path.name, "sha256": sha256(path)} for name, path in files.items()}
+    return {name: {"file": path.name, "sha256": file_sha256(path)} for name, path in files.items()}
 
 
 def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:

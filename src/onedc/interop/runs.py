@@ -9,11 +9,12 @@ from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.files import file_sha256
 from onedc.interop.convert import Options, convert_seam
 from onedc.interop.family import Rate
 from onedc.interop.folding import fold_time
 from onedc.model.adapters import ALPHA, DOWN, UP, merged, rank_of
-from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint, sha256
+from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP
 
 _LEAD = "model."
@@ -36,7 +37,7 @@ def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
     rank = rank_of({key: stored.tensor(key) for key in stored.shapes if key.endswith(DOWN)})
     return Rate(
         rate=rate,
-        origin={"run": {"file": str(checkpoint), "sha256": sha256(checkpoint / "model.safetensors")}},
+        origin={"run": {"file": str(checkpoint), "sha256": file_sha256(checkpoint / "model.safetensors")}},
         config=config,
         weights=weights,
         unmerged=_unmerged(stored, weights),

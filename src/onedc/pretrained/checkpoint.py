@@ -7,7 +7,6 @@ known here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import warnings
@@ -119,12 +118,6 @@ def joined(name: str, parts: Sequence[Checkpoint]) -> Checkpoint:
     owner = {key: part for part in parts for key in part.shapes}
     shapes = {key: part.shapes[key] for key, part in owner.items()}
     return Checkpoint(name=name, shapes=shapes, read=lambda key: owner[key].tensor(key))
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def from_tensors(name: str, tensors: Mapping[str, Tensor]) -> Checkpoint:

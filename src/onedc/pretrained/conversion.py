@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from onedc.errors import OutputError, WeightsError
-from onedc.files import make_folder
+from onedc.files import file_sha256, make_folder
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.checkpoint import (
     INDEX_SUFFIX,
@@ -23,7 +23,6 @@ from onedc.pretrained.checkpoint import (
     from_tensors,
     joined,
     open_checkpoint,
-    sha256,
     shards_of,
 )
 from onedc.pretrained.fitting import Fit, fit
@@ -106,7 +105,7 @@ def check_network(network: Network, folder: Path) -> State:
             weights.tensor(key)
     except WeightsError as error:
         return State(network=network, path=path, there=True, fault=str(error))
-    return State(network=network, path=path, there=True, sha256=sha256(file), origin=_origin(file))
+    return State(network=network, path=path, there=True, sha256=file_sha256(file), origin=_origin(file))
 
 
 def _lpips_weights(network: Network, backbone: Path, linear: Path) -> tuple[Checkpoint, tuple[str, ...]]:
@@ -140,7 +139,7 @@ def _write(target: Path, network: Network, weights: Checkpoint, paths: Sequence[
         key: Entry(dtype=weights.read(key).dtype, shape=shape, read=partial(weights.tensor, key))
         for key, shape in weights.shapes.items()
     }
-    origin = [{"file": path.name, "sha256": sha256(path)} for path in paths]
+    origin = [{"file": path.name, "sha256": file_sha256(path)} for path in paths]
     write_safetensors(target, entries, {"network": network.name, "origin": json.dumps(origin)})
 
 
