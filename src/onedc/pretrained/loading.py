@@ -52,8 +52,9 @@ def load_network(module: nn.Module, name: str, place: str, *, own: tuple[str, ..
     """
     layout = LAYOUTS[name]
     path = find_weights(place, PARTS[name]) if name in PARTS else Path(place)
-    state = module.state_dict()
     expected = {key: shape for key, shape in shapes_of(module).items() if not key.startswith(own)}
     ignored = (*layout.ignored, *own)
     found = fit(open_checkpoint(path), name, expected, layout.rename, ignored=ignored).weights
-    fill(module, state | {key: found.tensor(key) for key in expected}, place)
+    state = module.state_dict()
+    for key in expected:  # one by one: a UNet fills gigabytes
+        state[key].copy_(found.tensor(key))

@@ -122,9 +122,13 @@ class RunConfig:
                 raise ConfigError(f"run.{name}: {getattr(self, name)} must not be negative")
 
 
+RANDOM = "random"
+"""In a field of `nets`: random weights are meant, not forgotten."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetsConfig:
-    """Pretrained networks a stage starts from or is judged by: paths, "" where not used."""
+    """Pretrained networks a stage starts from or is judged by: paths, "" where not used, or "random"."""
 
     vae_encoder: str = ""
     vae_decoder: str = ""
@@ -147,11 +151,28 @@ class TrainConfig:
     recipe: str  # the name it goes by
     model: ModelConfig
     objective: Any  # a frozen dataclass; its class tells the stage
+    needs: tuple[str, ...] = ()  # fields of `nets` without which it refuses; "random" there is an answer
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     critic_optim: OptimConfig = field(default_factory=OptimConfig)  # of discriminators and fake scores
     run: RunConfig = field(default_factory=RunConfig)
     nets: NetsConfig = field(default_factory=NetsConfig)
+
+    def with_networks(self) -> TrainConfig:
+        """The same with "" for networks that are meant to be random, once all that it needs is named.
+
+        Raises:
+            ConfigError: a network that it needs is not named.
+        """
+        for name in self.needs:
+            if not getattr(self.nets, name):
+                raise ConfigError(
+                    f"nets.{name}: not set, but {self.recipe} needs it; name a run or a file "
+                    f"(`onedc nets list`), or set nets.{name}={RANDOM} for random weights"
+                )
+        meant = {f.name: "" for f in fields(self.nets) if getattr(self.nets, f.name) == RANDOM}
+        changes: dict[str, Any] = dict(meant)
+        return replace(self, nets=replace(self.nets, **changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for run.json."""
@@ -229,6 +250,15 @@ def _parse(text: str, kind: Any, full: str) -> Any:
         return kind(text)
     except ValueError as error:
         raise ConfigError(f"--set {full}: expected {kind.__name__}, got {text!r}") from error
+
+
+def is_default(config: Any, name: str) -> bool:
+    """Whether a dotted name is of a field with a default that it has."""
+    *path, last = name.split(".")
+    for part in path:
+        config = getattr(config, part, None)
+    known = {f.name: f for f in fields(config)} if is_dataclass(config) else {}
+    return last in known and known[last].default == getattr(config, last)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -98,6 +98,7 @@ def sd15_stage1() -> TrainConfig:
     """The paper's model, stage I. Its single rate is the weight of the bits: 4.6."""
     return TrainConfig(
         recipe="sd15-stage1",
+        needs=("vae", "generator"),
         model=SD15,
         objective=Stage1Config(
             weights=Stage1Weights(lpips=1.0, pixel=0.5, latent=0.0, rate_low=4.6, rate_high=4.6),
@@ -135,7 +136,12 @@ def small_decay() -> TrainConfig:
         slow_share=0.25,
     )
     return replace(
-        config, recipe="small-decay", optim=optim, objective=objective, run=replace(config.run, steps=4000)
+        config,
+        recipe="small-decay",
+        needs=("start",),
+        optim=optim,
+        objective=objective,
+        run=replace(config.run, steps=4000),
     )
 
 
@@ -232,6 +238,7 @@ def small_probe() -> TrainConfig:
     """How many of the tokens of nets.teacher can be told from z of nets.start, a run of stage I."""
     return TrainConfig(
         recipe="small-probe",
+        needs=("start",),
         model=SMALL,
         objective=ProbeConfig(),
         data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
@@ -257,6 +264,7 @@ def small_stage2() -> TrainConfig:
     optim = OptimConfig(lr=2e-5, betas=(0.9, 0.99), clip=1.0, warmup_steps=100)
     return TrainConfig(
         recipe="small-stage2",
+        needs=("start", "score"),
         model=SMALL,
         objective=Stage2Config(latent=0.5, generator_every=2),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
@@ -286,6 +294,7 @@ def small_gan() -> TrainConfig:
     return replace(
         config,
         recipe="small-gan",
+        needs=("start",),
         objective=objective,
         data=replace(config.data, batch=1, crop_px=384),
         optim=replace(config.optim, lr=1.5e-5, warmup_steps=50, decay_steps=1000, final_share=0.02),
@@ -300,7 +309,7 @@ def sd15_decay() -> TrainConfig:
     objective = replace(config.objective, ramp_steps=0)
     optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)
     run = replace(config.run, steps=50_000)
-    return replace(config, recipe="sd15-decay", objective=objective, optim=optim, run=run)
+    return replace(config, recipe="sd15-decay", needs=("start",), objective=objective, optim=optim, run=run)
 
 
 def sd15_rate(weight: float) -> TrainConfig:
@@ -323,6 +332,7 @@ def sd15_stage2() -> TrainConfig:
     optim = OptimConfig(lr=1e-6, warmup_steps=125)
     return TrainConfig(
         recipe="sd15-stage2",
+        needs=("start", "score"),
         model=SD15,
         objective=Stage2Config(
             score=ScoreConfig(unet=SD15.generator_unet, guidance="text"),

@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from onedc.errors import ConfigError, OutputError
 from onedc.files import write_whole
-from onedc.train.config import TrainConfig, differences
+from onedc.train.config import TrainConfig, differences, is_default
 from onedc.train.run_log import read_log, read_run_file
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
@@ -50,7 +50,9 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
     sessions: list[dict[str, Any]] = []
     if step and file.exists():
         before = read_run_file(file)
-        changed = [n for n in differences(before["config"], resolved) if not _free(n)]
+        names = [n for n in differences(before["config"], resolved) if not _free(n)]
+        # A setting that is newer than the run: its default is what the run was begun with.
+        changed = [n for n in names if _stands(before["config"], n) or not is_default(config, n)]
         if changed:
             raise ConfigError(f"{file}: the run was begun with another {changed[0]}; start a new run folder")
         sessions = before["sessions"]
@@ -66,6 +68,16 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
     except OSError as error:
         raise OutputError(f"{out}: cannot be made ({error.strerror})") from error
     write_whole(file, f"{json.dumps(content, indent=1)}\n".encode(), force=True)
+
+
+def _stands(config: dict[str, Any], name: str) -> bool:
+    """Whether a stored configuration has a dotted name."""
+    node: Any = config
+    for part in name.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
 
 
 def _free(name: str) -> bool:

@@ -23,9 +23,10 @@ def build_stage(config: TrainConfig) -> Stage:
     """The stage with its networks, from their files or at random.
 
     Raises:
-        ConfigError: an objective that no stage has.
+        ConfigError: an objective that no stage has, or a network that is needed and not named.
         WeightsError: a file is missing, damaged or of another network.
     """
+    config = config.with_networks()
     kind = type(config.objective)
     if kind not in STAGES:
         raise ConfigError(f"objective: no stage for {kind.__name__}")

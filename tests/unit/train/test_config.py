@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from onedc.errors import ConfigError
-from onedc.train.config import apply_settings, differences
+from onedc.train.config import apply_settings, differences, is_default
 from onedc.train.recipes import RECIPES, find_recipe
 
 
@@ -74,3 +74,11 @@ def test_differences_are_dotted_names() -> None:
     a = {"x": {"y": 1, "z": (1, 2)}, "w": 0}
     assert differences(a, {"x": {"y": 1, "z": [1, 2]}, "w": 0}) == []
     assert differences(a, {"x": {"y": 2, "z": (1, 2)}}) == ["w", "x.y"]
+
+
+def test_fields_newer_than_a_run_have_their_default() -> None:
+    config = find_recipe("tiny-stage1")
+    assert is_default(config, "objective.inset")
+    assert not is_default(apply_settings(config, ["objective.inset=false"]), "objective.inset")
+    assert not is_default(config, "objective.nothing")
+    assert not is_default(config, "recipe")

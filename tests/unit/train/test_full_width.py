@@ -82,8 +82,8 @@ def test_stage1_at_512(tmp_path: Path, places: tuple[str, ...]) -> None:
 def test_stage2_at_256(tmp_path: Path, places: tuple[str, ...]) -> None:
     clip = write_clip(tmp_path, width=768, layers=12, words=77)
     score = places[-1].replace("nets.generator", "nets.score")
-    own = ("data.crop_px=256", "data.min_side_px=256", "objective.storage=bf16", "critic_optim.kind=sgd",
-           "critic_optim.warmup_steps=0", "objective.generator_every=1")  # fmt: skip
+    own = ("nets.start=random", "data.crop_px=256", "data.min_side_px=256", "objective.storage=bf16",
+           "critic_optim.kind=sgd", "critic_optim.warmup_steps=0", "objective.generator_every=1")  # fmt: skip
     peak, log = train("sd15-stage2", tmp_path / "run", [*places, *own, score, f"nets.text={clip}"])
     assert len(log) == 3
     assert {"dmd", "gan_generator", "lpips", "fake_noise_mse", "gan_critic"} <= log[-1].keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError, WeightsError
 from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.nets import load_lpips
-from onedc.train.recipes import LAMBDAS, find_recipe, with_places
+from onedc.train.recipes import LAMBDAS, RECIPES, find_recipe, with_places
 from onedc.train.schedule import lr_at
 from onedc.train.stage1 import Stage1
+from onedc.train.stages import build_stage
 
 # Weight of a bit, and learning rate, at the first and at the last step.
 EXPECTED = {
@@ -73,3 +75,22 @@ def test_a_folder_of_networks_is_enough(tmp_path: Path, tiny: Callable[..., Trai
         assert Path(getattr(nets, setting)).parent == tmp_path
     assert nets.vae_encoder == ""
     assert with_places(tiny(), data=None, nets=tmp_path).nets.vae == ""
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if RECIPES[name]().needs])
+def test_a_network_that_is_needed_is_named_or_meant_to_be_random(recipe: str) -> None:
+    config = find_recipe(recipe)
+    for name in config.needs:
+        others = {other: "random" for other in config.needs if other != name}
+        lacking = replace(config, nets=replace(config.nets, **others))
+        with pytest.raises(ConfigError, match=f"nets.{name}: not set, but {recipe} needs it"):
+            build_stage(lacking)
+    meant = replace(config, nets=replace(config.nets, **dict.fromkeys(config.needs, "random")))
+    assert all(getattr(meant.with_networks().nets, name) == "" for name in config.needs)
+
+
+def test_recipes_that_begin_from_others_need_a_start() -> None:
+    ends = ("decay", "zonly", "preview", "stage2", "gan", "probe")
+    for name in RECIPES:
+        if not name.startswith("tiny-") and (name.endswith(ends) or "-rate-" in name):
+            assert "start" in find_recipe(name).needs, name

@@ -21,7 +21,7 @@ from tests.unit.train.test_maskgit import small_tokenizer
 from onedc.cli.main import build_parser, main
 from onedc.config import TINY
 from onedc.loading import load
-from onedc.train.config import NetsConfig, TrainConfig, apply_settings
+from onedc.train.config import RANDOM, NetsConfig, TrainConfig, apply_settings
 from onedc.train.recipes import RECIPES, Recipe
 
 pytest.importorskip("transformers")
@@ -94,6 +94,7 @@ def places(tmp_path: Path, lpips_file: Path, monkeypatch: pytest.MonkeyPatch) ->
         lpips=str(lpips_file),
         teacher=str(tmp_path / "maskgit.safetensors"),
         text=str(write_clip(tmp_path / "text")),
+        **dict.fromkeys(("vae", "generator", "score"), RANDOM),
     )
     for name, recipe in list(RECIPES.items()):
         if name.startswith("sd15-"):

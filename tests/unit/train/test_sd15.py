@@ -54,13 +54,15 @@ def test_stage1_then_stage2(tmp_path: Path, places: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     teacher = {k: t.bfloat16() for k, t in MaskGITTokenizer().state_dict().items()}
     save_file(teacher, tmp_path / "maskgit.safetensors")
-    own = (f"nets.teacher={tmp_path / 'maskgit.safetensors'}", "objective.distill.window=2")
+    random = ("nets.vae=random", "nets.generator=random")
+    own = (f"nets.teacher={tmp_path / 'maskgit.safetensors'}", "objective.distill.window=2", *random)
     trainer = Trainer(narrow("sd15-stage1", *places, *own), tmp_path / "one", resume=False)
     assert trainer.run().finished
     assert isinstance(trainer.stage, Stage1)
     assert {"distill_ce", "val_bpp_255"} <= _names(tmp_path / "one")
     own = (
         f"nets.start={tmp_path / 'one'}",
+        "nets.score=random",
         f"nets.text={write_clip(tmp_path)}",
         "objective.generator_every=1",
         "objective.score.unet.widths=32",
