@@ -7,51 +7,29 @@ all between z and y runs in integers there, so that both walk through the same e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onedc.container import DEFAULT_MAX_PIXELS, Contents, pack, read_header, unpack
+from onedc.container import DEFAULT_MAX_PIXELS, Contents, pack, read_header
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.extras import DESCRIPTION, from_sections
 from onedc.file_info import File, note, read_file
-from onedc.header import Form, Header
-from onedc.image import Color, Keepable
+from onedc.header import Form
+from onedc.options import DecodeOptions, EncodeOptions
 from onedc.pictures import Output, Picture, Source, as_output, common_positions, padded, read_batch
 from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, quality_byte, refined_within
-from onedc.seam.parts import PARTS, check_z, read_cut, y_reader, y_writer
+from onedc.seam.parts import check_z, read_cut, read_whole, y_writer
 from onedc.seam.protocol import Hyper
 from onedc.shrink import Size, advice
 
 ONE_PASS = Effort()
-
-
-class Options(TypedDict, total=False):
-    """What every way to encode takes beside the picture and its rate.
-
-    Attributes:
-        background: colour to lay under transparent places. None: a picture with any is refused.
-        keep: what to store of Pillow images and picture files beside the picture, where they have it:
-            "alpha", "icc" (the RGB profile), "exif".
-        effort: 0 to 9: how long to look for a better choice of y for each picture; 0 is one pass. The same
-            bytes every time on the same processor; any decoder reads them.
-        progress: told of the steps of each picture: done, of how many.
-        max_side: shrink pictures to this longer side, in pixels; the file keeps the original's size.
-        check: False leaves the checksum out, of a file that holds nothing beside the picture.
-    """
-
-    background: Color | None
-    keep: Collection[Keepable]
-    effort: int
-    progress: Progress | None
-    max_side: int | None
-    check: bool
 
 
 class Codec:
@@ -86,13 +64,13 @@ class Codec:
         self.models.compile()
 
     def encode(
-        self, image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpack[Options]
+        self, image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpack[EncodeOptions]
     ) -> bytes:
         """One picture to the bytes of a .1dc file; see `encode_batch`."""
         return self.encode_batch([image], quality=quality, **options)[0]
 
     def encode_batch(
-        self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY, **options: Unpack[Options]
+        self, images: Sequence[Picture], *, quality: float = DEFAULT_QUALITY, **options: Unpack[EncodeOptions]
     ) -> list[bytes]:
         """Pictures of one padded size to the bytes of .1dc files, the same bytes as one by one.
 
@@ -100,7 +78,7 @@ class Codec:
             images: Pillow images, picture files, [H,W,3] uint8 arrays, or [3,H,W] float tensors in [-1,1].
                 Their sides must be the same once extended to multiples of 64.
             quality: 0 (z only, 0.0034 bits per pixel) to 100. A model trained for z only takes 0 always.
-            options: background, keep, effort, progress; see `Options`.
+            options: background, keep, effort, progress; see `EncodeOptions`.
 
         Raises:
             ImageError: pictures of different padded sizes, of an unknown form or with transparent places,
@@ -109,13 +87,12 @@ class Codec:
                 above 0 with a model of a single rate.
         """
         byte = quality_byte(quality)
-        form = None if options.pop("check", True) else Form.UNCHECKED
-        sources, effort = self._read(images, None, **options)
+        sources, effort, form = self._read(images, None, **options)
         with self.models.at(byte) as model:
             return _write(model, _analyse(model, sources), byte, effort, form)
 
     def encode_to_size(
-        self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[Options]
+        self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[EncodeOptions]
     ) -> bytes:
         """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
 
@@ -128,8 +105,7 @@ class Codec:
             ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
             ConfigError: even at quality 0 the file is larger, or an effort as `encode_batch` refuses.
         """
-        form = None if options.pop("check", True) else Form.UNCHECKED
-        sources, effort = self._read([image], target_bytes if shrink else None, **options)
+        sources, effort, form = self._read([image], target_bytes if shrink else None, **options)
         analysed: dict[int, _Analysed] = {}
 
         def write(byte: int, effort: Effort = ONE_PASS) -> bytes:
@@ -147,25 +123,9 @@ class Codec:
             smaller = advice(sources[0].width, sources[0].height, target_bytes)
             raise DoesNotFitError(f"{error}{smaller}") from None
 
-    def decode(
-        self,
-        data: File,
-        *,
-        output: Output = "pil",
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-        partial: bool = False,
-        preview: bool = False,
-        full_size: bool = False,
-    ) -> Any:
+    def decode(self, data: File, **options: Unpack[DecodeOptions]) -> Any:
         """One .1dc file to a picture; see `decode_batch`."""
-        return self.decode_batch(
-            [data],
-            output=output,
-            max_pixels=max_pixels,
-            partial=partial,
-            preview=preview,
-            full_size=full_size,
-        )[0]
+        return self.decode_batch([data], **options)[0]
 
     def decode_batch(
         self,
@@ -206,7 +166,7 @@ class Codec:
         for alike in places.values():
             with self.models.at(read_header(data[alike[0]]).quality) as model:
                 limits = {"max_pixels": max_pixels, "partial": partial, "full_size": full_size}
-                contents = [_unpack(model, data[place], **limits) for place in alike]
+                contents = [model.unpack(data[place], **limits) for place in alike]
                 pictures = _decode(model, contents, output, preview=preview, cut=partial, full_size=full_size)
             decoded |= zip(alike, pictures, strict=True)
         return [decoded[place] for place in range(len(data))]
@@ -219,7 +179,7 @@ class Codec:
         """
         data = read_file(file)
         with self.models.at(read_header(data).quality) as model:
-            if _unpack(model, data, max_pixels=max_pixels).form is Form.UNCHECKED:
+            if model.unpack(data, max_pixels=max_pixels).form is Form.UNCHECKED:
                 raise FormatError("the file has no checksum, so nothing can verify it")
 
     def check_effort(self, level: int) -> None:
@@ -235,15 +195,16 @@ class Codec:
         effort: int = 0,
         progress: Progress | None = None,
         max_side: int | None = None,
+        check: bool = True,
         **beside: Any,
-    ) -> tuple[list[Source], Effort]:
-        """Pictures and effort of the `Options`, checked; pictures shrunk for `target_bytes`, if any."""
+    ) -> tuple[list[Source], Effort, Form | None]:
+        """Pictures, effort and form of file of the options; pictures shrunk for `target_bytes`, if any."""
         self.check_effort(effort)
         size = Size(max_side=max_side, target_bytes=target_bytes)
         wanted, sources = Effort(effort, progress), read_batch(images, size, **beside)
         for source in sources:
             wanted.check_size(source.width, source.height)
-        return sources, wanted
+        return sources, wanted, None if check else Form.UNCHECKED
 
 
 @dataclass(frozen=True)
@@ -279,13 +240,7 @@ def _write(
         model.engine.seam.scan(analysed.hyper.features, qualities, y_writer(streams, y_gained))
     files = []
     for stream, source in zip(streams, analysed.sources, strict=True):
-        header = Header(
-            model_id=model.model_id,
-            quality=byte,
-            width=source.width,
-            height=source.height,
-            original=source.original,
-        )
+        header = source.header(model.model_id, byte)
         files.append(pack(header, stream.finish(), model.fingerprint, source.sections, form=form))
     return files
 
@@ -300,16 +255,6 @@ def _gained(model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort) -
         hyper = Hyper(analysed.hyper.features[one], analysed.hyper.z_semantic[one])
         refined.append(model.engine.refine(source.pixels, analysed.y[one], hyper, byte, effort))
     return np.concatenate(refined)
-
-
-def _unpack(model: ReadyModel, data: bytes, **limits: Any) -> Contents:
-    return unpack(
-        data,
-        fingerprint=model.fingerprint,
-        model_id=model.model_id,
-        least_position_bits=model.z_prior.least_position_bits,
-        **limits,
-    )
 
 
 def _decode(
@@ -335,10 +280,7 @@ def _decode(
         y_hat, parts = read_cut(model.engine.seam, hyper.features, streams, qualities)
         qualities = np.where(parts, qualities, 0)
     else:
-        y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader(streams, qualities))
-        parts = np.full(len(streams), PARTS)
-        for stream in [] if preview else streams:
-            stream.finish()
+        y_hat, parts = read_whole(model.engine.seam, hyper.features, streams, qualities, to_end=not preview)
     batch = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=output == "torch")
     pictures = []
     for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):

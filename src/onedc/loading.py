@@ -7,10 +7,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Unpack
 
-from onedc.codec import Codec, Options
+from onedc.codec import Codec
 from onedc.container import DEFAULT_MAX_PIXELS
 from onedc.engine.choice import EngineName, Precision, open_models
 from onedc.file_info import File
+from onedc.options import EncodeOptions
 from onedc.pictures import Output, Picture
 from onedc.rate import DEFAULT_QUALITY
 from onedc.weights import BUNDLED
@@ -57,7 +58,7 @@ def load(
     return Codec(models)
 
 
-def encode(image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpack[Options]) -> bytes:
+def encode(image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpack[EncodeOptions]) -> bytes:
     """One picture to .1dc bytes with the bundled model; see `Codec.encode_batch`."""
     return bundled_codec().encode(image, quality=quality, **options)
 

@@ -45,6 +45,16 @@ class Source(NamedTuple):
     sections: dict[int, bytes]  # of what is kept beside it
     original: tuple[int, int] | None = None  # width and height before it was shrunk, if it was
 
+    def header(self, model_id: int, quality: int) -> Header:
+        """Of its file, made by a model at a quality byte."""
+        return Header(
+            model_id=model_id,
+            quality=quality,
+            width=self.width,
+            height=self.height,
+            original=self.original,
+        )
+
 
 def read_batch(
     images: Sequence[Picture],

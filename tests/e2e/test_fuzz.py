@@ -16,7 +16,7 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.properties.mutations import Mutant, mutants
 
-from onedc.codec import Codec, _unpack
+from onedc.codec import Codec
 from onedc.container import read_header
 from onedc.errors import FormatError
 from onedc.loading import load
@@ -59,7 +59,7 @@ def outcome(codec: Codec, mutant: Mutant) -> str:
 def declared_pixels(codec: Codec, mutant: Mutant) -> int:
     """Pixels of a refused file that passed the container's checks, else 0: it was refused at once."""
     try:
-        return _unpack(codec.model, mutant.data, max_pixels=1 << 26).header.positions * 4096
+        return codec.model.unpack(mutant.data, max_pixels=1 << 26).header.positions * 4096
     except FormatError:
         return 0
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
-from typing import Protocol
+from typing import Any, Protocol
 
 from onedc.config import QUALITY_MAX, ModelConfig
+from onedc.container import Contents, unpack
 from onedc.engine.protocol import Engine
 from onedc.entropy.z_prior import ZPrior
 from onedc.rate import DEFAULT_QUALITY, quality_byte
@@ -34,6 +35,20 @@ class ReadyModel:
     fingerprint: bytes
     engine: Engine
     z_prior: ZPrior
+
+    def unpack(self, data: bytes, **limits: Any) -> Contents:
+        """A file of this model taken apart; `limits` as of `container.unpack`.
+
+        Raises:
+            FormatError: damaged, of another model, or beyond the limits.
+        """
+        return unpack(
+            data,
+            fingerprint=self.fingerprint,
+            model_id=self.model_id,
+            least_position_bits=self.z_prior.least_position_bits,
+            **limits,
+        )
 
 
 class ModelSource(Protocol):

@@ -80,6 +80,28 @@ def check_z(streams: Sequence[SymbolDecoder], qualities: Sequence[int]) -> None:
             stream.finish()
 
 
+def read_whole(
+    seam: Seam,
+    features: NDArray[np.float64],
+    streams: Sequence[SymbolDecoder],
+    qualities: NDArray[np.int64],
+    *,
+    to_end: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """y of whole files, of which z was read; results as of `read_cut`.
+
+    Args:
+        to_end: the files end behind y; False where y stands in them but is not read.
+
+    Raises:
+        FormatError: damaged files.
+    """
+    y_hat = seam.scan(features, qualities, y_reader(streams, qualities))
+    for stream in streams if to_end else []:
+        stream.finish()
+    return y_hat, np.full(len(streams), PARTS)
+
+
 def read_cut(
     seam: Seam, features: NDArray[np.float64], streams: Sequence[SymbolDecoder], qualities: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
