@@ -68,7 +68,7 @@ has_room() { [ "$(df -BG --output=avail . | tail -n 1 | tr -dc 0-9)" -ge "$disk_
 has_gpus() { [ "$(nvidia-smi -L | wc -l)" -ge "$processes" ]; }
 
 if [ "$mode" = --plan ]; then
-    for name in lpips-vgg sd-vae dmd2-unet maskgit-vqgan sd15-unet sd15-text; do
+    for name in lpips-vgg lpips-alex sd-vae dmd2-unet maskgit-vqgan sd15-unet sd15-text; do
         report "network $name in $nets" onedc nets check "$nets" "$name"
     done
     report "CommonCatalog's Parquet files in $catalog" has_parquet
@@ -80,8 +80,8 @@ if [ "$mode" = --plan ]; then
 fi
 
 # Networks and data.
-step onedc nets fetch paper --to "$nets"
-step onedc nets check "$nets" paper
+step onedc nets fetch paper lpips-alex --to "$nets"
+step onedc nets check "$nets" paper lpips-alex
 step onedc data fetch commoncatalog --to "$catalog" --files "$files"
 if [ "$mode" = --print ] || ! has_coco; then
     step mkdir -p "$coco"

@@ -187,19 +187,24 @@ def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
     path = weights / LPIPS_SQUEEZE_FILE
     if not path.is_file():
         return _missing("lpips_squeeze", f"{path}: no such file")
-    net = read_lpips(path, "squeeze")
+    return _lpips_file_metric("squeeze", path)
+
+
+def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
+    """LPIPS over a backbone, from a file of `onedc nets`."""
+    name, net = f"lpips_{backbone}", read_lpips(path, backbone)
     recent: tuple[RGBArray, list[Tensor]] | None = None  # a run judges many versions of one original in turn
 
     def measure(original: RGBArray, decoded: RGBArray) -> Value:
         nonlocal recent
         if min(original.shape[:2]) < LPIPS_MIN_SIDE_PX:
-            return Value(None, f"LPIPS-squeeze needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
+            return Value(None, f"{METRICS[name].label} needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
         with torch.inference_mode():
             if recent is None or recent[0] is not original:
                 recent = original, net.features(to_tensor(original))
             return Value(float(net.distance(recent[1], net.features(to_tensor(decoded)))))
 
-    return ImageMetric("lpips_squeeze", f"lpips_squeeze {file_hash(path)}", measure)
+    return ImageMetric(name, f"{name} {file_hash(path)}", measure)
 
 
 def _hub_folder() -> Path:
@@ -230,8 +235,10 @@ def _package_metric(
     return _pairwise(name, f"{name} {module} {version}".rstrip(), net, unit_range=unit_range)
 
 
-def _lpips_package_metric(net: str, pattern: str) -> ImageMetric:
-    """LPIPS over AlexNet or VGG by the optional package `lpips`."""
+def _lpips_metric(net: str, pattern: str, weights: Path | None) -> ImageMetric:
+    """LPIPS over AlexNet or VGG: from its file in that folder, else by the optional package `lpips`."""
+    if weights is not None and (weights / f"lpips_{net}.safetensors").is_file():
+        return _lpips_file_metric(net, weights / f"lpips_{net}.safetensors")
     return _package_metric(
         f"lpips_{net}", "lpips", pattern, lambda package: package.LPIPS(net=net, verbose=False)
     )
@@ -248,8 +255,8 @@ MAKERS: dict[str, Callable[[Path | None], ImageMetric]] = {
     "psnr": lambda weights: ImageMetric("psnr", "psnr", psnr),
     "ms_ssim": lambda weights: _ms_ssim_metric(),
     "lpips_squeeze": _lpips_squeeze_metric,
-    "lpips_alex": lambda weights: _lpips_package_metric("alex", "alexnet-owt-*.pth"),
-    "lpips_vgg": lambda weights: _lpips_package_metric("vgg", "vgg16-*.pth"),
+    "lpips_alex": lambda weights: _lpips_metric("alex", "alexnet-owt-*.pth", weights),
+    "lpips_vgg": lambda weights: _lpips_metric("vgg", "vgg16-*.pth", weights),
     "dists": lambda weights: _dists_metric(),
 }
 """How each metric of one image is made ready, given the folder of weights."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.unit.evaluation.conftest import picture
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure,
@@ -16,9 +17,9 @@ from torchmetrics.functional.image import (
 )
 
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import load_image_metrics, psnr
+from onedc.evaluation.metrics import load_image_metrics, psnr, to_tensor
 from onedc.model.features import load_mobilenet_v2
-from onedc.model.lpips import read_lpips
+from onedc.model.lpips import LPIPS, read_lpips
 
 ORIGINAL, OTHER = picture(1, 192, 176), picture(2, 192, 176)
 
@@ -103,3 +104,14 @@ def test_small_pictures_have_no_ms_ssim() -> None:
 def test_unknown_metric() -> None:
     with pytest.raises(ConfigError, match="'vmaf'"):
         load_image_metrics(["vmaf"])
+
+
+@pytest.mark.parametrize("backbone", ["alex", "vgg"])
+def test_lpips_over_other_backbones_from_their_files(tmp_path: Path, backbone: str) -> None:
+    net = LPIPS(backbone)
+    save_file(net.state_dict(), tmp_path / f"lpips_{backbone}.safetensors")
+    (metric,) = load_image_metrics([f"lpips_{backbone}"], tmp_path)
+    with torch.inference_mode():
+        wanted = float(net(*(to_tensor(picture) for picture in (ORIGINAL, OTHER))))
+    assert metric.measure(ORIGINAL, OTHER).number == pytest.approx(wanted, rel=1e-4)
+    assert metric.identity.startswith(f"lpips_{backbone} ")
