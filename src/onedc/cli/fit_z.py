@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from onedc.datasets.sources import open_source
     from onedc.engine.torch_engine import TorchEngine
-    from onedc.train.recipes import HELD_OUT
+    from onedc.train.config import HELD_OUT
     from onedc.train.zprior import FitConfig, fit_z_prior
     from onedc.weights.file import read_content, save_with_z_prior, weights_of
 

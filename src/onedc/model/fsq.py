@@ -20,12 +20,17 @@ SPREAD = math.atanh(1 / _HALF) / NormalDist().inv_cdf(0.75)
 """With CENTRE, mean and standard deviation of a normal z whose four levels are equally frequent."""
 
 
+def bounded(z: Tensor) -> Tensor:
+    """z of any shape, float32, between the outermost levels: -2 to 1, and a little beyond."""
+    return torch.tanh(z.float() + _SHIFT) * _HALF - 0.5
+
+
 class FSQ(nn.Module):
     """z [B,7,h,w] -> z_hat with values in {-1, -0.5, 0, 0.5}; the gradient passes straight through."""
 
     def forward(self, z: Tensor) -> Tensor:
-        bounded = torch.tanh(z.float() + _SHIFT) * _HALF - 0.5
-        rounded = bounded + (bounded.round() - bounded).detach()
+        levels = bounded(z)
+        rounded = levels + (levels.round() - levels).detach()
         return (rounded / (FSQ_LEVELS // 2)).to(z.dtype)
 
     @staticmethod

@@ -26,7 +26,12 @@ from onedc.model.taef2 import TAEF2, Block
 from onedc.model.tiling import tiled
 
 PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
-"""Always fp32: clean latents are a difference of their outputs, which sd15 amplifies 15 times."""
+"""Fp32, but in light models: clean latents are a difference of their outputs; sd15 amplifies it 15 times."""
+
+
+def precise_nets(config: ModelConfig) -> tuple[str, ...]:
+    """How names of parameters that stay fp32 begin; a light model amplifies nothing, and has none."""
+    return PRECISE_NETS if config.light is None else ()
 
 
 class OneDC(nn.Module):
@@ -46,9 +51,10 @@ class OneDC(nn.Module):
         self.generator = OneStepGenerator(config)
 
     def to_precision(self, dtype: torch.dtype) -> OneDC:
-        """All networks in `dtype` but the PRECISE_NETS, which stay fp32."""
+        """All networks in `dtype` but the `precise_nets`, which stay fp32."""
+        precise = precise_nets(self.config)
         for name, parameter in self.named_parameters():
-            parameter.data = parameter.data.to(torch.float32 if name.startswith(PRECISE_NETS) else dtype)
+            parameter.data = parameter.data.to(torch.float32 if name.startswith(precise) else dtype)
         return self
 
     def analyse(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:

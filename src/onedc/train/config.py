@@ -14,6 +14,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 
+HELD_OUT = tuple(f"p-0{n}" for n in range(8))
+"""The validation photos of the bundled model's data: names that begin so are never trained on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -139,6 +142,7 @@ class NetsConfig:
     lpips_averages: bool = False  # pool by means instead of maxima in that backbone
     features: str = ""  # frozen features for a tokenizer or a discriminator
     start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
+    codec: str = ""  # weights file of a codec that another learns to imitate
     teacher: str = ""  # tokenizer's run whose indices the hyperprior learns to tell, or MaskGIT-VQGAN's file
     score: str = ""  # diffusion checkpoint: real score and start of the fake one
     text: str = ""  # folder of a CLIP text encoder with its tokenizer, in transformers' layout

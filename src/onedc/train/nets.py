@@ -14,6 +14,7 @@ from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
 from onedc.model.lpips import LPIPS, read_lpips
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
+from onedc.model.taef2 import TAEF2
 from onedc.pretrained.loading import fill, load_network, read_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
@@ -38,7 +39,7 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
     if bool(nets.vae_encoder) != bool(nets.vae_decoder):
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
-    if nets.vae_encoder:
+    if nets.vae_encoder and config.light is None:
         load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
         load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
     elif has_taef2(config) and not nets.start:
@@ -57,6 +58,39 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
         fill(model, tensors if adapted else merged(tensors), nets.start)
     if adapter_rank and not adapted:
         adapt(model.generator.unet, adapter_rank)
+    return model
+
+
+def load_autoencoder(config: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
+    """The autoencoder whose latents a light model decodes, by `nets.vae_encoder` and `nets.vae_decoder`.
+
+    Raises:
+        ConfigError: neither is set.
+        WeightsError: a file is missing, damaged or of another network.
+    """
+    if config.light is None:
+        return None
+    if not nets.vae_encoder or not nets.vae_decoder:
+        raise ConfigError("nets.vae_encoder, nets.vae_decoder: not set; a light model learns TAEF2's latents")
+    autoencoder = TAEF2(config.vae_channels)
+    load_network(autoencoder.encoder, "taef2-encoder", nets.vae_encoder)
+    load_network(autoencoder.decoder, "taef2-decoder", nets.vae_decoder)
+    return autoencoder
+
+
+def load_codec(nets: NetsConfig) -> OneDC:
+    """The codec of the weights file `nets.codec`, its seam as floats again.
+
+    Raises:
+        ConfigError: it is not set.
+        WeightsError: missing, damaged or of another kind.
+    """
+    if not nets.codec:
+        raise ConfigError("nets.codec: not set; name the weights file of the codec to imitate")
+    config, tensors = trainable_tensors(Path(nets.codec))
+    with torch.device("meta"):
+        model = OneDC(config)
+    fill(model.to_empty(device="cpu"), tensors, nets.codec)
     return model
 
 

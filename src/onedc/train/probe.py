@@ -59,7 +59,7 @@ class Probe(Stage):
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         with torch.no_grad():
-            _, z_hat = self.model.analyse(batch.x, vae_latents_of(self.model, batch))
+            _, z_hat = self.model.analyse(batch.x, vae_latents_of(self.model.vae, batch))
             _, indices = self.teacher(batch.x)
         entropy, error, right = distillation(self.head(levels_apart(z_hat)), self.teacher.codebook, indices)
         used = used_share(self.model.fsq.to_indices(z_hat))

@@ -15,9 +15,10 @@ from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.autoencoder import AutoencoderConfig
-from onedc.train.config import DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.config import HELD_OUT, DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.discriminator import GANConfig
 from onedc.train.distill import DistillConfig, HeadConfig
+from onedc.train.light_recipes import LIGHT_RECIPES
 from onedc.train.nets import has_taef2
 from onedc.train.probe import ProbeConfig
 from onedc.train.score import ScoreConfig
@@ -27,8 +28,6 @@ from onedc.train.teacher import TeacherConfig
 from onedc.train.tokenizer import TokenizerConfig
 
 Recipe = Callable[[], TrainConfig]
-HELD_OUT = tuple(f"p-0{n}" for n in range(8))
-"""The validation photos of the bundled model's data: names that begin so are never trained on."""
 
 
 def small_stage1() -> TrainConfig:
@@ -392,6 +391,7 @@ def tiny_stage2() -> TrainConfig:
 
 
 RECIPES: dict[str, Recipe] = {
+    **LIGHT_RECIPES,
     "small-autoencoder": small_autoencoder,
     "small-tokenizer": small_tokenizer,
     "small-probe": small_probe,
@@ -445,7 +445,7 @@ def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> 
         files: dict[str, Any] = {
             name: str(nets / file) for name, file in table.items() if (nets / file).exists()
         }
-        if not has_taef2(config.model):
+        if not has_taef2(config.model) and config.model.light is None:
             files = {name: file for name, file in files.items() if not name.startswith("vae_")}
         config = replace(config, nets=replace(config.nets, **files))
     return config

@@ -210,12 +210,12 @@ def used_share(z_idx: Tensor) -> Tensor:
     return z_idx.new_tensor(len(z_idx.unique()) / z_idx.numel(), dtype=torch.float32)
 
 
-def vae_latents_of(model: OneDC, batch: Batch) -> Tensor:
-    """The vae_latents of a batch: from the cache where they came with it."""
+def vae_latents_of(vae: nn.Module, batch: Batch) -> Tensor:
+    """The vae_latents of a batch by an autoencoder: from the cache where they came with it."""
     if batch.vae_latents is not None:
         return batch.vae_latents
     with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
-        return model.vae.encode(batch.x)  # type: ignore[operator]
+        return vae.encode(batch.x)  # type: ignore[operator]
 
 
 class Stage1(Stage):
@@ -231,8 +231,10 @@ class Stage1(Stage):
         optim: OptimConfig,
         teacher: FeatureTokenizer | MaskGITTokenizer | None = None,
         discriminator_optim: OptimConfig | None = None,
+        autoencoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
         self.discriminator = Discriminator(config.gan, lpips.widths) if config.gan.share else None
         self.discriminator_optim = discriminator_optim or optim
@@ -289,14 +291,15 @@ class Stage1(Stage):
             self.discriminator.stepped()
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
-        return {"vae_latents": self.model.vae.encode(x)}  # type: ignore[operator]
+        return {"vae_latents": self.vae().encode(x)}  # type: ignore[operator]
 
     def vae(self) -> nn.Module:
-        return self.model.vae
+        """The autoencoder of the model, or for a light one that whose latents it decodes."""
+        return self.model.vae if self.autoencoder is None else self.autoencoder
 
     def vae_latents(self, batch: Batch) -> Tensor:
         """The vae_latents [B,C,H/8,W/8] of a batch."""
-        return vae_latents_of(self.model, batch)
+        return vae_latents_of(self.vae(), batch)
 
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: drawn from 1..255, or 0 for the share without y."""

@@ -9,8 +9,18 @@ from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
 from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
+from onedc.train.imitation import Imitation, ImitationConfig
 from onedc.train.memory import recompute
-from onedc.train.nets import load_features, load_lpips, load_model, load_score, load_text, load_tokenizer
+from onedc.train.nets import (
+    load_autoencoder,
+    load_codec,
+    load_features,
+    load_lpips,
+    load_model,
+    load_score,
+    load_text,
+    load_tokenizer,
+)
 from onedc.train.probe import Probe, ProbeConfig
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
@@ -41,7 +51,13 @@ def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     lpips = load_lpips(config.nets, weight=objective.weights.lpips)
     if objective.gan.share and config.run.accumulation > 1:
         raise ConfigError("objective.gan.share: needs run.accumulation=1")
-    return Stage1(_codec(config), lpips, objective, config.optim, teacher, config.critic_optim)
+    autoencoder = load_autoencoder(config.model, config.nets)
+    return Stage1(_codec(config), lpips, objective, config.optim, teacher, config.critic_optim, autoencoder)
+
+
+def _imitation(objective: ImitationConfig, config: TrainConfig) -> Stage:
+    lpips = load_lpips(config.nets)
+    return Imitation(_codec(config), lpips, objective, config.optim, load_codec(config.nets))
 
 
 def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:
@@ -83,6 +99,7 @@ def _codec(config: TrainConfig) -> OneDC:
 
 STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {
     Stage1Config: _stage1,
+    ImitationConfig: _imitation,
     AutoencoderConfig: _autoencoder,
     TokenizerConfig: _tokenizer,
     TeacherConfig: _teacher,

@@ -62,7 +62,7 @@ class Teacher(Stage):
         return tokens_of(self.model, batch.x, latents) if self.config.score.guidance == "tokens" else None
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        latents = vae_latents_of(self.model, batch)
+        latents = vae_latents_of(self.model.vae, batch)
         timesteps = batch.noise.integers("timestep", 0, self.diffusion.timesteps)
         told = self._told(batch, latents)
         if told is not None:
@@ -75,7 +75,7 @@ class Teacher(Stage):
         return error, {"noise_mse": error}
 
     def score(self, batch: Batch) -> Figures:
-        latents = vae_latents_of(self.model, batch)
+        latents = vae_latents_of(self.model.vae, batch)
         told, errors = self._told(batch, latents), {}
         for timestep in self.config.scored_timesteps:
             at = torch.full((len(latents),), timestep, device=latents.device)

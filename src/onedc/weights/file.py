@@ -21,7 +21,7 @@ from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyper import HyperSynthesis
-from onedc.model.onedc import PRECISE_NETS, OneDC
+from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets
 from onedc.model.prior import SpatialPrior
 from onedc.seam.networks import Seam, seam_floats, seam_integers
 from onedc.weights.int8 import pack, unpack
@@ -41,7 +41,7 @@ from onedc.weights.layout import (
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
 UNPACKED = ("vae.", *PRECISE_NETS)
-"""Never stored in fewer bits: the autoencoder, which is kept as it came, and what has to be precise."""
+"""Never stored in fewer bits, but in light models: the autoencoder, kept as it came, and what is precise."""
 Content: TypeAlias = tuple[dict[str, str], dict[str, Tensor]]
 """Metadata and all tensors of a weights file, as they are stored."""
 
@@ -92,13 +92,14 @@ def save_weights(
     integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
     Seam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
+    precise, unpacked = precise_nets(model.config), UNPACKED if model.config.light is None else ()
     for name, value in model.state_dict().items():
         if name.startswith(SEAM_NETS):
             continue
-        if dtype == torch.int8 and value.dim() > 1 and not name.startswith(UNPACKED):
+        if dtype == torch.int8 and value.dim() > 1 and not name.startswith(unpacked):
             tensors |= pack(name, value)
         else:
-            tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype)
+            tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype, precise)
     for name, graph in (graphs or {}).items():
         tensors[GRAPH + name] = torch.frombuffer(bytearray(zlib.compress(graph, 9)), dtype=torch.uint8)
     metadata = file_metadata(model.config, model_id, integers)
@@ -255,13 +256,13 @@ def _assign(nets: OneDC, tensors: dict[str, Tensor]) -> None:
     nets.load_state_dict(tensors, strict=True, assign=True)
 
 
-def stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
-    """A parameter in the type it is stored as: `dtype`, or fp32 for PRECISE_NETS.
+def stored(name: str, value: Tensor, dtype: torch.dtype, precise: tuple[str, ...] = PRECISE_NETS) -> Tensor:
+    """A parameter in the type it is stored as: `dtype`, or fp32 for `precise` networks.
 
     Raises:
         WeightsError: it is not finite, or not in that type.
     """
-    dtype = torch.float32 if name.startswith(PRECISE_NETS) else dtype
+    dtype = torch.float32 if name.startswith(precise) else dtype
     converted = value.detach().cpu().to(dtype).contiguous()
     if not bool(converted.float().isfinite().all()):
         raise WeightsError(f"tensor {name!r} has values that are not finite in {dtype}")

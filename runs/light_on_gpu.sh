@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The light model on one lent GPU: imitation, stage I, stage I beside a discriminator; eight minutes of training.
+#
+#   runs/light_on_gpu.sh SHARDS NETWORKS TEACHER OUT [START]
+#
+# SHARDS: photos, as for onedc train. NETWORKS: LPIPS-squeeze and TAEF2. TEACHER: weights file of the codec to imitate.
+# OUT gets a run's log and the EMA weights in fp16, in pieces of 15 MB (cat light.safetensors.* joins them), after
+# each part, so that a lease that ends early loses one part at most. START: weights to go on from, without imitation.
+# To rehearse without a GPU: EXTRA="data.batch=1 data.pool_windows=1 run.minutes=0.2".
+set -euo pipefail
+
+shards=$1 networks=$2 teacher=$3 out=$4 start=${5:-}
+python=${PYTHON:-python}
+read -ra extra <<<"${EXTRA:-}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$out"
+
+# Trains one recipe from $start on and leaves its weights in OUT.
+part() {
+    local recipe=$1
+    shift
+    local settings=("$@" "${extra[@]}")
+    if [ -n "$start" ]; then settings+=("nets.start=$start"); fi
+    "$python" -m onedc train "$recipe" --data "$shards" --nets "$networks" --out "$work/$recipe" --set "${settings[@]}"
+    "$python" -m onedc export "$work/$recipe" -o "$work/$recipe.safetensors" --storage fp16 --force
+    cp "$work/$recipe/log.jsonl" "$out/$recipe.jsonl"
+    rm -f "$out"/light.safetensors.*
+    split -b 15000000 -d "$work/$recipe.safetensors" "$out/light.safetensors."
+    start=$work/$recipe
+}
+
+if [ -z "$start" ]; then part light-imitation-gpu "nets.codec=$teacher"; fi
+part light-stage1-gpu
+part light-gan-gpu

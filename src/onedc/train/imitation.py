@@ -1,0 +1,127 @@
+"""A light codec learns its parts from another codec, each from what the other has in its place.
+
+g_a and h_a learn the other's y and z; the entropy model learns the distribution of these; the generator makes
+the autoencoder's latents of the photo from them; the decoder makes pixels of these latents. No part waits for
+another. Stage I of the whole comes after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from onedc.config import QUALITY_MAX
+from onedc.errors import ConfigError
+from onedc.model.fsq import bounded
+from onedc.model.lpips import LPIPS
+from onedc.model.onedc import OneDC
+from onedc.train.config import OptimConfig
+from onedc.train.data import Batch
+from onedc.train.stage import Figures
+from onedc.train.stage1 import Stage1, Stage1Config, TrainingVisitor, rate_weight
+
+STEP_BYTE = 150
+"""Errors of y are measured in quantisation steps of this quality byte."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationConfig:
+    """Weights of the terms; `stage1` says the rates, the pixel terms and what validation measures."""
+
+    stage1: Stage1Config = field(default_factory=Stage1Config)
+    y: float = 1.0  # of the mean absolute error of y, in steps of quantisation at STEP_BYTE
+    z: float = 2.0  # of the mean squared error of the bounded z, in levels
+    rate_power: float = 0.5  # bits weigh as in stage I to this power: all rates alike, since y stands still
+    codec_rates: tuple[float, float] = (30.0, 0.4)  # weights of the bits that the other codec was trained for
+
+    def __post_init__(self) -> None:
+        if min(self.y, self.z) < 0 or not 0 <= self.rate_power <= 1 or min(self.codec_rates) <= 0:
+            raise ConfigError("objective: y, z, rate_power or codec_rates out of range")
+
+
+class Imitation(Stage1):
+    """Every part of a codec learns at once, and none sees what the others make of it."""
+
+    def __init__(
+        self, model: OneDC, lpips: LPIPS, config: ImitationConfig, optim: OptimConfig, codec: OneDC
+    ) -> None:
+        if codec.config.light is not None or codec.config.y_channels != model.config.y_channels:
+            raise ConfigError(
+                f"nets.codec: {codec.config.name} cannot teach {model.config.name}: it has no autoencoder, "
+                "or another number of channels of y"
+            )
+        super().__init__(model, lpips, config.stage1, optim, autoencoder=codec.vae)
+        self.imitation, self.codec = config, codec.requires_grad_(False).eval()
+        if model.prior.gain is not None:
+            model.prior.gain.requires_grad_(False)
+
+    def begin(self, samples: Iterable[Batch]) -> None:
+        """Take over the other's gains, at equal weights of the bits."""
+        own, other = self.model.prior.gain, self.codec.prior.gain
+        if own is not None and other is not None:
+            low, high = (getattr(self.config.weights, name) for name in ("rate_low", "rate_high"))
+            with torch.no_grad():
+                table = other.vectors(torch.arange(QUALITY_MAX + 1, device=other.knots.device))
+                own.knots.copy_(gains(table, len(own.knots), (low, high), self.imitation.codec_rates))
+
+    def train(self, mode: bool = True) -> Imitation:
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def stored(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def targets(self, x: Tensor) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            latents = self.codec.vae.encode(x)  # type: ignore[operator]
+            y, z = self.codec.analyse_unquantised(x, latents)
+        return {"vae_latents": latents, "y": y, "z": z}
+
+    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        model, weights = self.model, self.imitation
+        targets = dict(batch.targets) or self.targets(batch.x)
+        latents = batch.vae_latents if batch.vae_latents is not None else targets["vae_latents"]
+        y, z = targets["y"], targets["z"]
+        quality = self.qualities(batch.noise)
+        own_y, semantic = model.g_a(batch.x)
+        steps = model.prior.gained(torch.ones_like(y[:1]), quality.new_full((1,), STEP_BYTE))
+        figures: Figures = {
+            "y": ((own_y - y).abs() * steps).mean(),
+            "z": (bounded(model.h_a(y, semantic)) - bounded(z)).square().mean(),
+        }
+        hyper, z_semantic = model.h_s(model.fsq(z))
+        visitor = TrainingVisitor(model.prior.gained(y, quality), quality, batch.noise)
+        y_hat = model.prior.scan(hyper, quality, visitor).detach()
+        bpp = visitor.bits / (batch.x.shape[-1] * batch.x.shape[-2])
+        decoded = model.synthesise(y_hat, z_semantic, quality)
+        distance = (decoded - latents).abs().mean(dim=(1, 2, 3))
+        terms, stage1 = self.pixel_terms(batch, latents), self.config.weights
+        figures |= {"latent_l1": distance.mean(), "bpp": bpp.mean()}
+        figures |= {"lpips": terms.lpips.mean(), "l1": terms.l1.mean()}
+        rate = rate_weight(quality, stage1) ** weights.rate_power * bpp
+        share = torch.where(quality > 0, 1.0, stage1.zonly)
+        total = weights.y * figures["y"] + weights.z * figures["z"] + (rate + share * distance).mean()
+        return total + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"], figures
+
+
+def gains(table: Tensor, knots: int, rates: tuple[float, float], table_rates: tuple[float, float]) -> Tensor:
+    """Logarithms of gains [knots,C] for weights of the bits from `rates[0]` to `rates[1]`.
+
+    Args:
+        table: logarithms by quality byte [256,C] of a codec trained for `table_rates`; beyond these its first
+            steps go on in a straight line.
+    """
+    rows = []
+    for knot in range(knots):
+        rate = rates[0] * (rates[1] / rates[0]) ** (knot / (knots - 1))
+        span = math.log(table_rates[0] / table_rates[1])
+        byte = 1 + (QUALITY_MAX - 1) * math.log(table_rates[0] / rate) / span
+        low = min(max(int(byte), 1), QUALITY_MAX - 1)
+        reach = 32 if byte < 1 else 1
+        rows.append(table[low] + (byte - low) / reach * (table[low + reach] - table[low]))
+    return torch.stack(rows)

@@ -1,0 +1,88 @@
+"""Recipes of the light model, in the order of its life: imitation, stage I, stage I beside a discriminator.
+
+Each goes on from the run before it (nets.start). Those that end in -gpu are for minutes of one large GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from onedc.config import LIGHT
+from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.discriminator import GANConfig
+from onedc.train.imitation import ImitationConfig
+from onedc.train.stage1 import Stage1Config, Stage1Weights
+
+RATES = {"rate_low": 500.0, "rate_high": 0.4}
+"""Weights of the bits: from what hardly pays beside z to 0.4 bpp."""
+STAGE1 = Stage1Config(
+    weights=Stage1Weights(
+        lpips=2.0, pixel=3.0, coarse=4.0, latent=0.7, structure=0.5, zonly=0.3, spread=0.1, **RATES
+    ),
+    drop_y=0.15,
+    move_decoder=True,
+    slow_share=1.0,
+    scored_qualities=(0, 16, 64, 128, 224),
+)
+OPTIM = OptimConfig(kind="muon", lr=5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=50, decay_share=0.65)
+
+
+def light_imitation() -> TrainConfig:
+    """The light model's parts, each taught by the codec of nets.codec."""
+    weights = Stage1Weights(lpips=1.0, pixel=4.0, zonly=0.5, **RATES)
+    return TrainConfig(
+        recipe="light-imitation",
+        model=LIGHT,
+        objective=ImitationConfig(stage1=replace(STAGE1, weights=weights, drop_y=0.2)),
+        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
+        optim=replace(OPTIM, lr=1e-3, decay_share=0.5, final_share=0.05),
+        run=RunConfig(steps=4000, precision="auto", ema=0.995, log_every=25),
+    )
+
+
+def light_stage1() -> TrainConfig:
+    """The light model, stage I: all of it, from a run of light-imitation (nets.start) on."""
+    return TrainConfig(
+        recipe="light-stage1",
+        model=LIGHT,
+        objective=STAGE1,
+        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
+        optim=OPTIM,
+        run=RunConfig(steps=20_000, precision="auto", ema=0.998, log_every=25),
+    )
+
+
+def light_gan() -> TrainConfig:
+    """Stage I of the light model beside a discriminator, from a run of light-stage1 (nets.start) on."""
+    config = light_stage1()
+    return replace(
+        config,
+        recipe="light-gan",
+        objective=replace(config.objective, gan=GANConfig(share=0.5)),
+        optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
+        critic_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
+        run=replace(config.run, steps=4000),
+    )
+
+
+def on_gpu(recipe: Callable[[], TrainConfig], minutes: float) -> TrainConfig:
+    """A recipe at the speed of one large GPU, for so many minutes behind the making of its pool."""
+    config = recipe()
+    return replace(
+        config,
+        recipe=f"{config.recipe}-gpu",
+        data=replace(config.data, batch=64, crop_px=384, pool_windows=4),
+        run=replace(config.run, steps=1_000_000, minutes=minutes, graph=True, ema=0.997, validate_every=0),
+    )
+
+
+LIGHT_RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "light-imitation": light_imitation,
+    "light-stage1": light_stage1,
+    "light-gan": light_gan,
+    "light-imitation-gpu": partial(on_gpu, light_imitation, 1.5),
+    "light-stage1-gpu": partial(on_gpu, light_stage1, 4.5),
+    "light-gan-gpu": partial(on_gpu, light_gan, 2.0),
+}

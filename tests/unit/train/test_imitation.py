@@ -1,0 +1,112 @@
+"""A light codec learns from another: what each part is compared with, and a run from start to codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.test_light import LITTLE
+
+import onedc
+from onedc.config import TINY, ModelConfig
+from onedc.errors import ConfigError
+from onedc.model.lpips import LPIPS
+from onedc.model.onedc import OneDC
+from onedc.model.taef2 import TAEF2
+from onedc.train.checkpoint import find_checkpoint
+from onedc.train.config import TrainConfig
+from onedc.train.export import export_checkpoint
+from onedc.train.imitation import Imitation, gains
+from onedc.train.loop import Trainer
+from onedc.train.recipes import find_recipe
+from onedc.train.stage1 import Stage1
+from onedc.weights.file import save_weights
+
+from .test_stage1 import batch_of
+
+
+@pytest.fixture
+def stage() -> Imitation:
+    torch.manual_seed(0)
+    config = find_recipe("light-imitation")
+    return Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(TINY))
+
+
+def test_each_part_learns_and_the_teacher_does_not(stage: Imitation) -> None:
+    stage.train()
+    loss, figures = stage.loss("codec", batch_of(2, 128), 0)
+    loss.backward()
+    learned = {name.split(".")[0] for name, p in stage.model.named_parameters() if p.grad is not None}
+    assert learned == {"vae", "g_a", "h_a", "h_s", "prior", "semantic", "g_s", "generator"}
+    assert stage.model.prior.gain is not None and stage.model.prior.gain.knots.grad is None
+    assert all(p.grad is None for p in stage.codec.parameters()) and not stage.codec.training
+    assert {"y", "z", "bpp", "latent_l1", "lpips", "l1"} == set(figures)
+
+
+def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = batch_of(2, 128)
+    targets = stage.targets(batch.x)
+    semantic = torch.zeros(2, LITTLE.light.semantic_width, 2, 2)  # type: ignore[union-attr]
+    monkeypatch.setattr(stage.model.g_a, "forward", lambda x: (targets["y"], semantic))
+    monkeypatch.setattr(stage.model.h_a, "forward", lambda y, sem: targets["z"])
+    _, figures = stage.loss("codec", batch, 0)
+    assert figures["y"] == 0 and figures["z"] == 0
+
+
+def test_gains_are_the_teachers_at_equal_weights_of_the_bits() -> None:
+    table = torch.linspace(-3, 2, 256)[:, None].expand(-1, 2).clone()
+    same = gains(table, 3, (30.0, 0.4), (30.0, 0.4))
+    torch.testing.assert_close(same[:, 0], torch.stack([table[1, 0], table[128, 0], table[255, 0]]))
+    beyond = gains(table, 2, (30.0 * 75, 0.4), (30.0, 0.4))  # as far below as the teacher's range is wide
+    torch.testing.assert_close(beyond[0, 0], table[1, 0] - (table[255, 0] - table[1, 0]))
+
+
+def test_a_teacher_that_cannot_teach_is_refused() -> None:
+    config = find_recipe("light-imitation")
+    with pytest.raises(ConfigError, match="cannot teach"):
+        Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(replace(TINY, y_channels=32)))
+
+
+def test_imitation_then_stage_1_makes_a_codec(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    teacher = tmp_path / "teacher.safetensors"
+    save_weights(teacher, OneDC(TINY), model_id=200)
+    small = ("data.batch=2", "data.crop_px=64", "data.validation_px=64")
+    small += ("run.steps=2", "run.validate_every=2")
+    windows = ("optim.kind=adamw", f"nets.codec={teacher}")
+
+    def little(config: TrainConfig) -> TrainConfig:
+        return replace(config, model=LITTLE)
+
+    config = little(tiny(*small, *windows, "objective.stage1.window_px=0", recipe="light-imitation"))
+    assert Trainer(config, tmp_path / "imitation", resume=False).run().finished
+
+    def autoencoder(_config: ModelConfig, _nets: object) -> TAEF2:
+        return TAEF2(32, 16)
+
+    monkeypatch.setattr("onedc.train.stages.load_autoencoder", autoencoder)
+    start = f"nets.start={tmp_path / 'imitation'}"
+    config = little(tiny(*small, start, "optim.kind=adamw", "objective.window_px=0", recipe="light-stage1"))
+    trainer = Trainer(config, tmp_path / "stage1", resume=False)
+    assert isinstance(trainer.stage, Stage1) and trainer.stage.vae() is not trainer.stage.model.vae
+    assert trainer.run().finished
+    path = tmp_path / "little.safetensors"
+    checkpoint = find_checkpoint(tmp_path / "stage1")
+    export_checkpoint(checkpoint, path, model_id=200, storage="int8", force=False)
+    codec = onedc.load(path)
+    picture = (batch_of(1, 64).x[0].permute(1, 2, 0) * 127 + 128).byte().numpy()
+    assert codec.decode(codec.encode(picture, quality=60), output="numpy").shape == picture.shape
+
+
+def test_a_light_model_needs_the_networks_it_learns_from(tiny: Callable[..., TrainConfig]) -> None:
+    from onedc.train.stages import build_stage
+
+    with pytest.raises(ConfigError, match=r"nets.codec: not set"):
+        build_stage(tiny(recipe="light-imitation"))
+    with pytest.raises(ConfigError, match=r"nets.vae_encoder.*light model"):
+        build_stage(tiny(recipe="light-stage1"))
