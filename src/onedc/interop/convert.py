@@ -79,7 +79,7 @@ def read_published(published: Published, options: Options) -> tuple[ModelConfig,
     Raises:
         WeightsError: see `convert`.
     """
-    expected = _expected(SD15)
+    expected = expected_keys(SD15)
     unet = merge_lora(open_unet(published.unet))
     parts = [
         fit(unet, "published UNet", expected["unet"], unet_key).weights,
@@ -139,7 +139,7 @@ def origin(published: Published) -> dict[str, dict[str, str]]:
     return {name: {"file": path.name, "sha256": file_sha256(path)} for name, path in files.items()}
 
 
-def _expected(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
+def expected_keys(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
     """Our keys and shapes by the published file that holds them."""
     with torch.device("meta"):
         state = OneDC(config).state_dict()
