@@ -14,9 +14,9 @@ cd "$(dirname "$0")/.."
 out=runs/evaluation/out
 page=docs/evaluation.md
 
-# Ours alone at four rates, over all images.
-onedc eval "$kodak" -o "$out/own" --bpp 0.025,0.05,0.1,0.2 --metric-weights "$networks" --jobs "$processes" \
-    --replace --report "$page" --section own
+# Ours alone at rates from nearly nothing on, over all images.
+onedc eval "$kodak" -o "$out/own" --bpp 0.004,0.006,0.0085,0.0125,0.0175,0.025,0.05,0.1,0.2 \
+    --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section own
 
 # Ours at five qualities; WebP and AVIF each at its smallest file not below ours.
 onedc eval "$kodak" -o "$out/qualities" --quality 0,15,30,50,70 --against webp,avif --rule at-least \
@@ -28,3 +28,7 @@ onedc eval "$kodak" -o "$out/rates" --codec onedc,jpeg,webp,avif,jxl,hevc,vvc --
 
 # Curves, and BD-rates of ours over each of the others.
 onedc rd "$out/qualities" "$out/rates" -o docs/rd --test onedc --published kodak --report "$page" --section bd-rates
+
+# A few hundred bytes, and the contact sheet of the README.
+python runs/tiny_sheet.py "$kodak" "$networks" --report "$page"
+python runs/contact_sheet.py "$kodak"
