@@ -60,6 +60,7 @@ def light_gan() -> TrainConfig:
     return replace(
         config,
         recipe="light-gan",
+        needs=("start",),
         objective=replace(config.objective, gan=GANConfig(share=0.5)),
         optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
         critic_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
