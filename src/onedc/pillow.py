@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onedc.codec import Codec
 
 FORMAT = "1DC"
+_OPTIONS = ("background", "keep", "effort", "max_side", "check")
 _chosen: Codec | None = None
 
 
@@ -104,17 +105,18 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`image.save`: `quality` or `target_bytes`, `background`, `keep` and `effort` as in `Codec.encode`."""
+    """`image.save`: `quality` or `target_bytes`, and what else `Codec.encode` takes, of `_OPTIONS`."""
     from onedc.rate import DEFAULT_QUALITY
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"
     if "quality" in options and "target_bytes" in options:
         raise ConfigError(f"{name}: give quality or target_bytes, not both")
-    beside = {name: options[name] for name in ("background", "keep", "effort") if name in options}
+    beside = {name: options[name] for name in _OPTIONS if name in options}
     with _named(filename, ImageError):
         if "target_bytes" in options:
-            data = _codec().encode_to_size(image, options["target_bytes"], **beside)
+            shrink = options.get("shrink", True)
+            data = _codec().encode_to_size(image, options["target_bytes"], shrink=shrink, **beside)
         else:
             data = _codec().encode(image, quality=options.get("quality", DEFAULT_QUALITY), **beside)
     fp.write(data)

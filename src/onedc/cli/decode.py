@@ -35,8 +35,8 @@ Decode .1dc files to pictures.
 
 Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated, as
 the description in PNG, TIFF and JPEG files says.
-A damaged file, or one of another model, is refused. --partial shows the semantic layer of a damaged or cut
-file, where that much is left.
+A damaged file, or one of another model, is refused. --partial shows of a cut file the semantic layer and
+every part of the rest that is whole; of a damaged one --partial --preview shows the semantic layer.
 """
 
 
@@ -57,9 +57,12 @@ def add_command(commands: Any) -> None:
         "decoded them, such as the original",
     )
     parser.add_argument(
-        "--partial", action="store_true", help="decode the semantic layer of a damaged file, unverified"
+        "--partial", action="store_true", help="decode what is whole of a file that was cut, unverified"
     )
     parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
+    parser.add_argument(
+        "--full-size", action="store_true", help="a picture that was shrunk at its original's size (Lanczos)"
+    )
     parser.add_argument(
         "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"
     )
@@ -69,6 +72,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode what the command line names; returns the exit status."""
+    from onedc.file_info import info
     from onedc.image import WRITABLE_SUFFIXES, image_bytes
 
     passed: list[str] = []
@@ -96,14 +100,17 @@ def run(args: argparse.Namespace) -> int:
         data = read_input(job.source)
         started_s = time.perf_counter()
         try:
-            picture = codec.decode(data, partial=args.partial, preview=args.preview, **limit)
+            picture = codec.decode(
+                data, partial=args.partial, preview=args.preview, full_size=args.full_size, **limit
+            )
         except FormatError as error:
             raise FormatError(f"{job.source}: {error}") from error
         elapsed_s = time.perf_counter() - started_s
         suffix = ".png" if job.target == PIPE else suffix_of(job.target)
         write_output(job, image_bytes(picture, suffix, name=job.target), force=args.force)
         width, height = picture.size
-        return _report(job, width, height, elapsed_s, unverified=args.partial)
+        unverified = args.partial or not info(data).check_bits
+        return _report(job, width, height, elapsed_s, unverified=unverified)
 
     return run_jobs(jobs, decode_one, as_json=args.json, passed=passed)
 

@@ -23,6 +23,7 @@ from onedc.cli.jobs import (
     whole,
     write_output,
 )
+from onedc.cli.sizes import add_size_arguments, check_show, coded_size, show, wanted_size
 from onedc.cli.streams import progress_line
 from onedc.errors import ConfigError, ImageError
 
@@ -35,16 +36,17 @@ Encode pictures to .1dc files.
 
   onedc encode photo.jpg                  writes photo.1dc beside it
   onedc encode photo.jpg -o small.1dc -q 20
-  onedc encode photo.jpg --target-bytes 3000
+  onedc encode photo.jpg --target-bytes 157 --show seen.png
   onedc encode holiday/ -o out/           every picture in a folder
   onedc encode "**/*.png" -o out/         a pattern (in quotes, ** goes into folders)
   curl -s URL | onedc encode - > photo.1dc
 
 -q sets how many bits are spent, not a pixel error. At -q 0 only the semantic layer is stored, about 14 bits
 for each 64x64 pixels: the scene stays, its details are invented. With a target, the highest quality is taken
-whose whole file fits, and a picture that fits at none is refused. EXIF orientation and the colour profile
-are applied; transparency, profile and EXIF are stored only when asked for. -e takes seconds to minutes longer
-and finds a better picture for the same bits; any decoder reads the file.
+whose whole file fits; for --target-bytes a picture is first shrunk to where it looks best in so few bytes,
+unless --no-shrink is given. A picture that fits at no quality is refused. EXIF orientation and the colour
+profile are applied; transparency, profile and EXIF are stored only when asked for. -e takes seconds to
+minutes longer and finds a better picture for the same bits; any decoder reads the file.
 """
 
 
@@ -81,6 +83,7 @@ def add_command(commands: Any) -> None:
     )
     add_effort_arguments(parser)
     add_beside_arguments(parser)
+    add_size_arguments(parser)
     add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
@@ -179,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
 
     passed: list[str] = []
     jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES, passed=passed)
+    check_show(args, jobs)
     make_folders(jobs)
 
     from onedc.loading import load
@@ -195,7 +199,8 @@ def run(args: argparse.Namespace) -> int:
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)
         source = _from_pipe() if job.source == PIPE else job.source
-        picture = read_picture(source, background=args.background, keep=kept(args))
+        draft = wanted_size(args).longer
+        picture = read_picture(source, background=args.background, keep=kept(args), draft=draft)
         started_s = time.perf_counter()
         try:
             with progress_line(f"{job.source}: effort {args.effort}", shown=len(jobs) == 1) as progress:
@@ -204,6 +209,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{job.source}: {error}") from error
         elapsed_s = time.perf_counter() - started_s
         write_output(job, data, force=args.force)
+        if args.show is not None:
+            show(codec, data, args)
         return _report(job, data, elapsed_s)
 
     return run_jobs(jobs, encode_one, as_json=args.json, passed=passed)
@@ -221,11 +228,12 @@ def _encode(codec: Codec, picture: Loaded, args: argparse.Namespace, progress: A
     from onedc.rate import bytes_at
 
     options = {"effort": args.effort, "progress": progress}
-    height, width = picture.rgb.shape[:2]
+    options |= {"max_side": args.max_side, "check": not args.no_check}
     if args.target_bpp is not None:
-        return codec.encode_to_size(picture, bytes_at(args.target_bpp, width, height), **options)
+        target = bytes_at(args.target_bpp, *coded_size(picture, wanted_size(args)))
+        return codec.encode_to_size(picture, target, shrink=False, **options)
     if args.target_bytes is not None:
-        return codec.encode_to_size(picture, args.target_bytes, **options)
+        return codec.encode_to_size(picture, args.target_bytes, shrink=not args.no_shrink, **options)
     if args.quality is not None:
         options["quality"] = args.quality
     return codec.encode(picture, **options)
@@ -235,9 +243,10 @@ def _report(job: Job, data: bytes, elapsed_s: float) -> Report:
     from onedc.file_info import info
 
     found = info(data)
+    shrunk = f"{found.width}x{found.height} of {found.original_width}x{found.original_height}  "
     return Report(
-        text=f"{job.source} -> {job.target}  {found.size_bytes} bytes  {found.bpp:.4f} bpp  "
-        f"quality {found.quality:g}  {elapsed_s:.2f} s",
+        text=f"{job.source} -> {job.target}  {shrunk if found.original_width else ''}"
+        f"{found.size_bytes} bytes  {found.bpp:.4f} bpp  quality {found.quality:g}  {elapsed_s:.2f} s",
         fields={
             "input": job.source,
             "output": job.target,
