@@ -29,6 +29,9 @@ try:
 except ImportError as error:
     raise MissingExtraError('onnxruntime is not installed: pip install "onedc[onnx]"') from error
 
+LARGE_BYTES = 1 << 23
+"""Of a graph's input: that of pictures of about a megapixel and more."""
+
 
 class Sessions:
     """One onnxruntime session for each graph, made when it is first run, and anew in a forked process.
@@ -54,8 +57,12 @@ class Sessions:
         self._made: dict[tuple[int, str], Any] = {}
 
     def run(self, name: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs of one graph."""
-        outputs: list[NDArray[Any]] = self[name].run(None, dict(zip(FORMS[name].inputs, inputs, strict=True)))
+        """The outputs of one graph; after a large input its memory is given back."""
+        options = onnxruntime.RunOptions()
+        if sum(array.nbytes for array in inputs) > LARGE_BYTES:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        feed = dict(zip(FORMS[name].inputs, inputs, strict=True))
+        outputs: list[NDArray[Any]] = self[name].run(None, feed, options)
         return outputs
 
     def halo(self, name: str) -> int:
