@@ -18,7 +18,10 @@ from onedc.header import working_size
 from onedc.image import Loaded, with_hidden_places_filled
 
 PIXELS, EXPONENT = 430.0, 0.8
-"""A picture looks best in n bytes with PIXELS * n ** EXPONENT pixels, in the mean of many photos."""
+"""In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: measured at 157, 340 and 1,000 bytes.
+
+The fit of six photos is 727 * n ** 0.734; this stays below it, since one step more can leave no bytes for y.
+"""
 WORTH = 0.75
 """A picture is shrunk only if that leaves at most this share of its pixels: nearer sizes look alike."""
 LEAST_SIDE_PX = 32
