@@ -132,7 +132,7 @@ class Codec:
         files: Sequence[File],
         *,
         output: Output = "pil",
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_pixels: int | None = DEFAULT_MAX_PIXELS,
         partial: bool = False,
         preview: bool = False,
         full_size: bool = False,
@@ -171,7 +171,7 @@ class Codec:
             decoded |= zip(alike, pictures, strict=True)
         return [decoded[place] for place in range(len(data))]
 
-    def verify(self, file: File, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def verify(self, file: File, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> None:
         """Check that a .1dc file is whole and of these weights, without decoding it.
 
         Raises:

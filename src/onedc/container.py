@@ -89,7 +89,7 @@ def unpack(
     *,
     fingerprint: bytes | None,
     model_id: int | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
     least_position_bits: float = 0.0,
     partial: bool = False,
     full_size: bool = False,
@@ -111,7 +111,7 @@ def unpack(
         )
     sizes = [(header.width, header.height), *([header.original] if full_size and header.original else [])]
     for width, height in sizes:
-        if width * height > max_pixels:
+        if max_pixels is not None and width * height > max_pixels:
             raise FormatError(
                 f"the file declares {width}x{height} pixels, more than the limit of {max_pixels}; "
                 "raise max_pixels if you trust it"

@@ -65,6 +65,16 @@ def from_sections(sections: Mapping[int, bytes], width: int, height: int) -> Ext
     return Extras(alpha=alpha, icc=found[SECTION_ICC], exif=found[SECTION_EXIF])
 
 
+def info_of(extras: Extras) -> dict[str, bytes]:
+    """Profile and EXIF as a Pillow image's info holds them."""
+    found = {}
+    if extras.icc is not None:
+        found["icc_profile"] = extras.icc
+    if extras.exif is not None:
+        found["exif"] = b"Exif\0\0" + extras.exif
+    return found
+
+
 def apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """An sRGB picture in the colours of an RGB profile, which it then holds in its info.
 

@@ -63,7 +63,7 @@ def encode(image: Picture, *, quality: float = DEFAULT_QUALITY, **options: Unpac
     return bundled_codec().encode(image, quality=quality, **options)
 
 
-def decode(data: File, *, output: Output = "pil", max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
+def decode(data: File, *, output: Output = "pil", max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Any:
     """One .1dc file to a picture with the bundled model; see `Codec.decode_batch`."""
     return bundled_codec().decode(data, output=output, max_pixels=max_pixels)
 

@@ -36,7 +36,7 @@ class DecodeOptions(TypedDict, total=False):
     """What every way to decode takes beside the files; see `Codec.decode_batch`."""
 
     output: Output
-    max_pixels: int
+    max_pixels: int | None
     partial: bool
     preview: bool
     full_size: bool

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
-from onedc.errors import ConfigError, ImageError, OneDCError
-from onedc.extras import Extras, apply_profile, to_sections
+from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
+from onedc.extras import Extras, apply_profile, info_of, to_sections
 from onedc.header import SIDE_MAX_PX, Header, positions_of
-from onedc.image import KEEPABLE, Color, Keepable, Loaded, RGBArray, read_picture, to_picture
+from onedc.image import KEEPABLE, Color, File, Keepable, Loaded, RGBArray, read_picture, to_picture
 from onedc.shrink import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Picture: TypeAlias = (
-    "Image.Image | Loaded | NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | BinaryIO"
-)
-"""A Pillow image, what `image.read_picture` returns, an [H,W,3] uint8 array, a [3,H,W] float tensor in
-[-1,1], or a picture file: its path, its bytes, or a binary file object."""
+Picture: TypeAlias = "Image.Image | Loaded | NDArray[np.uint8] | Tensor | File"
+"""A Pillow image, what `image.read_picture` returns, an [H,W,3 or 4] uint8 array, a [3 or 4,H,W] float tensor
+in [-1,1], or a picture file: its path, its bytes, or a binary file object."""
 Output: TypeAlias = Literal["pil", "numpy", "torch"]
 Pixels: TypeAlias = NDArray[Any]
 """What engines take and give: [H,W,3] uint8, or [3,H,W] float32 in [-1,1]."""
@@ -74,6 +73,8 @@ def read_batch(
         ImageError: none at all, different padded sizes, one that is no picture, or too large.
         ConfigError: something unknown to keep, or too much.
     """
+    if isinstance(keep, str):
+        keep = (cast(Keepable, keep),)
     if not KEEPABLE.issuperset(keep):
         raise ConfigError(f"keep {list(keep)!r}: can hold {', '.join(sorted(KEEPABLE))}")
     found = [_read(image, size, background, keep) for image in images]
@@ -86,6 +87,7 @@ def read_batch(
 
 
 def _read(image: Picture, size: Size, background: Color | None, keep: Collection[Keepable]) -> Source:
+    image = _with_alpha(image)
     if isinstance(image, np.ndarray):
         loaded = Loaded(_checked(image), Extras())
     elif _is_tensor(image):
@@ -97,8 +99,8 @@ def _read(image: Picture, size: Size, background: Color | None, keep: Collection
         loaded = image
     elif isinstance(image, Image.Image):
         loaded = to_picture(image, background=background, keep=keep)
-    elif isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
-        file = cast("str | bytes | BinaryIO", image)
+    elif isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
+        file = cast(File, image)
         loaded = read_picture(file, background=background, keep=keep, draft=size.longer)
     else:
         raise ImageError(
@@ -109,6 +111,15 @@ def _read(image: Picture, size: Size, background: Color | None, keep: Collection
     return Source(loaded.rgb, width, height, to_sections(loaded.extras), loaded.original)
 
 
+def _with_alpha(image: Picture) -> Picture:
+    """An array or tensor of four channels, as decoding gives it, as a Pillow image; others as they are."""
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4 and image.dtype == np.uint8:
+        return Image.fromarray(image)
+    if _is_tensor(image) and tuple(cast(Any, image).shape[:-2]) == (4,):
+        return Image.fromarray(to_bytes(_floats_of(image)))
+    return image
+
+
 def _is_tensor(image: object) -> bool:
     torch = sys.modules.get("torch")  # who has a tensor has imported it
     return torch is not None and isinstance(image, torch.Tensor)
@@ -117,17 +128,31 @@ def _is_tensor(image: object) -> bool:
 def _checked(array: NDArray[Any]) -> RGBArray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ImageError(f"picture: {array.dtype} {array.shape}; an array must be [H,W,3] uint8")
-    return array
+    return np.ascontiguousarray(array)
 
 
 def _of_tensor(tensor: Any) -> Source:
     if tensor.dim() != 3 or tensor.shape[0] != 3 or not tensor.is_floating_point() or not tensor.numel():
         raise ImageError(f"picture: {tensor.dtype} {tuple(tensor.shape)}; a tensor must be [3,H,W] floats")
+    floats = _floats_of(tensor)
+    if 0 <= floats.min() < floats.max():
+        warnings.warn(
+            PictureWarning(
+                "picture: no tensor value is below 0; values are in [-1, 1], so one in [0, 1] is to be "
+                "multiplied by 2, less 1"
+            ),
+            stacklevel=2,
+        )
+    _, height, width = floats.shape
+    return Source(floats, width, height, {})
+
+
+def _floats_of(tensor: Any) -> NDArray[np.float32]:
+    """Raises ImageError for values beyond [-1,1]."""
     floats: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
     if not ((floats >= -1) & (floats <= 1)).all():
         raise ImageError("picture: tensor values must be finite and in [-1, 1]")
-    _, height, width = floats.shape
-    return Source(floats, width, height, {})
+    return floats
 
 
 def common_positions(
@@ -218,6 +243,5 @@ def _as_image(rgb: RGBArray, extras: Extras) -> Image.Image:
         image = apply_profile(image, extras.icc)
     if extras.alpha is not None:
         image.putalpha(extras.alpha)
-    if extras.exif is not None:
-        image.info["exif"] = b"Exif\0\0" + extras.exif
+    image.info.update(info_of(extras))
     return image

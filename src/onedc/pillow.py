@@ -15,15 +15,16 @@ from PIL import Image, ImageFile
 
 from onedc.container import SECTION_ALPHA, unpack
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
-from onedc.extras import DESCRIPTION
+from onedc.extras import DESCRIPTION, from_sections, info_of
 from onedc.file_info import File, note, read_file
-from onedc.header import SIDE_MAX_PX, begins_file
+from onedc.header import begins_file
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
 
 FORMAT = "1DC"
-_OPTIONS = ("background", "keep", "effort", "max_side", "check")
+_BESIDE = ("background", "effort", "max_side", "check")
+_SAVE_OPTIONS = frozenset((*_BESIDE, "quality", "target_bytes", "shrink", "keep", "exif", "icc_profile"))
 _chosen: Codec | None = None
 
 
@@ -46,18 +47,23 @@ def open(source: File, *, codec: Codec | None = None) -> OneDCImageFile:
     data = read_file(source)
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
     if not _accept(data):
-        with _named(name):
+        with _named(name, FormatError):
             unpack(data, fingerprint=None)
     image = OneDCImageFile(io.BytesIO(data), name)
     image.codec = codec
     return image
 
 
+class DamagedFileError(FormatError, OSError):
+    """A damaged .1dc file, in the kind of error by which Pillow and its users know damaged pictures."""
+
+
 class OneDCImageFile(ImageFile.ImageFile):
     """A .1dc file whose size is known and whose pixels, RGB or RGBA, are decoded when they are asked for.
 
-    Opening raises FormatError for a damaged header, `load` for any other damage and for a file of another
-    model. Pillow's own limit, `Image.MAX_IMAGE_PIXELS`, holds here too.
+    Opening raises DamagedFileError, a FormatError and OSError, for a damaged header, profile or EXIF, `load`
+    for any other damage and for a file of another model. Pillow's own limit, `Image.MAX_IMAGE_PIXELS`,
+    holds here too.
     """
 
     format = FORMAT
@@ -69,16 +75,19 @@ class OneDCImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         self._data = self.fp.read()
-        with _named(self.filename):
-            header, _, sections, _ = unpack(self._data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
+        with _named(self.filename, DamagedFileError):
+            header, _, sections, _ = unpack(self._data, fingerprint=None, max_pixels=None)
+            beside = {key: body for key, body in sections.items() if key != SECTION_ALPHA}
+            extras = from_sections(beside, header.width, header.height)
         self._mode = "RGBA" if SECTION_ALPHA in sections else "RGB"
         self._size = header.width, header.height
         self.info[DESCRIPTION] = note(header.model_id, header.quality)
+        self.info.update(info_of(extras))
 
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None and self._data:
-            with _named(self.filename):
+            with _named(self.filename, DamagedFileError):
                 decoded = (self.codec or _codec()).decode(self._data, max_pixels=_max_pixels())
             self.im = decoded.im
             self.info.update(decoded.info)
@@ -90,14 +99,14 @@ class OneDCImageFile(ImageFile.ImageFile):
 
     def verify(self) -> None:
         """Check the checksum, which takes the weights but no decoding."""
-        with _named(self.filename):
+        with _named(self.filename, DamagedFileError):
             (self.codec or _codec()).verify(self._data, max_pixels=_max_pixels())
         super().verify()
 
 
-def _max_pixels() -> int:
+def _max_pixels() -> int | None:
     """Pillow's own limit, which its users change where they need more."""
-    return Image.MAX_IMAGE_PIXELS or SIDE_MAX_PX**2
+    return Image.MAX_IMAGE_PIXELS
 
 
 def _accept(prefix: bytes) -> bool:
@@ -105,14 +114,22 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`image.save`: `quality` or `target_bytes`, and what else `Codec.encode` takes, of `_OPTIONS`."""
+    """`image.save`: `quality` or `target_bytes`, and what else `Codec.encode` takes, of `_SAVE_OPTIONS`.
+
+    `exif` and `icc_profile`, as other formats have them, are kept.
+    """
     from onedc.rate import DEFAULT_QUALITY
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"
     if "quality" in options and "target_bytes" in options:
         raise ConfigError(f"{name}: give quality or target_bytes, not both")
-    beside = {name: options[name] for name in _OPTIONS if name in options}
+    unknown = sorted(options.keys() - _SAVE_OPTIONS)
+    if unknown:
+        known = ", ".join(sorted(_SAVE_OPTIONS))
+        raise ConfigError(f"{name}: save has no option {', '.join(unknown)}; it takes {known}")
+    image, keep = _with_given(image, options)
+    beside: dict[str, Any] = {key: options[key] for key in _BESIDE if key in options} | {"keep": keep}
     with _named(filename, ImageError):
         if "target_bytes" in options:
             shrink = options.get("shrink", True)
@@ -122,6 +139,20 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     fp.write(data)
 
 
+def _with_given(image: Image.Image, options: dict[str, Any]) -> tuple[Image.Image, set[str]]:
+    """The image with EXIF and profile that are given to `save`, and what to keep."""
+    keep = options.get("keep", ())
+    kept = {keep} if isinstance(keep, str) else set(keep)
+    given = {"exif": options.get("exif"), "icc_profile": options.get("icc_profile")}
+    if any(given.values()):
+        image = image.copy()
+    for key, value in given.items():
+        if value:
+            image.info[key] = value.tobytes() if isinstance(value, Image.Exif) else value
+            kept.add(key.removesuffix("_profile"))
+    return image, kept
+
+
 def _codec() -> Codec:
     from onedc.loading import bundled_codec
 
@@ -129,11 +160,11 @@ def _codec() -> Codec:
 
 
 @contextmanager
-def _named(filename: str | bytes, kind: type[OneDCError] = FormatError) -> Iterator[None]:
-    """Begin the message of an error of this kind with the file's name, where it has one."""
+def _named(filename: str | bytes, kind: type[OneDCError]) -> Iterator[None]:
+    """Begin the message of an error of a file or a picture with the file's name, where it has one."""
     try:
         yield
-    except kind as error:
+    except (FormatError, ImageError) as error:
         name = os.fsdecode(filename)
         raise kind(f"{name}: {error}" if name else str(error)) from error
 

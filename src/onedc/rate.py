@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import SupportsFloat, SupportsIndex
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
@@ -30,9 +31,9 @@ def quality_byte(quality: float) -> int:
     Raises:
         ConfigError: not a number from 0 to 100.
     """
-    if not isinstance(quality, (int, float)) or not 0 <= quality <= 100:
+    if not isinstance(quality, SupportsFloat) or not 0 <= float(quality) <= 100:
         raise ConfigError(f"quality {quality!r} is not a number from 0 to 100")
-    return round(quality * QUALITY_MAX / 100)
+    return round(float(quality) * QUALITY_MAX / 100)
 
 
 def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:
@@ -94,7 +95,7 @@ def _highest(
     make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int
 ) -> tuple[int, bytes]:
     """The place of the highest quality whose file fits, and the file."""
-    if not isinstance(target_bytes, int):
+    if not isinstance(target_bytes, SupportsIndex):
         raise ConfigError(f"target_bytes {target_bytes!r} is not a whole number")
     files: dict[int, bytes] = {}
 

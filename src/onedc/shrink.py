@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import SupportsIndex
 
 import numpy as np
 from PIL import Image
@@ -41,7 +42,7 @@ class Size:
 
     def __post_init__(self) -> None:
         for name, value in (("max_side", self.max_side), ("target_bytes", self.target_bytes)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, SupportsIndex) or value < 1):
                 raise ConfigError(f"{name} {value!r} is not a whole number above 0")
 
     def longer(self, width: int, height: int, bytes_beside: int = 0) -> int:

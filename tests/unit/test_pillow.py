@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
@@ -163,3 +163,54 @@ def test_pillows_limit_of_pixels_holds(path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with Image.open(path) as image:
         image.load()
+
+
+def kept_file(codec: Codec) -> tuple[bytes, bytes]:
+    """A file with a profile and EXIF, and the profile."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[271] = "a camera"
+    memory = io.BytesIO()
+    Image.fromarray(PICTURE).save(memory, "1DC", quality=30, exif=exif, icc_profile=profile)
+    return memory.getvalue(), profile
+
+
+def test_profile_and_exif_are_there_before_the_pixels(codec: Codec) -> None:
+    data, _ = kept_file(codec)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image._im is None  # still lazy
+        profile, exif = image.info["icc_profile"], image.getexif()[271]
+        again = io.BytesIO()
+        image.save(again, "PNG", icc_profile=image.info.get("icc_profile"), exif=image.getexif())
+    decoded = codec.decode(data)
+    assert decoded.info["icc_profile"] == profile and exif == "a camera"
+    with Image.open(again) as image:
+        assert image.info["icc_profile"] == profile and image.getexif()[271] == "a camera"
+        assert np.array_equal(np.asarray(image), np.asarray(decoded))
+
+
+@pytest.mark.parametrize("piece", [64, 1024])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_parser_is_fed_in_pieces(codec: Codec, piece: int, size: int) -> None:
+    exif = Image.Exif()
+    exif[271] = np.random.default_rng(0).bytes(size).hex()
+    memory = io.BytesIO()
+    Image.fromarray(PICTURE).save(memory, "1DC", quality=30, exif=exif)
+    data, parser = memory.getvalue(), ImageFile.Parser()
+    for place in range(0, len(data), piece):
+        parser.feed(data[place : place + piece])
+    assert np.array_equal(np.asarray(parser.close()), codec.decode(data, output="numpy"))
+
+
+def test_damage_is_an_os_error_too(path: Path) -> None:
+    data = path.read_bytes()
+    for damaged in (data[:4], data[:-9], data[:9] + b"\0" + data[10:], data[:20] + b"xxxx" + data[24:]):
+        with pytest.raises(OSError) as caught, Image.open(io.BytesIO(damaged)) as image:
+            image.load()
+        assert isinstance(caught.value, (FormatError, UnidentifiedImageError))
+
+
+def test_unknown_options_of_save_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.1dc: save has no option lossless, qualty; it takes"):
+        Image.fromarray(PICTURE).save(tmp_path / "a.1dc", qualty=30, lossless=True)
+    assert not list(tmp_path.iterdir())

@@ -84,6 +84,7 @@ def add_command(commands: Any) -> None:
     add_effort_arguments(parser)
     add_beside_arguments(parser)
     add_size_arguments(parser)
+    add_reading_arguments(parser)
     add_model_arguments(parser, engines=True)
     parser.set_defaults(run=run)
 
@@ -137,6 +138,24 @@ def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which pictures are read, and what of a file."""
+    parser.add_argument(
+        "--page", type=whole, metavar="N", help="page or frame of files that hold several, from 1"
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=whole,
+        metavar="N",
+        help="refuse larger pictures before they are decoded (default: 67 million)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse what else is read with a warning: a profile that does not fit, damage beside it",
+    )
+
+
 def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
     """What the command line asks to keep beside the picture."""
     asked: dict[Keepable, bool] = {"alpha": args.keep_alpha, "icc": args.keep_icc, "exif": args.keep_exif}
@@ -178,10 +197,17 @@ def color(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
-    from onedc.image import READABLE_SUFFIXES, read_picture
+    from onedc.image import MAX_PIXELS, MISSING_PLUGINS, READABLE_SUFFIXES, read_picture
 
     passed: list[str] = []
-    jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=READABLE_SUFFIXES, passed=passed)
+    jobs = plan(
+        args.inputs,
+        args.output,
+        suffix=".1dc",
+        accepted=READABLE_SUFFIXES,
+        passed=passed,
+        hints=MISSING_PLUGINS,
+    )
     check_show(args, jobs)
     make_folders(jobs)
 
@@ -199,8 +225,15 @@ def run(args: argparse.Namespace) -> int:
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)
         source = _from_pipe() if job.source == PIPE else job.source
-        draft = wanted_size(args).longer
-        picture = read_picture(source, background=args.background, keep=kept(args), draft=draft)
+        picture = read_picture(
+            source,
+            background=args.background,
+            keep=kept(args),
+            max_pixels=args.max_pixels or MAX_PIXELS,
+            page=args.page,
+            strict=args.strict,
+            draft=wanted_size(args).longer,
+        )
         started_s = time.perf_counter()
         try:
             with progress_line(f"{job.source}: effort {args.effort}", shown=len(jobs) == 1) as progress:

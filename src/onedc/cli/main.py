@@ -35,7 +35,7 @@ from onedc.cli import (
     train,
 )
 from onedc.cli.jobs import HelpFormatter, UsageError
-from onedc.cli.streams import flush, print_error, secure_streams
+from onedc.cli.streams import flush, print_error, secure_streams, warnings_in_lines
 from onedc.errors import ConfigError, OneDCError
 
 _DESCRIPTION = """\
@@ -116,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     secure_streams()
     args = build_parser().parse_args(argv)
     try:
-        status: int = args.run(args)
+        with warnings_in_lines():
+            status: int = args.run(args)
         return status if flush() else status or 1
     except (UsageError, ConfigError) as error:
         print_error(error)

@@ -9,11 +9,12 @@ import io
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from onedc.errors import OneDCError, OutputError
+from onedc.errors import OneDCError, OutputError, PictureWarning
 
 PATIENCE_S = 2.0
 """What takes longer than this tells how far it is."""
@@ -76,6 +77,23 @@ def print_error(error: object) -> None:
 def print_warning(warning: object) -> None:
     """One line on standard error of something that was done nevertheless."""
     _printed(f"onedc: warning: {one_line(warning)}", sys.stderr)
+
+
+@contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """Tell warnings of pictures as lines of ours; others stay as Python tells them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PictureWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, PictureWarning):
+                print_warning(message)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def tell(line: str) -> None:

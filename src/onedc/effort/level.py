@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from operator import index
+from typing import SupportsIndex, TypeAlias
 
 from onedc.errors import ConfigError, ImageError
 
@@ -58,6 +59,6 @@ def check_effort(level: int) -> int:
     Raises:
         ConfigError: not a whole number from 0 to 9.
     """
-    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < len(STEPS):
+    if isinstance(level, bool) or not isinstance(level, SupportsIndex) or not 0 <= index(level) < len(STEPS):
         raise ConfigError(f"effort {level!r} is not a whole number from 0 to {len(STEPS) - 1}")
-    return level
+    return index(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ from onedc.seam.torch_seam import TorchSeam
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
 from onedc.weights.layout import fingerprint
+
+
+def _one_thread() -> None:
+    """The threads that OpenMP had are not in a forked process, which would wait for them for ever."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread)
 
 
 class TorchEngine:
