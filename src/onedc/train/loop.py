@@ -284,7 +284,7 @@ class Trainer:
         if log:
             if self.skipped:
                 values["skipped_images"] = self.skipped
-            log.progress(self.step, values)
+            log.progress(self.step, values, self.done)
             lr = self._lr(self.config.optim, self.step - 1)
             log.figures(self.step, {**values, "lr": lr})
 

@@ -150,11 +150,11 @@ class RunLog:
         for name, value in named.items():
             self._board.add_scalar(name, value, step)
 
-    def progress(self, step: int, values: Mapping[str, float]) -> None:
-        """Show step, speed, figures and time left on standard error."""
+    def progress(self, step: int, values: Mapping[str, float], share: float) -> None:
+        """Show step, speed, figures and time left on standard error; `share` of the run is over."""
         elapsed = time.monotonic() - self._begun
-        done = step - self._first
-        left = duration(elapsed / done * (self.steps - step)) if done else "?"
+        done, gained = step - self._first, share - self._first / self.steps
+        left = duration(elapsed / gained * max(1 - share, 0.0)) if gained > 0 else "?"
         figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         speed = done * self._images / elapsed
         self._write(f"step {step}/{self.steps}  {speed:.2f} images/s  {figures}  {left} left", stays=False)
