@@ -172,8 +172,8 @@ def _encode(
         encoded = service.encode(picture, target_bytes=target_bytes, background=background)
     else:
         encoded = service.encode(picture, quality=quality, background=background)
-    decoded = service.decode(encoded.data)
-    preview = service.decode(encoded.data, preview=True)
+    decoded = service.decode(encoded.data, full_size=True)
+    preview = service.decode(encoded.data, preview=True, full_size=True)
     ratio = len(picture) / len(encoded.data)
     facts = (
         *_facts(encoded.data),

@@ -98,8 +98,10 @@ class Service:
                 data = self._codec.encode_to_size(original, target_bytes, effort=effort)
             return Encoded(original, data, time.perf_counter() - started_s)
 
-    def decode(self, data: bytes, *, preview: bool = False) -> Decoded:
+    def decode(self, data: bytes, *, preview: bool = False, full_size: bool = False) -> Decoded:
         """A .1dc file, or with `preview` its semantic layer alone, to a picture.
+
+        With `full_size` one that was shrunk comes at its original's size.
 
         Raises:
             TooLargeError: the file has too many bytes.
@@ -108,7 +110,9 @@ class Service:
         """
         with self._turn(data):
             started_s = time.perf_counter()
-            picture = self._codec.decode(data, max_pixels=self.limits.pixels, preview=preview)
+            picture = self._codec.decode(
+                data, max_pixels=self.limits.pixels, preview=preview, full_size=full_size
+            )
             return Decoded(picture, time.perf_counter() - started_s)
 
     @contextmanager
