@@ -419,6 +419,24 @@ def test_no_bytes_to_a_terminal(tmp_path: Path) -> None:
     assert result.returncode == 1 and b"standard output is a terminal" in result.stderr
 
 
+def test_warnings_are_lines_with_the_name_of_the_file(tmp_path: Path) -> None:
+    photo(1).save(tmp_path / "a.jpg", icc_profile=b"no profile" * 30)
+    encode = ("encode", tmp_path / "a.jpg", *MODEL)
+    refused(*encode, "--strict", status=1, message="a.jpg: its colour profile cannot be used")
+    result = onedc(*encode)
+    line = f"onedc: warning: {tmp_path / 'a.jpg'}: its colour profile cannot be used and is ignored"
+    assert result.returncode == 0 and result.stderr.decode().startswith(line)
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_pages_and_limits_of_pixels(tmp_path: Path) -> None:
+    photo(1).save(tmp_path / "a.gif", save_all=True, append_images=[photo(2)])
+    encode = ("encode", tmp_path / "a.gif", *MODEL)
+    refused(*encode, status=1, message="--page 1")
+    refused(*encode, "--page", "1", "--max-pixels", "99", status=1, message="limit of 99 pixels")
+    done(*encode, "--page", "2")
+
+
 def png() -> bytes:
     buffer = io.BytesIO()
     photo(1).save(buffer, "PNG")

@@ -19,6 +19,8 @@ from onedc.serve.service import BusyError, Service, TooLargeError
 
 ONEDC_TYPE = "image/x-1dc"
 _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
+_ENCODE_FIELDS = frozenset(("quality", "target_bytes", "background", "effort"))
+_DECODE_FIELDS = frozenset(("format", "preview"))
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -49,6 +51,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         ] = 0,
     ) -> Response:
         """A picture file (JPEG, PNG, WebP, ...) in the body to a .1dc file."""
+        _check_query(request, _ENCODE_FIELDS)
         if quality is not None and target_bytes is not None:
             raise ConfigError("give quality or target_bytes, not both")
         encoded = await run_in_threadpool(
@@ -67,6 +70,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
     ) -> Response:
         """A .1dc file in the body to a picture; png and webp are lossless."""
+        _check_query(request, _DECODE_FIELDS)
         data = await _body(request, service)
         decoded = await run_in_threadpool(service.decode, data, preview=preview)
         picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
@@ -92,8 +96,21 @@ def _add(app: FastAPI, route: Any, *, takes: str, gives: tuple[str, ...]) -> Non
     )
 
 
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    """Raise ConfigError for a field that would else be ignored."""
+    unknown = sorted(request.query_params.keys() - known)
+    if unknown:
+        raise ConfigError(f"unknown field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+
+
 async def _body(request: Request, service: Service) -> bytes:
-    """The whole body, given up as soon as it is too large."""
+    """The whole body, given up as soon as it is too large.
+
+    Raises:
+        ConfigError: a form, as curl -F sends it.
+    """
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise ConfigError("the body is a form; send the file itself, with curl by --data-binary @FILE")
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
