@@ -99,8 +99,11 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def user_cache() -> Path:
-    """The folder for what onedc keeps in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onedc"
+    """The folder for what onedc keeps in the user's cache. Raises OutputError where there is no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onedc"
+    except RuntimeError as error:
+        raise OutputError("there is no home directory; set XDG_CACHE_HOME to a folder") from error
 
 
 def refuse_existing(path: str | os.PathLike[str], *, force: bool) -> None:

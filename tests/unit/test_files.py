@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from onedc.errors import OutputError
-from onedc.files import refuse_existing, write_whole
+from onedc.files import refuse_existing, user_cache, write_whole
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -82,3 +82,13 @@ def test_force_replaces_a_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"1"
     write_whole(path, [b"2", b"3"], force=True)
     assert path.read_bytes() == b"23" and os.listdir(tmp_path) == ["a"]
+
+
+def test_no_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(OutputError, match="set XDG_CACHE_HOME"):
+        user_cache()
