@@ -294,3 +294,11 @@ def test_colours() -> None:
 def test_one_pixel() -> None:
     data = image_bytes(np.array([[[1, 2, 3]]], dtype=np.uint8))
     assert read_image(data).tolist() == [[[1, 2, 3]]]
+
+
+def test_exif_that_a_format_cannot_hold_is_an_image_error() -> None:
+    image = Image.new("RGB", (8, 8))
+    for exif in (b"junk", b"II*\0\x08\0\0\0\x01\0\x0f\x01\x03\0\x01\0\0\0\x05\0\0\0\0\0\0\0"):
+        image.info["exif"] = b"Exif\0\0" + exif
+        with pytest.raises(ImageError, match=r"cannot be written as \.tif"):
+            image_bytes(image, ".tif")

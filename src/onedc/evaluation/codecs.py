@@ -32,8 +32,8 @@ class Picture:
 
     @classmethod
     def read(cls, path: Path) -> Picture:
-        """Read a picture file. Raises ImageError."""
-        pixels = read_image(path)
+        """Read a picture file, with white under transparent places. Raises ImageError."""
+        pixels = read_image(path, background="white")
         return cls(path.name, pixels, pixels_hash(pixels))
 
     @property

@@ -52,11 +52,13 @@ class SideBySide:
 def compare_picture(path: Path, options: EvaluationOptions) -> SideBySide:
     """Measure one picture with the codecs of `options`, whose `output` is not used.
 
+    White is laid under transparent places.
+
     Raises:
         ImageError: the picture cannot be read.
         BaselineError: no codec could be measured.
     """
-    original = read_image(path)
+    original = read_image(path, background="white")
     with tempfile.TemporaryDirectory() as folder:
         results = evaluate([path], replace(options, output=Path(folder), keep_decoded=True))
         panels = [

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from onedc.errors import OutputError
 from onedc.evaluation.codecs import EvaluatedCodec, Picture
-from onedc.files import user_cache, write_whole
+from onedc.files import make_folder, user_cache, write_whole
 
 
 class Rule(StrEnum):
@@ -76,9 +77,13 @@ class SizeCache:
         return {str(key): int(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
     def _write(self) -> None:
+        """A folder that cannot be written costs time, never a codec."""
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(self.sizes).encode(), force=True)
+            try:
+                make_folder(self.path.parent)
+                write_whole(self.path, json.dumps(self.sizes).encode(), force=True)
+            except OutputError:
+                self.path = None
 
 
 def default_cache() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from pathlib import Path
 
 from PIL import Image
@@ -66,8 +65,7 @@ def image_bytes(picture: RGBArray | Image.Image, suffix: str = ".png", *, name: 
     buffer = io.BytesIO()
     try:
         image.save(buffer, file_format, **options, **_beside(image, file_format))
-    except (OSError, ValueError, TypeError, RuntimeError, struct.error) as error:
-        # too large for the format, or something beside the pixels that it cannot hold
+    except Exception as error:  # Pillow's writers raise nearly anything for what a format cannot hold
         raise ImageError(f"{name}: cannot be written as {suffix}: {one_line(error)}") from error
     return buffer.getvalue()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tests.unit.evaluation.conftest import picture
 
 from onedc.errors import ConfigError, MissingExtraError
@@ -61,6 +62,18 @@ def test_cache_saves_encoding(tmp_path: Path) -> None:
     assert SizeCache(tmp_path, codec, replace(original, hash="other")).sizes == {}
     again.path.write_text("damaged")  # type: ignore[union-attr]
     assert SizeCache(tmp_path, codec, original).sizes == {}
+
+
+def test_a_cache_that_cannot_be_written_costs_no_codec(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    codec = Ladder([10, 20, 30, 40])
+    cache = SizeCache(tmp_path / "file" / "cache", codec, Picture("p.png", picture(0), "hash"))
+    assert match_rate(codec, 25, Rule.AT_MOST, cache.size_of).setting == 1
+
+
+def test_white_lies_under_what_is_transparent(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 3), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (Picture.read(tmp_path / "clear.png").pixels == 255).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
