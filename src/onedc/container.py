@@ -90,14 +90,15 @@ def unpack(
     fingerprint: bytes | None,
     model_id: int | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
-    least_position_bits: float = 0.0,
+    least_position_millibits: int = 0,
     partial: bool = False,
     full_size: bool = False,
 ) -> Contents:
     """Take a file apart and check it.
 
     `fingerprint` None, or `partial`, leaves the checksum unverified. `model_id` is the one that the caller
-    can decode. `least_position_bits` bounds the declared size by the payload: no position of z costs fewer.
+    can decode. `least_position_millibits` bounds the declared size by the payload: no position of z costs
+    less, in 1/1000 bits.
     `full_size` holds `max_pixels` against the original of a picture that was shrunk, too.
 
     Raises:
@@ -116,7 +117,7 @@ def unpack(
                 f"the file declares {width}x{height} pixels, more than the limit of {max_pixels}; "
                 "raise max_pixels if you trust it"
             )
-    least_bytes = least_payload_bytes(header, least_position_bits)
+    least_bytes = least_payload_bytes(header, least_position_millibits)
     if len(contents.payload) < least_bytes:
         raise FormatError(
             f"the file is cut short or damaged: {header.width}x{header.height} pixels take at least "
@@ -196,13 +197,12 @@ def packed_size(sections: Mapping[int, bytes]) -> int:
     return len(_pack_sections(sections))
 
 
-def least_payload_bytes(header: Header, least_position_bits: float) -> int:
-    """Bytes without which no payload can hold z, if each of its positions costs at least that many bits.
+def least_payload_bytes(header: Header, least_position_millibits: int) -> int:
+    """Bytes without which no payload can hold z, if each position costs at least that many 1/1000 bits.
 
     One byte is taken off because the end rule of the payload may imply one zero byte.
     """
-    bits = int(header.positions * least_position_bits)
-    return max(0, -(-bits // 8) - 1)
+    return max(0, -(-header.positions * least_position_millibits // 8000) - 1)
 
 
 def describe_model(model_id: int) -> str:

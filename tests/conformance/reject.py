@@ -30,8 +30,10 @@ def read(data: bytes) -> None:
     Raises:
         FormatError: what this corpus is about.
     """
-    bits = UniformZPrior.least_position_bits
-    header, payload, *_ = unpack(data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_bits=bits)
+    bits = UniformZPrior.least_position_millibits
+    header, payload, *_ = unpack(
+        data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_millibits=bits
+    )
     decoder = SymbolDecoder(payload)
     UniformZPrior().decode(decoder, -(-header.height // 64), -(-header.width // 64))
     for _ in range(4 if header.quality else 0):

@@ -125,8 +125,8 @@ def _file(width: int, height: int, quality: int, form: Form | None) -> bytes:
 
 
 def _read(data: bytes) -> None:
-    bits = UniformZPrior.least_position_bits
-    header, payload, *_ = unpack(data, fingerprint=FINGERPRINT, model_id=255, least_position_bits=bits)
+    bits = UniformZPrior.least_position_millibits
+    header, payload, *_ = unpack(data, fingerprint=FINGERPRINT, model_id=255, least_position_millibits=bits)
     h, w = -(-header.height // 64), -(-header.width // 64)
     assert h * w * 14 <= 8 * (len(payload) + 1)
     decoder = SymbolDecoder(payload)

@@ -129,7 +129,7 @@ def test_ratios_are_distinct_and_turned_ones_are_there() -> None:
 
 
 def test_unpack_gives_back_what_was_packed() -> None:
-    contents = unpack(FILE, fingerprint=FINGERPRINT, model_id=200, least_position_bits=14.0)
+    contents = unpack(FILE, fingerprint=FINGERPRINT, model_id=200, least_position_millibits=14000)
     assert contents == (HEADER, PAYLOAD, {}, Form.FULL)
     assert read_header(FILE) == HEADER
 
@@ -254,7 +254,7 @@ def test_partial_skips_the_checksum_alone() -> None:
     cut = FILE[:-100]
     assert unpack(cut, fingerprint=FINGERPRINT, partial=True).payload == PAYLOAD[:-100]
     with pytest.raises(FormatError, match="cut short or damaged"):
-        unpack(cut, fingerprint=FINGERPRINT, partial=True, least_position_bits=14.0)
+        unpack(cut, fingerprint=FINGERPRINT, partial=True, least_position_millibits=14000)
 
 
 def test_size_is_bounded_by_the_callers_limit() -> None:
@@ -268,9 +268,11 @@ def test_size_is_bounded_by_the_payload() -> None:
     header = Header(model_id=200, quality=255, width=16383, height=16383)
     bomb = pack(header, bytes(20), FINGERPRINT)
     with pytest.raises(FormatError, match="take at least 114687 bytes, there are 20"):
-        unpack(bomb, fingerprint=FINGERPRINT, max_pixels=1 << 40, least_position_bits=14.0)
-    assert least_payload_bytes(Header(model_id=0, quality=0, width=64, height=64), 14.0) == 1
-    assert least_payload_bytes(Header(model_id=0, quality=0, width=65, height=64), 14.0) == 3
+        unpack(bomb, fingerprint=FINGERPRINT, max_pixels=1 << 40, least_position_millibits=14000)
+    assert least_payload_bytes(Header(model_id=0, quality=0, width=64, height=64), 14000) == 1
+    assert least_payload_bytes(Header(model_id=0, quality=0, width=65, height=64), 14000) == 3
+    headers = [Header(model_id=0, quality=0, width=64 * w, height=64 * h) for w, h in [(571, 2), (127, 9)]]
+    assert [(h.positions, least_payload_bytes(h, 7)) for h in headers] == [(1142, 0), (1143, 1)]
 
 
 def test_a_foreign_model_is_named() -> None:

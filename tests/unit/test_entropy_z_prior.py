@@ -49,7 +49,7 @@ def test_the_stated_minimum_of_the_uniform_code_is_sound() -> None:
     """All of one index, at either end of the interval, is no cheaper."""
     for value in (0, CODEBOOK_SIZE - 1):
         data = encode(np.full((40, 40), value))
-        assert len(data) >= -(-1600 * UNIFORM.least_position_bits // 8) - 1
+        assert len(data) >= -(-1600 * UNIFORM.least_position_millibits // 8000) - 1
 
 
 def test_the_stated_minimum_of_the_learned_prior_is_sound_and_near() -> None:
@@ -57,7 +57,7 @@ def test_the_stated_minimum_of_the_learned_prior_is_sound_and_near() -> None:
     sure = {name: np.zeros_like(value) for name, value in z_integers(1).items()}
     sure["out_bias"][:, 2] = 2**31 - 1
     prior, z_idx = LearnedZPrior(sure), np.full((128, 128), sum(2 << 2 * dim for dim in range(7)))
-    assert 0 <= 8 * len(encode(z_idx, prior)) - prior.least_position_bits * z_idx.size < 20
+    assert 0 <= 8 * len(encode(z_idx, prior)) - prior.least_position_millibits * z_idx.size / 1000 < 20
 
 
 @pytest.mark.parametrize("prior", [UNIFORM, LEARNED])

@@ -46,7 +46,7 @@ class ReadyModel:
             data,
             fingerprint=self.fingerprint,
             model_id=self.model_id,
-            least_position_bits=self.z_prior.least_position_bits,
+            least_position_millibits=self.z_prior.least_position_millibits,
             **limits,
         )
 

@@ -41,8 +41,8 @@ Code = Callable[[Integers, Integers, int, Integers], npt.NDArray[Any]]
 class ZPrior(Protocol):
     """Codes z_idx [H/64, W/64], using nothing but what was coded before."""
 
-    least_position_bits: float
-    """No position costs less than this; the container refuses sizes that the payload cannot hold."""
+    least_position_millibits: int
+    """No position costs less than this, in 1/1000 bits; the container refuses sizes beyond the payload."""
 
     def encode(self, encoder: SymbolEncoder, z_idx: npt.NDArray[np.integer]) -> None:
         """Append z_idx [H/64, W/64], integers from 0 to 16383.
@@ -62,7 +62,7 @@ class ZPrior(Protocol):
 class UniformZPrior:
     """14 bits a position: row by row, seven digits of base 4, the least significant first."""
 
-    least_position_bits = 14.0
+    least_position_millibits = 14000
 
     def encode(self, encoder: SymbolEncoder, z_idx: npt.NDArray[np.integer]) -> None:
         """See `ZPrior.encode`."""
@@ -85,7 +85,7 @@ class LearnedZPrior:
         WeightsError: integers missing, left over, or of another type or shape.
     """
 
-    least_position_bits = 0.007
+    least_position_millibits = 7
     """Seven symbols whose frequency is 65536 - 3 * LEAST_FREQUENCY; they take 0.0074 bits."""
 
     def __init__(self, integers: Mapping[str, npt.NDArray[np.integer]]) -> None:

@@ -1,0 +1,92 @@
+"""The second decoder agrees with every golden and refuses every reject; it had docs/format.md alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from tests.conformance.from_the_page.decoder import decode
+from tests.conformance.from_the_page.networks import Networks, load_cdf
+from tests.conformance.from_the_page.payload import Integers, ReadPart
+from tests.conformance.from_the_page.refusal import RefusedError
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "src/onedc"
+WEIGHTS = {"cases": HERE / "fixture.safetensors", "bundled": PACKAGE / "weights/small.safetensors"}
+GOLDENS = [folder for suite in WEIGHTS for folder in sorted((HERE / suite).iterdir())]
+REJECTS = sorted((HERE / "reject").glob("*.1dc"))
+CDF = load_cdf(PACKAGE / "entropy/tables.npz")
+
+
+class Example:
+    """The model of section 5, N = 4: the tables of the four parts are the same."""
+
+    model_id = 255
+    fingerprint = bytes(range(32))
+    z_prior: ClassVar[dict[str, Integers]] = {}
+    tables = np.array([0, 0, 10, 0, 30, 60, 90, 120, 120, 90, 60, 30, 200, 200, 255, 255]).reshape(1, 4, 4)
+
+    def y_hat(self, levels: Integers, quality: int, read: ReadPart) -> Integers:
+        for _ in range(4):
+            read(np.tile(self.tables, levels.shape[1:]))
+        return np.zeros(0, np.int64)
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Networks]:
+    return {suite: Networks(path) for suite, path in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize("folder", GOLDENS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_it_agrees_with_the_golden(networks: dict[str, Networks], folder: Path) -> None:
+    decoded = decode((folder / "file.1dc").read_bytes(), networks[folder.parent.name], CDF)
+    facts = json.loads((folder / "case.json").read_text())
+    header = decoded.header
+    assert (header.width, header.height) == (facts["width"], facts["height"])
+    assert header.quality == round(255 * facts["quality"] / 100)
+    found = {"z_idx": decoded.z_idx}
+    for part, (tables, values) in enumerate(zip(decoded.tables, decoded.values, strict=True)):
+        found |= {f"table_idx_{part}": tables, f"symbols_{part}": values}
+    with np.load(folder / "symbols.npz") as golden:
+        assert set(golden) == set(found)
+        for key in golden:
+            np.testing.assert_array_equal(found[key], golden[key], err_msg=key)
+
+
+@pytest.mark.parametrize("path", REJECTS, ids=lambda path: path.stem)
+def test_it_refuses_the_reject(path: Path) -> None:
+    with pytest.raises(RefusedError):
+        decode(path.read_bytes(), Example(), CDF)
+
+
+def test_it_reads_the_example_of_the_page() -> None:
+    page = (HERE.parents[1] / "docs/format.md").read_text()
+    block = page.split("<!-- example file -->")[1].split("<!-- end -->")[0].split("\n\n")
+    files = [part for part in block if part.strip()]
+    assert len(files) == 2
+    for text in files:
+        data = bytes.fromhex("".join(line.strip()[6:53] for line in text.splitlines() if line.strip()))
+        decoded = decode(data, Example(), CDF)
+        assert decoded.z_idx == 9876
+        assert decoded.values[3].ravel().tolist()[-4:] == [1, -1, 2, -2]
+
+
+def test_it_knows_nothing_of_the_package() -> None:
+    allowed = sys.stdlib_module_names | {"numpy", "tests.conformance.from_the_page"}
+    for path in (HERE / "from_the_page").glob("*.py"):
+        for name in _imports(path):
+            assert name in allowed or name.split(".")[0] in allowed or name.rpartition(".")[0] in allowed
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "."
