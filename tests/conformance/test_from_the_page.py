@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from tests.conformance.from_the_page.coder import Reader
 from tests.conformance.from_the_page.decoder import decode
 from tests.conformance.from_the_page.networks import Networks, load_cdf
 from tests.conformance.from_the_page.payload import Integers, ReadPart
@@ -75,6 +78,47 @@ def test_it_reads_the_example_of_the_page() -> None:
         decoded = decode(data, Example(), CDF)
         assert decoded.z_idx == 9876
         assert decoded.values[3].ravel().tolist()[-4:] == [1, -1, 2, -2]
+
+
+def test_the_end_rule_without_large_integers_is_the_end_rule() -> None:
+    """Random intervals [low, low + size) and payloads in and round them, against section 3.3 word by word."""
+    rng, seen = random.Random(0), Counter[bool]()
+    for _ in range(5000):
+        bits = rng.choice([96, 128])
+        size = rng.choice(
+            [rng.randrange(2**32, 2**64), 1 << rng.randrange(32, 64), 2 ** rng.randrange(33, 65) - 1]
+        )
+        low = rng.randrange(2**bits - size) >> (zeros := rng.randrange(bits)) << zeros
+        canonical = _canonical(low, size, bits)
+        for length in {len(canonical), rng.randrange(bits // 8)}:
+            unit = 1 << bits - 8 * length
+            for number in (-(-low // unit), -(-low // unit) + 1, (low + size - 1) // unit):
+                if low <= number * unit < low + size and number < 1 << 8 * length:
+                    payload = number.to_bytes(length, "big")
+                    valid = _ends(payload, number * unit - low, size, bits)
+                    assert valid == (payload == canonical), (low, size, bits, payload)
+                    seen[valid] += 1
+    assert min(seen.values()) > 1000
+
+
+def _canonical(low: int, size: int, bits: int) -> bytes:
+    """The payload of an interval."""
+    most = next(k for k in range(bits) if 2 ** max(0, bits - 8 * k) <= size)
+    for count in (most - 1, most):
+        unit = 1 << bits - 8 * count
+        if -(-low // unit) * unit < low + size:
+            return (-(-low // unit)).to_bytes(count, "big")
+    raise AssertionError("some K bytes surely name a number in the interval")
+
+
+def _ends(payload: bytes, above: int, size: int, bits: int) -> bool:
+    reader = Reader(payload)
+    reader.above, reader.size, reader.bits = above, size, bits
+    try:
+        reader.finish()
+    except RefusedError:
+        return False
+    return reader.may_go_on()
 
 
 def test_it_knows_nothing_of_the_package() -> None:
