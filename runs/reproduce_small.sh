@@ -18,7 +18,7 @@ minutes=${3:-0}
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/small}
 seed=${SEED:-1}
-tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-5500} gan=${GAN:-0}
+tokens=${TOKENS:-240} codec=${CODEC:-1125} teacher=${TEACHER:-0} match=${MATCH:-0} decay=${DECAY:-5500}
 begun=$(date +%s)
 
 # stage NAME RECIPE STEPS [SETTING ...]: train it to its end; leave the script where the time is over before.
@@ -72,12 +72,6 @@ if [ "$last" = codec ]; then
     if [ "$decay" -gt 0 ]; then
         last=decay
     fi
-fi
-
-# The end of stage II that needs no teacher, if wanted: GAN=2000.
-stage gan small-gan "$gan" "nets.start=$out/$last"
-if [ "$gan" -gt 0 ]; then
-    last=gan
 fi
 
 onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --force

@@ -14,7 +14,6 @@ from typing import Any
 from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
-from onedc.train.autoencoder import AutoencoderConfig
 from onedc.train.config import HELD_OUT, DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.discriminator import GANConfig
 from onedc.train.distill import DistillConfig, HeadConfig
@@ -207,20 +206,6 @@ def small_preview() -> TrainConfig:
     )
 
 
-def small_autoencoder() -> TrainConfig:
-    """TAEF2's decoder, fine-tuned on the photos; with objective.keep_encoder=false all of it."""
-    optim = OptimConfig(lr=1e-4, betas=(0.5, 0.99), clip=1.0, weight_decay=0.0, warmup_steps=100)
-    return TrainConfig(
-        recipe="small-autoencoder",
-        model=SMALL,
-        objective=AutoencoderConfig(),
-        data=DataConfig(batch=8, crop_px=128, held_out=HELD_OUT),
-        optim=optim,
-        critic_optim=replace(optim, lr=2e-4),
-        run=RunConfig(steps=5000, precision="auto", ema=0.998, log_every=25),
-    )
-
-
 def small_tokenizer() -> TrainConfig:
     """The tokens that small-stage1 may be told to know: nets.teacher is a run of this."""
     return TrainConfig(
@@ -265,40 +250,13 @@ def small_stage2() -> TrainConfig:
         recipe="small-stage2",
         needs=("start", "score"),
         model=SMALL,
-        objective=Stage2Config(latent=0.5, generator_every=2),
+        objective=Stage2Config(
+            weights=Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.5), generator_every=2
+        ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=optim,
         critic_optim=replace(optim, lr=1e-4),
         run=RunConfig(steps=10_000, precision="auto", ema=0.998, log_every=25),
-    )
-
-
-def small_gan() -> TrainConfig:
-    """Stage II without a teacher: generator and synthesis of nets.start against a GAN on LPIPS's features."""
-    config = small_stage2()
-    objective = Stage2Config(
-        judge="lpips",
-        dmd=0.0,
-        gan_share=0.35,
-        gan_after=200,
-        critic_gan=1.0,
-        generator_every=1,
-        move_synthesis=True,
-        pixel=2.9,
-        coarse=3.8,
-        structure=0.25,
-        latent=0.34,
-        window_px=168,
-    )
-    return replace(
-        config,
-        recipe="small-gan",
-        needs=("start",),
-        objective=objective,
-        data=replace(config.data, batch=1, crop_px=384),
-        optim=replace(config.optim, lr=1.5e-5, warmup_steps=50, decay_steps=1000, final_share=0.02),
-        critic_optim=replace(config.critic_optim, lr=5e-4, warmup_steps=20),
-        run=replace(config.run, steps=2000, validate_every=2000),
     )
 
 
@@ -349,13 +307,6 @@ def sd15_stage2() -> TrainConfig:
     )
 
 
-def tiny_autoencoder() -> TrainConfig:
-    """For tests only."""
-    config = tiny_stage1()
-    objective = AutoencoderConfig(discriminator_width=8)
-    return replace(config, recipe="tiny-autoencoder", objective=objective, critic_optim=config.optim)
-
-
 def tiny_tokenizer() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
@@ -392,13 +343,11 @@ def tiny_stage2() -> TrainConfig:
 
 RECIPES: dict[str, Recipe] = {
     **LIGHT_RECIPES,
-    "small-autoencoder": small_autoencoder,
     "small-tokenizer": small_tokenizer,
     "small-probe": small_probe,
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
     "small-stage2": small_stage2,
-    "small-gan": small_gan,
     "small-decay": small_decay,
     "small-zonly": small_zonly,
     "small-gpu": small_gpu,
@@ -410,7 +359,6 @@ RECIPES: dict[str, Recipe] = {
     "sd15-zonly": sd15_zonly,
     **{f"sd15-rate-{weight:g}": partial(sd15_rate, weight) for weight in LAMBDAS},
     "toy-stage1": toy_stage1,
-    "tiny-autoencoder": tiny_autoencoder,
     "tiny-tokenizer": tiny_tokenizer,
     "tiny-probe": tiny_probe,
     "tiny-teacher": tiny_teacher,

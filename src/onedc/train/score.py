@@ -96,43 +96,6 @@ class FeatureHeads(nn.Module):
         return [head(f) for head, f in zip(self.heads, scaled, strict=True)]
 
 
-class LatentHead(nn.Module):
-    """vae_latents [B,C,h,w] -> logits [B,1,...] of what is seen 40 pixels wide, and of about 150."""
-
-    def __init__(self, channels: int, width: int = 96) -> None:
-        super().__init__()
-        self.near = nn.Sequential(
-            spectral_norm(nn.Conv2d(channels, width, 3, padding=1)),
-            nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
-            nn.LeakyReLU(0.2),
-        )
-        self.far = nn.Sequential(
-            spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(2 * width, 2 * width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
-        )
-        self.logits = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in (width, 2 * width))
-
-    def forward(self, latents: Tensor) -> list[Tensor]:
-        near = self.near(latents)
-        return [judge(h) for judge, h in zip(self.logits, (near, self.far(near)), strict=True)]
-
-
-class Judges(nn.Module):
-    """Tells decoded pictures from photos by their vae_latents, by what LPIPS's network sees, or by both."""
-
-    def __init__(self, feature_widths: Sequence[int] = (), latent_channels: int = 0) -> None:
-        super().__init__()
-        self.by_features = FeatureHeads(feature_widths) if feature_widths else None
-        self.by_latents = LatentHead(latent_channels) if latent_channels else None
-
-    def forward(self, latents: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
-        logits = self.by_features(features) if self.by_features else []
-        return logits + (self.by_latents(latents) if self.by_latents else [])
-
-
 class GANHead(nn.Module):
     """Middle features [B,M,h,w] -> logits [B,1,h/8,w/8], at least one: small maps are padded with zeros."""
 

@@ -1,9 +1,8 @@
 """Stage II: the generator learns to draw from the data's distribution; the codec stays as it is.
 
 Distribution matching against a frozen diffusion teacher and a trained fake score, a GAN, and the pixel terms
-of stage I. The GAN judges by the fake score's middle features (diffusion GAN), or by vae_latents and those
-of LPIPS's network.
-Sources: Xue et al. 2025 (OneDC); Sauer et al. 2021, "Projected GANs converge faster".
+of stage I. The discriminator sees the fake score's middle features (diffusion GAN).
+Source: Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.train.balance import GANBalance
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
@@ -30,14 +28,11 @@ from onedc.train.dmd import (
     guided,
 )
 from onedc.train.memory import halve
-from onedc.train.score import GANHead, Judges, ScoreConfig, ScoreNetwork
+from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
-from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights, analysed
+from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, analysed
 from onedc.train.text import TextEncoder
 from onedc.weights.file import UNPACKED
-
-JUDGES = ("lpips", "latents", "lpips+latents")
-"""What a GAN may see instead of the fake score's features: those of LPIPS's network, vae_latents, or both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +44,9 @@ class Stage2Config:
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
-    judge: str = "score"  # what the GAN sees: the fake score's middle features, or one of JUDGES
-    gan_share: float = (
-        0.0  # if above 0: share of the other terms' gradient that sets the GAN's weight, not `gan`
+    weights: Stage1Weights = field(  # of the terms of stage I; the paper's 0.625 is of L1 in [0,1]
+        default_factory=lambda: Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.0)
     )
-    gan_every: int = 20  # moves of the generator between measurements of that
-    gan_after: int = 0  # steps before the GAN's term counts: a critic that has seen nothing tells nothing
-    lpips: float = 0.625
-    pixel: float = 0.625  # of the mean absolute error in [0,1]
-    coarse: float = 0.0  # of that of means of 16x16 pixels
-    structure: float = 0.0  # of what MS-SSIM lacks to 1
-    latent: float = 0.0  # of the mean absolute error of vae_latents
     critic_gan: float = 1e-2
     timestep_low: int = 20  # of distribution matching
     timestep_high: int = 640
@@ -77,15 +64,10 @@ class Stage2Config:
         if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
             bounds = f"{self.timestep_low} and {self.timestep_high}"
             raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
-        if self.judge not in ("score", *JUDGES):
-            known = ", ".join(("score", *JUDGES))
-            raise ConfigError(f"objective.judge: {self.judge!r} is none of {known}")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
-        if min(self.gan_after, self.gan_share) < 0:
-            raise ConfigError("objective.gan_after, objective.gan_share: must not be negative")
-        if min(self.generator_every, self.gan_every) < 1:
-            raise ConfigError("objective.generator_every, objective.gan_every: must be at least 1")
+        if self.generator_every < 1:
+            raise ConfigError("objective.generator_every: must be at least 1")
 
 
 class Stage2(Stage):
@@ -106,9 +88,8 @@ class Stage2(Stage):
         super().__init__()
         self.text = text
         self.config, self.optim, self.critic_optim = config, optim, critic_optim
-        weights = Stage1Weights(lpips=config.lpips, pixel=config.pixel / 2, latent=config.latent)
         pixel = Stage1Config(
-            weights=weights,
+            weights=config.weights,
             window_px=config.window_px,
             move_decoder=config.move_decoder,
             drop_y=config.drop_y,
@@ -126,18 +107,8 @@ class Stage2(Stage):
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
             halve(self.fake_score.parameters())
-        self.head = (
-            GANHead(config.score.unet.widths[-1])
-            if config.judge == "score"
-            else Judges(
-                lpips.widths if "lpips" in config.judge else (),
-                model.config.vae_channels if "latents" in config.judge else 0,
-            )
-        )
+        self.head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion(config.diffusion)
-        self.balance = (
-            GANBalance(config.gan_share, config.gan_every, config.gan) if config.gan_share else None
-        )
 
     def _freeze_codec(self) -> None:
         """Nothing of it moves but the generator, and g_s if it may; what stays is halved if it may be."""
@@ -154,12 +125,7 @@ class Stage2(Stage):
             halve(p for name, p in named if not p.requires_grad and not name.startswith(UNPACKED))
 
     def stored(self) -> dict[str, nn.Module]:
-        found = {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
-        return found | ({"balance": self.balance} if self.balance else {})
-
-    def moved(self, player: str) -> None:
-        if self.balance and player == "generator":
-            self.balance.settle()
+        return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
 
     def players(self) -> list[Player]:
         generator = trainable(self.codec.model, "model")
@@ -177,54 +143,39 @@ class Stage2(Stage):
         self.real_score.eval()
         return self
 
-    def _decoded(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Decoded vae_latents, with a gradient to what moves, and what scores are told of the pictures."""
-        model = self.codec.model
-        quality = self.codec.qualities(batch.noise)
+    def _coded(self, batch: Batch) -> tuple[Coded, Tensor | None]:
+        """The batch with a gradient to what moves, and what scores are told of the pictures."""
+        model, quality, target = (
+            self.codec.model,
+            self.codec.qualities(batch.noise),
+            self.codec.vae_latents(batch),
+        )
         with torch.no_grad():
-            y_hat, z_semantic, *_ = analysed(model, batch.x, target, quality, hard=True)
-            tokens = model.semantic(z_semantic)
-        x_hat = model.g_s(y_hat, tokens, quality)
+            sent = analysed(model, batch.x, target, quality, hard=True)
+            tokens = model.semantic(sent.z_semantic)
+        x_hat = model.g_s(sent.y_hat, tokens, quality)
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient
             x_hat = x_hat.detach().requires_grad_(torch.is_grad_enabled())
-        decoded = model.generator(x_hat, tokens, quality)
+        coded = Coded(sent, model.generator(x_hat, tokens, quality), target, quality)
         if self.text is not None:
-            return decoded, self.text(batch.captions)
-        return decoded, tokens if self.config.score.guidance == "tokens" else None
+            return coded, self.text(batch.captions)
+        return coded, tokens if self.config.score.guidance == "tokens" else None
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        target = self.codec.vae_latents(batch)
-        if player == "generator":
-            return self._generator_loss(batch, target, step)
-        return self._critic_loss(batch, target)
+        return self._generator_loss(batch) if player == "generator" else self._critic_loss(batch)
 
-    def _generator_loss(self, batch: Batch, target: Tensor, step: int) -> tuple[Tensor, Figures]:
-        config = self.config
-        decoded, tokens = self._decoded(batch, target)
-        terms = self.codec.pixel_terms(batch, decoded)
-        lpips, l1, coarse = (term.mean() for term in terms[:3])
-        latent = (decoded - target).abs().mean()
-        others = config.lpips * lpips + config.latent * latent
-        others = others + (config.pixel * l1 + config.coarse * coarse) / 2  # of pictures in [0,1]
-        figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
-        if config.structure:
-            figures["structure"] = terms.structure.mean()
-            others = others + config.structure * figures["structure"]
+    def _generator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
+        config, (coded, tokens) = self.config, self._coded(batch)
+        terms = self.codec.pixel_terms(batch, coded.decoded)
+        total, figures = self.codec.distortion(terms, coded)
         if config.dmd:
-            figures["dmd"] = dmd_loss(decoded, self._dmd_gradient(batch, decoded.detach(), tokens))
-            others = others + config.dmd * figures["dmd"]
-        if step < config.gan_after:
-            return others, figures
-        if isinstance(self.head, Judges):
-            logits = self.head(decoded, terms.seen)
-        else:
-            logits = [self._logits(batch, decoded, tokens, "generator_gan")]
-        gan = figures["gan_generator"] = torch.stack([generator_gan_loss(each) for each in logits]).mean()
-        weight: Tensor | float = config.gan
-        if self.balance:
-            self.balance.observe(gan, others, self.codec.model.generator.unet.conv_out.weight)
-            weight = figures["gan_weight"] = self.balance.weight.clone()
-        return others + weight * gan, figures
+            gradient = self._dmd_gradient(batch, coded.decoded.detach(), tokens)
+            figures["dmd"] = dmd_loss(coded.decoded, gradient)
+            total = total + config.dmd * figures["dmd"]
+        figures["gan_generator"] = generator_gan_loss(
+            self._logits(batch, coded.decoded, tokens, "generator_gan")
+        )
+        return total + config.gan * figures["gan_generator"], figures
 
     @torch.no_grad()
     def _dmd_gradient(self, batch: Batch, latents: Tensor, tokens: Tensor | None) -> Tensor:
@@ -249,29 +200,19 @@ class Stage2(Stage):
         noisy = self.diffusion.add_noise(latents, noise, timesteps)
         return self.head(self.fake_score.middle(noisy, timesteps, tokens))
 
-    def _critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Figures]:
+    def _critic_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
         with torch.no_grad():
-            decoded, tokens = self._decoded(batch, target)
-        if isinstance(self.head, Judges):
-            seen, wanted = self._features(batch, decoded) if self.head.by_features else ([], [])
-            real, fake = self.head(target, wanted), self.head(decoded, seen)
-        else:
-            real = [self._logits(batch, target, tokens, "real_gan")]
-            fake = [self._logits(batch, decoded, tokens, "fake_gan")]
-        gan = torch.stack([critic_gan_loss(*pair) for pair in zip(real, fake, strict=True)]).mean()
-        mean_logits = (torch.stack([m.mean() for m in maps]).mean() for maps in (real, fake))
-        figures = {"gan_critic": gan} | dict(zip(("logit_real", "logit_fake"), mean_logits, strict=True))
-        total = self.config.critic_gan * gan
-        if self.config.dmd or self.config.judge == "score":
-            error = figures["fake_noise_mse"] = self._fake_error(batch, decoded, tokens)
-            total = error + total
-        return total, figures
-
-    @torch.no_grad()
-    def _features(self, batch: Batch, decoded: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """What LPIPS's network sees of decoded windows, and of the photos'."""
-        terms = self.codec.pixel_terms(batch, decoded)
-        return terms.seen, terms.wanted
+            coded, tokens = self._coded(batch)
+        real = self._logits(batch, coded.target, tokens, "real_gan")
+        fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
+        error = self._fake_error(batch, coded.decoded, tokens)
+        figures = {
+            "gan_critic": critic_gan_loss(real, fake),
+            "logit_real": real.mean(),
+            "logit_fake": fake.mean(),
+            "fake_noise_mse": error,
+        }
+        return error + self.config.critic_gan * figures["gan_critic"], figures
 
     def _fake_error(self, batch: Batch, decoded: Tensor, tokens: Tensor | None) -> Tensor:
         """What the fake score gets wrong of noise added to decoded vae_latents."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
-from onedc.train.autoencoder import Autoencoder, AutoencoderConfig
 from onedc.train.config import TrainConfig
 from onedc.train.imitation import Imitation, ImitationConfig
 from onedc.train.memory import recompute
@@ -60,11 +59,6 @@ def _imitation(objective: ImitationConfig, config: TrainConfig) -> Stage:
     return Imitation(_codec(config), lpips, objective, config.optim, load_codec(config.nets))
 
 
-def _autoencoder(objective: AutoencoderConfig, config: TrainConfig) -> Stage:
-    model, lpips = load_model(config.model, config.nets), load_lpips(config.nets)
-    return Autoencoder(model, lpips, objective, config.optim, config.critic_optim)
-
-
 def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
     features = PixelFeatures() if objective.features == "pixels" else load_features(config.nets)
     tokenizer = FeatureTokenizer(features, objective)
@@ -84,8 +78,6 @@ def _probe(objective: ProbeConfig, config: TrainConfig) -> Stage:
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     if objective.storage == "bf16" and config.run.precision != "bf16":
         raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
-    if objective.gan_share and config.run.adapter_rank:
-        raise ConfigError("objective.gan_share: the layer it is measured at stays; needs run.adapter_rank=0")
     model, lpips = _codec(config), load_lpips(config.nets)
     real = load_score(objective.score, config.model, config.nets)
     text = load_text(objective.score, config.model, config.nets)
@@ -100,7 +92,6 @@ def _codec(config: TrainConfig) -> OneDC:
 STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {
     Stage1Config: _stage1,
     ImitationConfig: _imitation,
-    AutoencoderConfig: _autoencoder,
     TokenizerConfig: _tokenizer,
     TeacherConfig: _teacher,
     Stage2Config: _stage2,
