@@ -98,7 +98,7 @@ def test_scores_are_told_tokens_text_or_nothing(
     stage = trainer.stage
     assert isinstance(stage, Stage2)
     batch = next(iter(validation(trainer)))
-    _, told = stage._decoded(batch, stage.codec.vae_latents(batch))
+    _, told = stage._coded(batch)
     shape = {"tokens": (1, 64, 2, 2), "text": (1, 64, 1, 8), "none": None}[guidance]
     assert (None if told is None else tuple(told.shape)) == shape
 
