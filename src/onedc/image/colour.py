@@ -144,7 +144,7 @@ def _said_by_exif(exif: Image.Exif, remarks: Remarks) -> Said | None:
 def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
     """A directory within EXIF; empty where there is none that can be read."""
     try:
-        return exif.get_ifd(tag)
+        return exif.get_ifd(tag) if _EXIF_IFD in exif else {}  # else Pillow would write an empty one
     except Exception:  # Pillow's parser raises nearly anything on junk
         return {}
 
