@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.conformance.from_the_page.coder import Reader
 from tests.conformance.from_the_page.decoder import decode
+from tests.conformance.from_the_page.header import parse_header
 from tests.conformance.from_the_page.networks import Networks, load_cdf
 from tests.conformance.from_the_page.payload import Integers, ReadPart
 from tests.conformance.from_the_page.refusal import RefusedError
@@ -78,6 +79,12 @@ def test_it_reads_the_example_of_the_page() -> None:
         decoded = decode(data, Example(), CDF)
         assert decoded.z_idx == 9876
         assert decoded.values[3].ravel().tolist()[-4:] == [1, -1, 2, -2]
+
+
+def test_it_reads_the_header_of_a_shrunk_picture() -> None:
+    header = parse_header(bytes.fromhex("1D BC E1 00 3E 70 3F"))
+    assert (header.model_id, header.quality, header.width, header.height) == (1, 0, 64, 64)
+    assert header.original == (1000, 1000)
 
 
 def test_the_end_rule_without_large_integers_is_the_end_rule() -> None:
