@@ -107,8 +107,15 @@ def test_scores_are_told_tokens_text_or_nothing(
     ("domain", "settings"),
     [
         ("pixel", ("objective.dmd=0", "objective.gan=0")),
-        ("latent", ("objective.pixel=0", "objective.lpips=0", "objective.latent=0.5")),
-        ("mixed", ("objective.pixel=2", "objective.coarse=3", "objective.dmd=0", "objective.gan=0")),
+        ("latent", tuple(f"objective.weights.{term}" for term in ("pixel=0", "lpips=0", "latent=0.5"))),
+        (
+            "mixed",
+            (
+                *(f"objective.weights.{t}" for t in ("pixel=1", "coarse=1.5")),
+                "objective.dmd=0",
+                "objective.gan=0",
+            ),
+        ),
     ],
 )
 def test_stage2_in_one_domain(
