@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onedc.cli.main import main
+from onedc.cli.main import COMMANDS, build_parser, main
 
 WEIGHTS = Path(__file__).parents[1] / "conformance" / "fixture.safetensors"
 MODEL = ("--weights", str(WEIGHTS), "--threads", "1")
@@ -452,6 +452,14 @@ def test_closed_pipe_is_quiet(photos: Path) -> None:
     assert running.stderr.read() == b""
     running.stderr.close()
     assert running.wait(timeout=60) == 1
+
+
+def test_the_table_of_commands_is_that_of_the_parser() -> None:
+    (commands,) = (action for action in build_parser()._actions if action.choices)
+    assert list(commands.choices or ()) == list(COMMANDS)
+    for command in COMMANDS:
+        (alone,) = (action for action in build_parser(command)._actions if action.choices)
+        assert command in (alone.choices or ())
 
 
 @pytest.mark.parametrize(("argv", "limit_s"), [(["--help"], 0.3), (["info"], 0.15)])

@@ -12,28 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn
 
 from onedc import __version__
-from onedc.cli import (
-    batch,
-    bench,
-    compare,
-    convert,
-    data,
-    decode,
-    demo,
-    encode,
-    evaluate,
-    export,
-    fit_z,
-    info,
-    messages,
-    nets,
-    rd,
-    serve,
-    train,
-)
 from onedc.cli.jobs import HelpFormatter, UsageError
 from onedc.cli.streams import flush, print_error, secure_streams, warnings_in_lines
 from onedc.errors import ConfigError, OneDCError
@@ -48,6 +30,27 @@ Store photos in a few hundred bytes to a few kilobytes.
 A .1dc file keeps what a picture shows; its fine details are generated when it is decoded.
 """
 
+COMMANDS = {
+    "encode": "encode",
+    "decode": "decode",
+    "info": "info",
+    "split": "messages",
+    "join": "messages",
+    "batch": "batch",
+    "demo": "demo",
+    "serve": "serve",
+    "eval": "evaluate",
+    "rd": "rd",
+    "compare": "compare",
+    "bench": "bench",
+    "data": "data",
+    "nets": "nets",
+    "train": "train",
+    "export": "export",
+    "fit-z": "fit_z",
+    "convert": "convert",
+}
+"""The module of this package that each command stands in, in the order of `onedc --help`."""
 DEBUG_VARIABLE = "ONEDC_DEBUG"
 """Set this in the environment to see the traceback of an internal error."""
 
@@ -59,31 +62,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"onedc: error: {message}; see {self.prog} --help\n")
 
 
-def build_parser() -> Parser:
-    """The parser of the whole command; the documentation's examples are tested against it."""
+def build_parser(command: str | None = None) -> Parser:
+    """The parser of the whole command, or of one of its COMMANDS alone: then no other module is read.
+
+    The documentation's examples are tested against it.
+    """
     parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"onedc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
-    for module in (
-        encode,
-        decode,
-        info,
-        messages,
-        batch,
-        demo,
-        serve,
-        evaluate,
-        rd,
-        compare,
-        bench,
-        data,
-        nets,
-        train,
-        export,
-        fit_z,
-        convert,
-    ):
-        module.add_command(commands)
+    for module in dict.fromkeys(COMMANDS.values() if command is None else [COMMANDS[command]]):
+        import_module(f"onedc.cli.{module}").add_command(commands)
     return parser
 
 
@@ -114,7 +102,8 @@ def process() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit status."""
     secure_streams()
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser(argv[0] if argv and argv[0] in COMMANDS else None).parse_args(argv)
     try:
         with warnings_in_lines():
             status: int = args.run(args)
