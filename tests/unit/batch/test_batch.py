@@ -354,19 +354,19 @@ def planned(source: Path, target: Path, **options: Any) -> Batch:
 
 
 def test_what_is_passed_over_is_told(photos: Path, tmp_path: Path) -> None:
-    for name in ("one.heic", "b/TWO.HEIC", "Makefile"):
+    for name in ("one.dng", "b/TWO.DNG", "Makefile"):
         (photos / name).write_bytes(b"data")
     (photos / "f.png").rename(photos / "f.PNG")
     told = planned(photos, tmp_path / "out")
     assert len(told.todo) == 4
     assert told.notes() == [
-        "passed over: 4 files (1 without a suffix, 2 .heic, 1 .txt), whose suffixes are not read here"
+        "passed over: 4 files (1 without a suffix, 2 .dng, 1 .txt), whose suffixes are not read here"
     ]
     tar_of(photos / "x.tar", {"1.png": b"", "1.txt": b""})
     notes = planned(photos, tmp_path / "tar").notes()
     assert notes[0] == "kept in the shards as they are: 1 file (1 .txt), whose suffixes are not read here"
     assert notes[1].startswith(
-        "passed over: 8 files (1 without a suffix, 2 .heic, 4 .png, 1 .txt); a folder of shards"
+        "passed over: 8 files (1 without a suffix, 2 .dng, 4 .png, 1 .txt); a folder of shards"
     )
     assert "passed over: 1 file (1 .txt)" in planned(photos, tmp_path / "to", kind="folder").notes()[0]
 
