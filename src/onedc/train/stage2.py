@@ -145,11 +145,8 @@ class Stage2(Stage):
 
     def _coded(self, batch: Batch) -> tuple[Coded, Tensor | None]:
         """The batch with a gradient to what moves, and what scores are told of the pictures."""
-        model, quality, target = (
-            self.codec.model,
-            self.codec.qualities(batch.noise),
-            self.codec.vae_latents(batch),
-        )
+        model = self.codec.model
+        quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
         with torch.no_grad():
             sent = analysed(model, batch.x, target, quality, hard=True)
             tokens = model.semantic(sent.z_semantic)
