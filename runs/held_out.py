@@ -23,13 +23,13 @@ from torch import Tensor
 
 from onedc.cli.jobs import exit_status
 from onedc.datasets.photos import Photos
+from onedc.engine.torch_engine import to_bytes, to_tensor
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
 from onedc.files import write_whole
 from onedc.image import RGBArray
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.model.pixels import to_bytes, to_tensor
 from onedc.pretrained.loading import fill
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig

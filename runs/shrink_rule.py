@@ -22,9 +22,9 @@ from PIL import Image
 from onedc.cli.jobs import exit_status, expand
 from onedc.cli.streams import tell
 from onedc.codec import Codec
+from onedc.container.header import working_size
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics
-from onedc.header import working_size
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
 from onedc.loading import load
 

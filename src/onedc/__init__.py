@@ -9,11 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from onedc.huge_pages import ask as _ask_for_huge_pages
+from onedc.engine.huge_pages import ask as _ask_for_huge_pages
 from onedc.pillow_hook import install as _install_pillow_hook
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
+    from onedc.container.info import Info, info
     from onedc.errors import (
         ConfigError,
         FormatError,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         OutputError,
         WeightsError,
     )
-    from onedc.file_info import Info, info
     from onedc.loading import decode, encode, load
     from onedc.pillow import open
 
@@ -50,7 +50,7 @@ __all__ = [
 _HOMES = {
     "Codec": "onedc.codec",
     **dict.fromkeys(("decode", "encode", "load"), "onedc.loading"),
-    **dict.fromkeys(("Info", "info"), "onedc.file_info"),
+    **dict.fromkeys(("Info", "info"), "onedc.container.info"),
     "open": "onedc.pillow",
 }
 

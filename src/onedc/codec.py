@@ -14,20 +14,28 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onedc.container import DEFAULT_MAX_PIXELS, Contents, pack, read_header
+from onedc.container.header import Form
+from onedc.container.packing import (
+    DEFAULT_MAX_PIXELS,
+    Contents,
+    File,
+    note,
+    pack,
+    quality_byte,
+    read_file,
+    read_header,
+)
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.extras import DESCRIPTION, from_sections
-from onedc.file_info import File, note, read_file
-from onedc.header import Form
+from onedc.image.forms import Output, Picture, Source, as_output, common_positions, padded, read_batch
+from onedc.image.shrink import Size, advice
+from onedc.image.side_data import DESCRIPTION, from_sections
 from onedc.options import DecodeOptions, EncodeOptions
-from onedc.pictures import Output, Picture, Source, as_output, common_positions, padded, read_batch
-from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, quality_byte, refined_within
+from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, refined_within
 from onedc.seam.parts import check_z, read_cut, read_whole, y_writer
 from onedc.seam.protocol import Hyper
-from onedc.shrink import Size, advice
 
 ONE_PASS = Effort()
 
@@ -270,7 +278,7 @@ def _decode(
     headers = [content.header for content in contents]
     sizes = {(header.width, header.height) for header in headers}
     positions = common_positions(sizes, "files of one picture size", FormatError)
-    extras = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
+    side_data = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
     streams = [SymbolDecoder(content.payload) for content in contents]
     z_idx = np.stack([model.z_prior.decode(stream, *positions) for stream in streams])
     hyper = model.engine.seam.hyper(z_idx)
@@ -284,7 +292,7 @@ def _decode(
     batch = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=output == "torch")
     pictures = []
     for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):
-        pictures.append(as_output(pixels, output, extras[row], content.header, full_size=full_size))
+        pictures.append(as_output(pixels, output, side_data[row], content.header, full_size=full_size))
         if output == "pil":
             verified = not cut and content.form is not Form.UNCHECKED
             quality, count = int(qualities[row]), int(parts[row])

@@ -8,11 +8,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Unpack
 
 from onedc.codec import Codec
-from onedc.container import DEFAULT_MAX_PIXELS
+from onedc.container.packing import DEFAULT_MAX_PIXELS, File
 from onedc.engine.choice import EngineName, Precision, open_models
-from onedc.file_info import File
+from onedc.image.forms import Output, Picture
 from onedc.options import EncodeOptions
-from onedc.pictures import Output, Picture
 from onedc.rate import DEFAULT_QUALITY
 from onedc.weights import BUNDLED
 

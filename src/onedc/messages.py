@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from onedc.container.header import begins_file
 from onedc.errors import ConfigError, FormatError, MissingExtraError
-from onedc.header import begins_file
 
 HEAD_BYTES = 2
 """Bytes that each message has for itself."""

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from onedc.effort.level import Progress
 from onedc.image import Color, Keepable
-from onedc.pictures import Output
+from onedc.image.forms import Output
 
 
 class EncodeOptions(TypedDict, total=False):

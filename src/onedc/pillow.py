@@ -13,11 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from onedc.container import SECTION_ALPHA, unpack
+from onedc.container.header import begins_file
+from onedc.container.packing import SECTION_ALPHA, File, note, read_file, unpack
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
-from onedc.extras import DESCRIPTION, from_sections, info_of
-from onedc.file_info import File, note, read_file
-from onedc.header import begins_file
+from onedc.image.side_data import DESCRIPTION, from_sections, info_of
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
@@ -78,11 +77,11 @@ class OneDCImageFile(ImageFile.ImageFile):
         with _named(self.filename, DamagedFileError):
             header, _, sections, _ = unpack(self._data, fingerprint=None, max_pixels=None)
             beside = {key: body for key, body in sections.items() if key != SECTION_ALPHA}
-            extras = from_sections(beside, header.width, header.height)
+            side_data = from_sections(beside, header.width, header.height)
         self._mode = "RGBA" if SECTION_ALPHA in sections else "RGB"
         self._size = header.width, header.height
         self.info[DESCRIPTION] = note(header.model_id, header.quality)
-        self.info.update(info_of(extras))
+        self.info.update(info_of(side_data))
 
     def load(self) -> Any:
         """Decode, once."""

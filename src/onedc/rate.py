@@ -8,9 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import SupportsFloat, SupportsIndex
+from typing import SupportsIndex
 
-from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
 
 DEFAULT_QUALITY = 50.0
@@ -23,17 +22,6 @@ AIM = 0.99
 
 class DoesNotFitError(ConfigError):
     """The smallest file of a picture is larger than it may be."""
-
-
-def quality_byte(quality: float) -> int:
-    """Quality 0..100 -> byte 0..255 of the header.
-
-    Raises:
-        ConfigError: not a number from 0 to 100.
-    """
-    if not isinstance(quality, SupportsFloat) or not 0 <= float(quality) <= 100:
-        raise ConfigError(f"quality {quality!r} is not a number from 0 to 100")
-    return round(float(quality) * QUALITY_MAX / 100)
 
 
 def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:

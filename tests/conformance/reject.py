@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from onedc.container import pack, seal, unpack
+from onedc.container.header import Form, Header
+from onedc.container.packing import pack, seal, unpack
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
-from onedc.header import Form, Header
 
 FOLDER = Path(__file__).parent / "reject"
 FINGERPRINT = bytes(range(32))

@@ -14,7 +14,7 @@ from tests.conformance.recording import recorded
 from tests.conformance.regenerate import SUITES, Suite
 
 from onedc.codec import Codec
-from onedc.container import PUBLISHED_MODELS
+from onedc.container.packing import PUBLISHED_MODELS
 from onedc.entropy.coder import SymbolDecoder
 from onedc.entropy.native import NativeCoder
 from onedc.entropy.pure import PureCoder

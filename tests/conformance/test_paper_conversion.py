@@ -21,7 +21,7 @@ from onedc.config import SD15, ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.interop.seam_cost import compare_seam
 from onedc.loading import load
-from onedc.seam.networks import seam_integers
+from onedc.seam.torch_seam import seam_integers
 
 pytestmark = [needs_recordings, pytest.mark.large]
 

@@ -17,8 +17,8 @@ from onedc.config import SD15
 from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
-from onedc.model.fsq import FSQ
-from onedc.seam.networks import Seam, seam_integers
+from onedc.model.hyperprior import FSQ
+from onedc.seam.torch_seam import Seam, seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 pytestmark = [needs_recordings, pytest.mark.large]

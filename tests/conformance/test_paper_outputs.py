@@ -27,9 +27,8 @@ from tests.conformance.reference_stream import (
 )
 from torch import Tensor, nn
 
-from onedc.model.fsq import FSQ
-from onedc.model.pixels import pad
-from onedc.model.prior import Visitor, collapse
+from onedc.engine.torch_engine import pad
+from onedc.model.hyperprior import FSQ, Visitor, collapse
 
 pytestmark = [needs_recordings, pytest.mark.large]
 

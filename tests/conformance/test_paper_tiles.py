@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from onedc.config import SD15
-from onedc.engine.torch_engine import TorchEngine
+from onedc.engine.device import fast_dtype
+from onedc.engine.torch_engine import TorchEngine, to_tensor
 from onedc.evaluation.bench import random_weights, sample_picture
 from onedc.model import tiling
-from onedc.model.device import fast_dtype
-from onedc.model.pixels import to_tensor
 
 pytestmark = pytest.mark.large
 

@@ -17,7 +17,7 @@ from tests.conformance.pictures import picture
 from tests.properties.mutations import Mutant, mutants
 
 from onedc.codec import Codec
-from onedc.container import read_header
+from onedc.container.packing import read_header
 from onedc.errors import FormatError
 from onedc.loading import load
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 import numpy as np
 from tests.conformance.reject import FINGERPRINT, MODEL_ID, TABLE_IDX, read
 
-from onedc.container import pack
+from onedc.container.header import Form, Header
+from onedc.container.packing import pack
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.z_prior import UniformZPrior
 from onedc.errors import FormatError
-from onedc.header import Form, Header
 
 
 def small_files(rng: np.random.Generator) -> list[tuple[bytes, ...]]:

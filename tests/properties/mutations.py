@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from onedc.container import pack, seal, unpack
-from onedc.header import Form, fits_compact
+from onedc.container.header import Form, fits_compact
+from onedc.container.packing import pack, seal, unpack
 
 HEADER_BYTES = 12
 SIDES = (0, 1, 63, 64, 65, 127, 128, 16383, 16384, 65535, 65536, 2**21, 2**35 - 1)

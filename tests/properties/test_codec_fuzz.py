@@ -17,7 +17,7 @@ from tests.conformance.regenerate import SUITES
 from tests.properties.mutations import MUTATIONS, mutants
 
 from onedc.codec import Codec
-from onedc.container import read_header
+from onedc.container.packing import read_header
 from onedc.errors import FormatError
 from onedc.loading import load
 

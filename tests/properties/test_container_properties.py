@@ -11,11 +11,11 @@ from tests.properties.check_misses import misses
 from tests.properties.mutations import MUTATIONS, mutants
 from tests.properties.plain_format import plain_header
 
-from onedc.container import SECTIONS, pack, read_header, seal, unpack
+from onedc.container.header import RATIOS, Form, Header, checksum_place, fits_compact, working_size
+from onedc.container.packing import SECTIONS, pack, read_header, seal, unpack
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.z_prior import UniformZPrior
 from onedc.errors import FormatError
-from onedc.header import RATIOS, Form, Header, checksum_place, fits_compact, working_size
 
 FINGERPRINT = b"a fingerprint of thirty-two bytes"
 

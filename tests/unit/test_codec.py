@@ -20,15 +20,14 @@ from tests.conformance.recording import recorded
 
 from onedc import loading
 from onedc.codec import Codec
-from onedc.container import pack, read_header, unpack
+from onedc.container.header import Header
+from onedc.container.info import info
+from onedc.container.packing import pack, quality_byte, read_header, unpack
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.extras import DESCRIPTION
-from onedc.file_info import info
-from onedc.header import Header
+from onedc.image.side_data import DESCRIPTION
 from onedc.loading import bundled_codec, load
 from onedc.pillow import open as onedc_open
-from onedc.rate import quality_byte
 
 PICTURE = picture(90, 70)
 

@@ -14,10 +14,10 @@ from tests.conformance.pictures import picture
 from tests.unit.z_integers import z_integers
 
 from onedc.codec import Codec
-from onedc.container import pack
+from onedc.container.header import Header
+from onedc.container.packing import pack
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior
 from onedc.errors import FormatError, OutputError, WeightsError
-from onedc.header import Header
 from onedc.loading import load
 from onedc.weights.file import load_weights, read_content, save_with_z_prior, trainable_tensors
 

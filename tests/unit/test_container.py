@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from onedc.container import (
+from onedc.container.header import RATIOS, Form, Header, begins_file, working_size
+from onedc.container.packing import (
     SECTION_ALPHA,
     SECTION_EXIF,
     SECTION_ICC,
@@ -19,7 +20,6 @@ from onedc.container import (
     unpack,
 )
 from onedc.errors import FormatError
-from onedc.header import RATIOS, Form, Header, begins_file, working_size
 
 FINGERPRINT = bytes(range(32))
 HEADER = Header(model_id=200, quality=64, width=768, height=512)

@@ -21,12 +21,11 @@ from onedc.cli import streams
 from onedc.cli.main import build_parser
 from onedc.codec import Codec
 from onedc.effort import refine
-from onedc.engine.torch_engine import torch_engine_of
+from onedc.engine.torch_engine import to_tensor, torch_engine_of
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.loading import load
 from onedc.model import taef2
-from onedc.model.lpips import LPIPS_SQUEEZE_FILE
-from onedc.model.pixels import to_tensor
+from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photo.webp"
 QUALITY = 50.0

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from onedc.errors import WeightsError
-from onedc.model.features import MobileNetV2Features, SameConv2d, load_mobilenet_v2
+from onedc.model.features import MobileNetV2Features, SameConv2d
+from onedc.pretrained.loading import load_mobilenet_v2
 
 
 @pytest.mark.parametrize(("size", "stride"), [(7, 1), (7, 2), (8, 2), (9, 3)])

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from onedc import container
-from onedc.container import pack, unpack
+from onedc.container import packing as container
+from onedc.container.header import FIELDS, RATIOS, Form, Header, _standing, _values, parse_header, varint
+from onedc.container.packing import pack, unpack
 from onedc.entropy.coder import RANGE_CODER, SymbolDecoder, SymbolEncoder
 from onedc.entropy.pure import PureCoder
 from onedc.entropy.range_coder import RangeCoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
-from onedc.header import FIELDS, RATIOS, Form, Header, _standing, _values, parse_header, varint
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 FINGERPRINT = bytes(range(32))

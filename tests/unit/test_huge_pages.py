@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onedc.huge_pages import VARIABLE, ask
+from onedc.engine.huge_pages import VARIABLE, ask
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_profile_that_does_not_fit_is_ignored(image: Image.Image, profile: byt
 def test_a_profile_that_is_not_used_is_not_kept() -> None:
     for image, profile in ((Image.new("L", (2, 2)), SRGB), (Image.new("RGB", (2, 2)), b"nothing" * 30)):
         with pytest.warns(PictureWarning):
-            assert read_picture(saved(image, icc_profile=profile), keep=["icc"]).extras.icc is None
+            assert read_picture(saved(image, icc_profile=profile), keep=["icc"]).side_data.icc is None
 
 
 def test_warnings_name_the_file(tmp_path: Path) -> None:

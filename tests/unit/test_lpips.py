@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from onedc.errors import WeightsError
-from onedc.model.lpips import BACKBONES, LPIPS, backbone_of, read_lpips
+from onedc.model.lpips import BACKBONES, LPIPS, backbone_of
+from onedc.pretrained.loading import read_lpips
 
 
 def random_net(backbone: str, *, average_pooling: bool = False) -> LPIPS:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from onedc.cli.main import main
-from onedc.container import pack
+from onedc.container.header import Header
+from onedc.container.packing import pack
 from onedc.errors import ConfigError, FormatError, MissingExtraError
-from onedc.header import Header
 from onedc.messages import (
     HEAD_BYTES,
     MOST_MESSAGES,

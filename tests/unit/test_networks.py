@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from onedc.config import SD15, SMALL, TINY, ModelConfig
+from onedc.engine.device import prepare_compiler
 from onedc.errors import ConfigError
 from onedc.model.blocks import (
     ConvFFN,
@@ -20,10 +19,8 @@ from onedc.model.blocks import (
     ResnetBlock,
     windowed,
 )
-from onedc.model.device import compiled
-from onedc.model.fsq import FSQ
+from onedc.model.hyperprior import FSQ, PARTS, collapse, expand
 from onedc.model.onedc import OneDC
-from onedc.model.prior import PARTS, collapse, expand
 from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
@@ -212,30 +209,21 @@ def test_depth_conv_block_keeps_size_and_changes_width() -> None:
 
 
 @torch.inference_mode()
-def test_compilation_reaches_every_float_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compilation_reaches_every_float_network() -> None:
     torch.manual_seed(0)
     model = OneDC(TINY).eval()
-    called: set[str] = set()
-
-    def spy(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-        owner = type(function.__self__).__name__
-
-        def run(*args: Any) -> Any:
-            called.add(owner)
-            return function(*args)
-
-        return run
-
-    monkeypatch.setattr("onedc.model.onedc.compiled", spy)
+    called: set[nn.Module] = set()
+    for part in model.compiled_parts():
+        part.register_forward_pre_hook(lambda module, inputs: called.add(module))
     x, quality = torch.rand(1, 3, 64, 64), torch.tensor([9])
-    model.compile_networks(torch.device("cpu"))
     y, z_hat = model.analyse(x, model.vae.encode(x))
     model.vae.decode(model.synthesise(y, model.h_s(z_hat)[1], quality))
+    assert called == set(model.compiled_parts())
     networks = (model.g_a, model.h_a, model.semantic, model.g_s, model.generator)
-    assert called == {type(network).__name__ for network in networks} | {"Block"}
+    assert {type(part).__name__ for part in called} == {type(n).__name__ for n in networks} | {"Block"}
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
-        compiled(lambda: None, torch.device("cpu"))
+        prepare_compiler(torch.device("cpu"))

@@ -20,11 +20,10 @@ from onedc.errors import WeightsError
 from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.seam import numpy_seam
-from onedc.seam.networks import Seam, seam_integers
 from onedc.seam.numpy_seam import NumpySeam
 from onedc.seam.parts import collapse
 from onedc.seam.protocol import Seam as SeamProtocol
-from onedc.seam.torch_seam import TorchSeam
+from onedc.seam.torch_seam import Seam, TorchSeam, seam_integers
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
 

@@ -157,7 +157,7 @@ def test_wide_colours_of_png_are_converted(said: tuple[bytes, ...]) -> None:
     data = png(to_p3(RGB), *said, depth=16)
     assert near(read_image(data), RGB, 1)
     assert not near(read_image(png(to_p3(RGB), depth=16)), RGB, 2)  # there is something to convert
-    assert read_picture(data, keep=["icc"]).extras.icc is not None
+    assert read_picture(data, keep=["icc"]).side_data.icc is not None
 
 
 def test_linear_png_is_converted() -> None:
@@ -384,7 +384,7 @@ def test_junk_for_exif_is_ignored() -> None:
     found = read_with_remark(with_exif(junk), "EXIF is damaged")
     assert found.shape == RGB.transpose(1, 0, 2).shape
     with pytest.warns(PictureWarning, match="picture: its EXIF is damaged"):
-        assert read_picture(with_exif(junk), keep=["exif"]).extras.exif is None
+        assert read_picture(with_exif(junk), keep=["exif"]).side_data.exif is None
 
 
 # Formats by plugin
@@ -405,7 +405,7 @@ def test_formats_of_plugins(module: str, package: str, name: str, monkeypatch: p
     assert near(read_image(data), RGB, 12)
     if name == "JXL":  # of HEIF, EXIF's orientation does not count
         assert near(read_image(saved(turned, name, exif=exif.tobytes(), **options)), RGB, 12)
-    monkeypatch.setattr("onedc.image.formats.find_spec", lambda module: None)
+    monkeypatch.setattr("onedc.image.opening.find_spec", lambda module: None)
     with pytest.raises(ImageError, match=f"pip install {package}$"):
         read_image(data)
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onedc.engine.torch_engine import STRIP_ROWS, pad, to_bytes, to_tensor
 from onedc.image import image_bytes, read_image
-from onedc.model.pixels import STRIP_ROWS, pad, to_bytes, to_tensor
 
 
 @given(st.integers(1, 130), st.integers(1, 130), st.sampled_from([1, 2, 64]))

@@ -12,7 +12,7 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
 from onedc.codec import Codec
-from onedc.container import read_header
+from onedc.container.packing import read_header
 from onedc.errors import ConfigError
 from onedc.loading import load
 from onedc.rate import TRIES, bytes_at, highest_within, refined_within

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from onedc.config import TINY
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
+from onedc.model.hyperprior import collapse
 from onedc.model.onedc import OneDC
-from onedc.model.prior import collapse
-from onedc.seam.networks import Seam, scale_thresholds, seam_integers
+from onedc.seam.torch_seam import Seam, scale_thresholds, seam_integers
 from onedc.seam.units import UNITS
 
 SCALES = load_tables().scale.tolist()

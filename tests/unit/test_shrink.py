@@ -11,11 +11,11 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
 from onedc.codec import Codec
+from onedc.container.info import info
 from onedc.errors import ConfigError
-from onedc.file_info import info
 from onedc.image import Loaded, read_picture, to_picture
+from onedc.image.shrink import LEAST_SIDE_PX, Size, longer_side, shrunk
 from onedc.loading import load
-from onedc.shrink import LEAST_SIDE_PX, Size, longer_side, shrunk
 
 
 def test_the_rule_grows_with_the_bytes_up_to_the_picture() -> None:
@@ -39,7 +39,7 @@ def test_a_picture_and_its_alpha_are_shrunk_together() -> None:
     image.putalpha(plane)
     found = shrunk(to_picture(image, keep=["alpha"]), 30)
     assert found.rgb.shape == (20, 30, 3) and found.original == (90, 60)
-    alpha = found.extras.alpha
+    alpha = found.side_data.alpha
     assert alpha is not None and alpha.size == (30, 20)
     assert np.asarray(alpha)[:, :10].min() >= 254 and np.asarray(alpha)[:, 20:].max() <= 1
     plain = shrunk(to_picture(Image.fromarray(picture(90, 60))), 30)

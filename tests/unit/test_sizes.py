@@ -10,9 +10,9 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
 from onedc.cli.main import main
-from onedc.file_info import info
+from onedc.container.info import info
 from onedc.image import read_image
-from onedc.shrink import longer_side
+from onedc.image.shrink import longer_side
 
 MODEL = ["--weights", str(FIXTURE), "--precision", "fp32"]
 

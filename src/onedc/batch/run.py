@@ -18,14 +18,14 @@ from onedc.batch.items import Item, Shard, Wanted, folder_shards, read_shard
 from onedc.batch.manifest import Manifest, settle
 from onedc.batch.output import Output
 from onedc.batch.work import Outcome, Spec, Worker, failure, record
+from onedc.container.packing import quality_byte
 from onedc.datasets.names import by_suffix, suffix_of
 from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.effort.level import check_effort
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.files import file_sha256
 from onedc.image import parse_color
-from onedc.model.lpips import LPIPS_SQUEEZE_FILE
-from onedc.rate import quality_byte
+from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 from onedc.weights import BUNDLED
 
 Source = Callable[[Spec, list[Item]], Iterator[list[Outcome]]]

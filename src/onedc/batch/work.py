@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 
 from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
-from onedc.container import read_header
+from onedc.container.header import positions_of
+from onedc.container.info import info
+from onedc.container.packing import read_header
 from onedc.datasets.shards import named
 from onedc.engine.choice import EngineName, Precision
 from onedc.errors import OneDCError
-from onedc.file_info import info
-from onedc.header import positions_of
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 from onedc.loading import load
 from onedc.rate import DEFAULT_QUALITY

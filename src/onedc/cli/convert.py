@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onedc.cli.jobs import HelpFormatter, UsageError
-from onedc.container import PRIVATE_MODEL_IDS
+from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode what the command line names; returns the exit status."""
-    from onedc.file_info import info
+    from onedc.container.info import info
     from onedc.image import WRITABLE_SUFFIXES, image_bytes
 
     passed: list[str] = []

@@ -273,7 +273,7 @@ def _encode(codec: Codec, picture: Loaded, args: argparse.Namespace, progress: A
 
 
 def _report(job: Job, data: bytes, elapsed_s: float) -> Report:
-    from onedc.file_info import info
+    from onedc.container.info import info
 
     found = info(data)
     shrunk = f"{found.width}x{found.height} of {found.original_width}x{found.original_height}  "

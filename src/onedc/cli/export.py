@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.jobs import HelpFormatter
-from onedc.container import PRIVATE_MODEL_IDS
+from onedc.container.packing import PRIVATE_MODEL_IDS
 
 _DESCRIPTION = """\
 Turn a checkpoint into one weights file for --weights, and write its model card beside it.

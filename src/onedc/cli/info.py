@@ -12,7 +12,7 @@ from onedc.cli.streams import print_error
 from onedc.errors import OneDCError
 
 if TYPE_CHECKING:
-    from onedc.file_info import Info
+    from onedc.container.info import Info
 
 _DESCRIPTION = """\
 Show size, bits per pixel, quality and model of .1dc files.
@@ -42,7 +42,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is known of each file; returns the exit status."""
-    from onedc.file_info import info
+    from onedc.container.info import info
 
     status = 0
     for source in (source for entry in args.inputs for source in expand(entry, {".1dc"})):

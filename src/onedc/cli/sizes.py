@@ -11,7 +11,7 @@ from onedc.datasets.names import suffix_of
 if TYPE_CHECKING:
     from onedc.codec import Codec
     from onedc.image import Loaded
-    from onedc.shrink import Size
+    from onedc.image.shrink import Size
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +50,14 @@ def check_show(args: argparse.Namespace, jobs: list[Job]) -> None:
 
 def wanted_size(args: argparse.Namespace) -> Size:
     """The size that the command line asks for."""
-    from onedc.shrink import Size
+    from onedc.image.shrink import Size
 
     return Size(max_side=args.max_side, target_bytes=None if args.no_shrink else args.target_bytes)
 
 
 def coded_size(picture: Loaded, size: Size) -> tuple[int, int]:
     """Width and height at which a picture is coded."""
-    from onedc.header import working_size
+    from onedc.container.header import working_size
 
     height, width, _ = picture.rgb.shape
     original: tuple[int, int] = picture.original or (width, height)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from onedc.config import QUALITY_MAX
 from onedc.effort.level import Effort, Progress
-from onedc.model.bits import gaussian_bits, rounded
+from onedc.model.hyperprior import SpatialPrior, collapse, expand
+from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.model.prior import SpatialPrior, collapse, expand
 from onedc.model.taef2 import TAEF2
 from onedc.seam.units import UNITS
 

@@ -17,8 +17,9 @@ from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError, MissingExtraError, WeightsError
+from onedc.image.forms import Pixels
+from onedc.image.samples import to_bytes, to_floats
 from onedc.model.band_layout import bands
-from onedc.pictures import Pixels, to_bytes, to_floats
 from onedc.seam.numpy_seam import NumpySeam
 from onedc.seam.protocol import Hyper
 from onedc.weights.arrays import Arrays, read_arrays

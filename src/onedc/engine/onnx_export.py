@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from onedc.config import LightConfig, ModelConfig
 from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
 from onedc.errors import ConfigError, MissingExtraError
-from onedc.model.fsq import FSQ
+from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 
 OPSET = 17

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onedc.effort.level import Effort
-from onedc.pictures import Pixels
+from onedc.image.forms import Pixels
 from onedc.seam.protocol import Hyper, Seam
 
 

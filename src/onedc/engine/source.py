@@ -12,10 +12,10 @@ from threading import RLock
 from typing import Any, Protocol
 
 from onedc.config import QUALITY_MAX, ModelConfig
-from onedc.container import Contents, unpack
+from onedc.container.packing import Contents, quality_byte, unpack
 from onedc.engine.protocol import Engine
 from onedc.entropy.z_prior import ZPrior
-from onedc.rate import DEFAULT_QUALITY, quality_byte
+from onedc.rate import DEFAULT_QUALITY
 
 
 @dataclass(frozen=True, kw_only=True)

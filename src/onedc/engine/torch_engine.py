@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onedc.config import DOWNSAMPLING_PX
 from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
+from onedc.engine.device import fast_dtype, find_device, has_float64, prepare_compiler
 from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
-from onedc.model.device import fast_dtype, find_device, has_float64
-from onedc.model.fsq import FSQ
-from onedc.model.lpips import LPIPS, LPIPS_SQUEEZE_FILE, read_lpips
-from onedc.model.pixels import to_bytes, to_tensor
-from onedc.pictures import Pixels, padded
+from onedc.image.forms import Pixels, padded
+from onedc.model.hyperprior import FSQ
+from onedc.model.lpips import LPIPS
+from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 from onedc.seam.protocol import Hyper
 from onedc.seam.torch_seam import TorchSeam
 from onedc.weights.family_file import is_family, load_member, read_family
@@ -125,7 +127,9 @@ class TorchEngine:
         Raises:
             ConfigError: no C++ compiler, which kernels for the CPU need.
         """
-        self.nets.compile_networks(self.device)
+        prepare_compiler(self.device)
+        for part in self.nets.compiled_parts():
+            part.compile(dynamic=False)
 
     def _on_device(self, values: Tensor) -> Tensor:
         """As the networks take it."""
@@ -187,9 +191,42 @@ def open_models(
 
         configs = [member.config for member in family.members]
         return ModelFamily(configs, family.model_id, member)
-    lpips = (
-        None if metric_weights is None else read_lpips(Path(metric_weights) / LPIPS_SQUEEZE_FILE, "squeeze")
-    )
+    lpips = None
+    if metric_weights is not None:
+        from onedc.pretrained.loading import read_lpips
+
+        lpips = read_lpips(Path(metric_weights) / LPIPS_SQUEEZE_FILE, "squeeze")
     return SingleModel(
         ready_model(load_weights(weights, dtype=dtype), device=target, dtype=dtype, lpips=lpips)
     )
+
+
+STRIP_ROWS = 512  # rows of a decoded picture that become bytes at a time
+
+
+def to_tensor(picture: NDArray[Any]) -> Tensor:
+    """[H,W,3] uint8, or [3,H,W] float32 in [-1,1] -> [1,3,H,W] float32 on the CPU, a copy."""
+    if picture.dtype != np.uint8:
+        return torch.tensor(picture)[None]
+    x = torch.tensor(picture).permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.contiguous_format)
+    return x.mul_(2 / 255).sub_(1)
+
+
+def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX, *, reflect: bool = False) -> Tensor:
+    """[B,C,H,W] extended right and bottom to multiples of `multiple`, by repeating the border.
+
+    With `reflect` mirrored at the border, as the reference's z-only model has it: for comparisons with that,
+    and only for sides that are longer than what is added.
+    """
+    height, width = x.shape[-2:]
+    mode = "reflect" if reflect else "replicate"
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode=mode)
+
+
+def to_bytes(x: Tensor) -> NDArray[np.uint8]:
+    """[3,H,W] floats -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
+    parts = []
+    for rows in x.split(STRIP_ROWS, dim=1):  # the floats of a large picture would take more than the networks
+        steps = rows.float().clamp(-1, 1).add_(1).mul_(127.5).add_(0.5)
+        parts.append(steps.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    return np.concatenate(parts)

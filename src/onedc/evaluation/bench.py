@@ -23,6 +23,7 @@ import torch
 from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.engine.choice import Precision
+from onedc.engine.device import fast_dtype, find_device
 from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables
@@ -31,9 +32,8 @@ from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import as_reference, guided_step
 from onedc.image import RGBArray
 from onedc.loading import load
-from onedc.model.device import fast_dtype, find_device
 from onedc.model.onedc import OneDC
-from onedc.seam.networks import Seam, seam_integers
+from onedc.seam.torch_seam import Seam, seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 PRESETS = {"small": SMALL, "sd15": SD15, "tiny": TINY}

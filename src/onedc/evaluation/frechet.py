@@ -22,7 +22,7 @@ from torch import nn
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash, to_tensor
 from onedc.image import RGBArray
-from onedc.model.features import load_mobilenet_v2
+from onedc.pretrained.loading import load_mobilenet_v2
 
 Features = NDArray[np.float32]
 """[patches, width]."""

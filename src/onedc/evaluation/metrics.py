@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError, OneDCError
 from onedc.files import file_sha256
 from onedc.image import RGBArray
-from onedc.model.lpips import LPIPS_SQUEEZE_FILE, read_lpips
+from onedc.pretrained.loading import read_lpips
+from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 
 MS_SSIM_MIN_SIDE_PX = 176
 """Five scales with an 11-tap window: at 1/16 the side must still have 11 pixels."""

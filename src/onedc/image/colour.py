@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from onedc.errors import ImageError
-from onedc.image.remarks import Remarks, one_line
+from onedc.image.opening import Remarks, one_line
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "LAB"}
 """Colour space that a profile must be of to fit a mode."""

@@ -13,11 +13,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from onedc.errors import ImageError, OneDCError
-from onedc.extras import Extras
 from onedc.image.colour import has_cicp, said_by, to_srgb
 from onedc.image.damage import is_cut, mended, seems_cut
-from onedc.image.formats import as_file, choose_page, open_picture
-from onedc.image.remarks import Remarks, one_line
+from onedc.image.opening import Remarks, as_file, choose_page, one_line, open_picture
 from onedc.image.samples import (
     Color,
     RGBArray,
@@ -29,6 +27,7 @@ from onedc.image.samples import (
     to_8_bit,
     with_hidden_places_filled,
 )
+from onedc.image.side_data import SideData
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A picture file: a path, its bytes, or a binary file object."""
@@ -58,7 +57,7 @@ class Loaded(NamedTuple):
     """A picture, and what is to be kept beside it."""
 
     rgb: RGBArray
-    extras: Extras
+    side_data: SideData
     original: tuple[int, int] | None = None  # width and height before it was shrunk, if it was
 
 
@@ -220,23 +219,23 @@ def _convert(
     rgb = np.ascontiguousarray(np.asarray(upright, dtype=np.uint8))
     with remarks.of_pillow():
         kept = _exif_bytes(exif, remarks) if "exif" in wanted.keep else None
-    extras = Extras(icc=used if "icc" in wanted.keep else None, exif=kept)
-    return _over(rgb, alpha, extras, wanted, name), orientation > 4
+    side_data = SideData(icc=used if "icc" in wanted.keep else None, exif=kept)
+    return _over(rgb, alpha, side_data, wanted, name), orientation > 4
 
 
-def _over(rgb: RGBArray, alpha: RGBArray | None, extras: Extras, wanted: _Wanted, name: str) -> Loaded:
+def _over(rgb: RGBArray, alpha: RGBArray | None, side_data: SideData, wanted: _Wanted, name: str) -> Loaded:
     """A picture with its alpha kept, or laid over the background."""
     if alpha is None or alpha.min() == 255:
-        return Loaded(rgb, extras)
+        return Loaded(rgb, side_data)
     if "alpha" in wanted.keep:
-        return Loaded(with_hidden_places_filled(rgb, alpha), replace(extras, alpha=Image.fromarray(alpha)))
+        return Loaded(with_hidden_places_filled(rgb, alpha), replace(side_data, alpha=Image.fromarray(alpha)))
     if wanted.background is None:
         raise ImageError(
             f"{name}: has transparent places; choose a colour to lay under them, for example "
             "--background white (in Python background='white'), or store them with --keep-alpha "
             "(keep=['alpha'])"
         )
-    return Loaded(flatten(rgb, alpha, parse_color(wanted.background)), extras)
+    return Loaded(flatten(rgb, alpha, parse_color(wanted.background)), side_data)
 
 
 @contextmanager

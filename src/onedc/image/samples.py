@@ -136,3 +136,22 @@ def parse_color(color: Color) -> tuple[int, int, int]:
     if len(color) != 3 or not all(0 <= value <= 255 for value in color):
         raise ImageError(f"background {color!r}: not three values in 0..255")
     return color
+
+
+def to_floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """A picture as [3,H,W] in [-1,1]."""
+    if pixels.dtype != np.uint8:
+        return pixels
+    floats = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
+    floats *= np.float32(2 / 255)
+    floats -= 1
+    return floats
+
+
+def to_bytes(floats: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[3,H,W] -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
+    steps = np.clip(floats, -1, 1)
+    steps += 1
+    steps *= 127.5
+    steps += 0.5
+    return np.ascontiguousarray(steps.astype(np.uint8).transpose(1, 2, 0))

@@ -9,12 +9,12 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from onedc.container import GENERATED
+from onedc.container.packing import GENERATED
 from onedc.errors import ImageError
-from onedc.extras import DESCRIPTION
 from onedc.files import refuse_existing, write_whole
-from onedc.image.remarks import one_line
+from onedc.image.opening import one_line
 from onedc.image.samples import RGBArray
+from onedc.image.side_data import DESCRIPTION
 
 _WRITE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {}),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import SD15, ModelConfig
-from onedc.container import PRIVATE_MODEL_IDS
+from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import file_sha256
@@ -23,7 +23,7 @@ from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.pretrained.fitting import COMPILED, fit
-from onedc.seam.networks import Seam, seam_integers
+from onedc.seam.torch_seam import Seam, seam_integers
 from onedc.weights.file import SEAM_NETS, file_metadata, stored
 from onedc.weights.layout import SEAM
 from onedc.weights.stream_writer import Entry, write_safetensors

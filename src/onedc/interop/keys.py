@@ -13,6 +13,7 @@ from torch import Tensor
 from onedc.errors import WeightsError
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.pretrained.layouts import newer_attention
+from onedc.weights.adapters import with_adapter
 
 LORA_SCALE = 0.125
 """alpha / rank of the published adapters: 8 / 64."""
@@ -92,8 +93,8 @@ def merge_lora(checkpoint: Checkpoint) -> Checkpoint:
         layer = key.removesuffix(".weight")
         if layer not in adapted or layer == key:
             return checkpoint.tensor(stored[key])
-        base, down, up = (checkpoint.tensor(layer + end).double() for end in (_BASE + "weight", _DOWN, _UP))
-        return (base + LORA_SCALE * (up.flatten(1) @ down.flatten(1)).view_as(base)).float()
+        base, down, up = (checkpoint.tensor(layer + end) for end in (_BASE + "weight", _DOWN, _UP))
+        return with_adapter(base.float(), down, up, LORA_SCALE)
 
     stored = {key.replace(_BASE, "."): key for key in checkpoint.shapes if not key.endswith((_DOWN, _UP))}
     return Checkpoint(

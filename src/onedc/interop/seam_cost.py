@@ -15,18 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onedc.config import ModelConfig
+from onedc.engine.torch_engine import pad, to_tensor
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.interop.convert import build_network
-from onedc.model.fsq import FSQ
-from onedc.model.hyper import HyperSynthesis
-from onedc.model.pixels import pad, to_tensor
-from onedc.model.prior import SpatialPrior
+from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.pretrained.checkpoint import Checkpoint
-from onedc.seam.networks import Seam, seam_integers
 from onedc.seam.parts import y_writer
 from onedc.seam.protocol import Code
-from onedc.seam.torch_seam import TorchSeam
+from onedc.seam.torch_seam import Seam, TorchSeam, seam_integers
 
 _RATE = torch.ones(1, dtype=torch.int64)
 

@@ -1,14 +1,12 @@
 """Low-rank adapters for the generator's UNet: its layers stay, and a small difference to each is learned.
 
-A checkpoint holds them beside the layers; whoever takes weights from it gets layers with adapters merged.
+A checkpoint holds them beside the layers; `weights.adapters` merges them.
 Source: Hu et al. 2021 (LoRA); ranks and layers: Xue et al. 2025 (OneDC).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,53 +19,54 @@ WHOLE = ("conv_in", "conv_out", "time_embedding")
 DOWN, UP = ".adapter_down.weight", ".adapter_up.weight"
 
 
-def adapt(unet: nn.Module, rank: int) -> None:
-    """Give every layer but the WHOLE an adapter that starts at zero; of the rest only conv_in may move.
+class _Adapted(nn.Module):
+    """A layer plus `scale` times its adapter, which starts at zero."""
 
-    Adapters are of their layers' type, on their device.
-    """
-    unet.requires_grad_(False)
-    for name, layer in list(unet.named_modules()):
-        if not name.startswith(WHOLE) and isinstance(layer, nn.Linear | nn.Conv2d):
-            _add(layer, rank)
-    unet.get_submodule("conv_in").requires_grad_(True)
+    def take(self, layer: nn.Linear | nn.Conv2d, down: nn.Module, up: nn.Module, rank: int) -> None:
+        """Share a layer's parameters; the adapter is of their type, on their device."""
+        for name, parameter in layer.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        self.scale = ALPHA / rank
+        nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))  # type: ignore[arg-type]
+        nn.init.zeros_(up.weight)  # type: ignore[arg-type]
+        self.adapter_down, self.adapter_up = down.to(layer.weight), up.to(layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.scale * self.adapter_up(self.adapter_down(x))
 
 
-def _add(layer: nn.Linear | nn.Conv2d, rank: int) -> None:
-    down: nn.Module
-    if isinstance(layer, nn.Linear):
+class AdaptedLinear(_Adapted, nn.Linear):
+    """A linear layer with an adapter of a rank."""
+
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         down = nn.Linear(layer.in_features, rank, bias=False)
-        up: nn.Module = nn.Linear(rank, layer.out_features, bias=False)
-    else:
+        self.take(layer, down, nn.Linear(rank, layer.out_features, bias=False), rank)
+
+
+class AdaptedConv2d(_Adapted, nn.Conv2d):
+    """A convolution with an adapter of a rank."""
+
+    def __init__(self, layer: nn.Conv2d, rank: int) -> None:
         kernel: Any = layer.kernel_size
         step: Any = layer.stride
         around: Any = layer.padding
+        bias = layer.bias is not None
+        super().__init__(
+            layer.in_channels, layer.out_channels, kernel, step, around, bias=bias, device="meta"
+        )
         down = nn.Conv2d(layer.in_channels, rank, kernel, step, around, bias=False)
-        up = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
-    nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
-    nn.init.zeros_(up.weight)  # type: ignore[arg-type]
-    layer.adapter_down, layer.adapter_up = down.to(layer.weight), up.to(layer.weight)
-    layer.forward = partial(_adapted, layer, layer.forward, ALPHA / rank)  # type: ignore[method-assign]
+        self.take(layer, down, nn.Conv2d(rank, layer.out_channels, 1, bias=False), rank)
 
 
-def _adapted(layer: Any, forward: Any, scale: float, x: Tensor) -> Tensor:
-    result: Tensor = forward(x) + scale * layer.adapter_up(layer.adapter_down(x))
-    return result
-
-
-def rank_of(tensors: Mapping[str, Tensor]) -> int:
-    """The rank of the adapters among these weights; 0 where there are none."""
-    return next((len(tensor) for name, tensor in tensors.items() if name.endswith(DOWN)), 0)
-
-
-def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights with adapters merged into their layers: W + ALPHA / rank * up @ down."""
-    plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((DOWN, UP))}
-    for name, down in tensors.items():
-        if name.endswith(DOWN):
-            layer = name.removesuffix(DOWN)
-            weight, up = plain[f"{layer}.weight"], tensors[layer + UP]
-            difference = up.double().flatten(1) @ down.double().flatten(1)
-            moved = weight.double() + ALPHA / len(down) * difference.view_as(weight)
-            plain[f"{layer}.weight"] = moved.to(weight.dtype)
-    return plain
+def adapt(unet: nn.Module, rank: int) -> None:
+    """Put an adapted layer in the place of every layer but the WHOLE; of the rest only conv_in may move."""
+    unet.requires_grad_(False)
+    for name, layer in list(unet.named_modules()):
+        if name.startswith(WHOLE):
+            continue
+        if isinstance(layer, nn.Linear):
+            unet.set_submodule(name, AdaptedLinear(layer, rank))
+        elif isinstance(layer, nn.Conv2d):
+            unet.set_submodule(name, AdaptedConv2d(layer, rank))
+    unet.get_submodule("conv_in").requires_grad_(True)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.bands import in_bands
-from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlock, ResnetBlock, RMSNorm2d
+from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlock, ResnetBlock, RMSNorm2d, in_bands
 from onedc.model.unet import SelfAttention2d, UNet
 
 TIMESTEP = 999  # constant input of the analysis UNet's time embedding, where it has one

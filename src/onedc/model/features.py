@@ -6,14 +6,8 @@ are downloaded: the caller names a file.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-
-from onedc.errors import WeightsError
 
 
 class SameConv2d(nn.Conv2d):
@@ -91,19 +85,3 @@ class MobileNetV2Features(nn.Module):
     def maps(self, x: Tensor) -> Tensor:
         """Features [B,1280,H/32,W/32] of images [B,3,H,W] in [-1,1]."""
         return self.features((x * 127.5 - 0.5) / 128)  # the network was trained on (byte - 128) / 128
-
-
-def load_mobilenet_v2(path: str | Path) -> MobileNetV2Features:
-    """MobileNetV2 features with the weights of a safetensors file.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another network.
-    """
-    net = MobileNetV2Features()
-    try:
-        net.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: does not hold the weights of MobileNetV2Features") from error
-    return net.eval()

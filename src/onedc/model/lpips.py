@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-
-from onedc.errors import WeightsError
-
-LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
-"""Name that LPIPS over SqueezeNet has in a folder of metric weights."""
 
 
 class Fire(nn.Module):
@@ -156,28 +148,6 @@ class LPIPS(nn.Module):
 def _averaging(layer: nn.Module) -> nn.Module:
     """The layer, or an averaging one in the place of a maximum."""
     return nn.AvgPool2d(layer.kernel_size, layer.stride) if isinstance(layer, nn.MaxPool2d) else layer
-
-
-def read_lpips(path: str | Path, backbone: str = "", *, average_pooling: bool = False) -> LPIPS:
-    """LPIPS with the weights of a safetensors file.
-
-    Args:
-        backbone: a key of BACKBONES that it has to be; "": whichever the file holds.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another network.
-    """
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    net = LPIPS(backbone or backbone_of(state) or next(iter(BACKBONES)), average_pooling=average_pooling)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        wanted = f" over {backbone}" if backbone else ""
-        raise WeightsError(f"{path}: does not hold the weights of LPIPS{wanted}") from error
-    return net.eval()
 
 
 def backbone_of(state: Mapping[str, Tensor]) -> str:

@@ -7,21 +7,14 @@ z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> va
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
-from onedc.model.device import compiled
-from onedc.model.fsq import FSQ
-from onedc.model.generator import OneStepGenerator
-from onedc.model.hyper import HyperAnalysis, HyperSynthesis
-from onedc.model.light_decoder import LightDecoder
-from onedc.model.prior import SpatialPrior
-from onedc.model.semantic import SemanticAdaptor
-from onedc.model.synthesis import SynthesisTransform
+from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SpatialPrior
+from onedc.model.synthesis import LightDecoder, OneStepGenerator, SemanticAdaptor, SynthesisTransform
 from onedc.model.taef2 import TAEF2, Block
 from onedc.model.tiling import tiled
 
@@ -85,17 +78,16 @@ class OneDC(nn.Module):
         height, width = (16 * side for side in y_hat.shape[-2:])
         return self._in_tiles(generate, [y_hat, tokens], height, width)[0]
 
-    def compile_networks(self, device: torch.device) -> None:
-        """Have torch.compile make kernels of the networks, once for each size of picture; see `compiled`."""
-        parts: list[Any] = [self.g_a, self.h_a, self.semantic, self.g_s, self.generator]
+    def compiled_parts(self) -> list[nn.Module]:
+        """The float networks in the pieces that are compiled, each anew for each size of picture."""
+        parts: list[nn.Module] = [self.g_a, self.h_a, self.semantic, self.g_s, self.generator]
         if self.config.vae == "sd":
-            parts += [self.vae.encoder, self.vae.decoder]
+            parts += [self.vae.get_submodule("encoder"), self.vae.get_submodule("decoder")]
         elif self.config.light is not None:
-            parts += [self.vae.decoder]
+            parts.append(self.vae.get_submodule("decoder"))
         else:
             parts += [block for block in self.vae.modules() if isinstance(block, Block)]
-        for part in parts:
-            part.forward = compiled(part.forward, device)
+        return parts
 
     def _in_tiles(
         self, net: Callable[..., Sequence[Tensor]], maps: Sequence[Tensor], height_px: int, width_px: int

@@ -1,23 +1,53 @@
-"""g_s: decoded latents and tokens to the generator's input.
+"""The decoder's float networks: semantic adaptor, g_s, the one-step generator, and a light model's pixels.
 
-Source: Xue et al. 2025 (OneDC); `dec` in its checkpoints.
+The generator is a diffusion UNet that is run once, at one timestep. Its output is taken as the noise
+prediction, a small convolutional branch on its input as the noisy latents; clean latents follow from both.
+Attention sees the semantic tokens in place of a text prompt.
+Source: Xue et al. 2025 (OneDC); `semantic_adaptor` and `dec` in its checkpoints.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.config import ModelConfig
+from onedc.config import LightConfig, ModelConfig
 from onedc.model.blocks import (
     GROUP_NORM,
+    AttentionBlock,
     DepthConvBlock,
+    Norm,
     QualityBias,
+    QualityTable,
+    ResidualBlock,
     ResidualBlockUpsample,
     ResnetBlock,
     RMSNorm2d,
     Upsample2,
+    in_bands,
 )
+from onedc.model.unet import TokenAttention, Transformer2d, UNet
+
+
+class SemanticAdaptor(nn.Module):
+    """z_semantic [B,C,H/64,W/64] -> tokens as a map [B,D,H/64,W/64]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, limit, window = config.token_channels, config.attention_positions, config.attention_window
+        stages: list[nn.Module] = []
+        for _ in range(config.semantic_stages):
+            if config.light is not None:
+                stages.append(ResnetBlock(width, norm=RMSNorm2d))
+                continue
+            stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
+        self.to_semantic = nn.Sequential(
+            DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)
+        )
+
+    def forward(self, z_semantic: Tensor) -> Tensor:
+        return self.to_semantic(z_semantic)
 
 
 class SynthesisTransform(nn.Module):
@@ -47,3 +77,100 @@ class SynthesisTransform(nn.Module):
         if self.quality_bias is not None:
             h = self.quality_bias(h, quality)
         return self.conv_out(torch.cat([self.blocks(h), self.sem_up(tokens)], dim=1))
+
+
+class VAEReduction(nn.Module):
+    """Generator input [B,C,h,w] -> what plays the part of the noisy latents [B,L,h,w]."""
+
+    def __init__(self, channels: int, latents: int, norm: Norm = GROUP_NORM) -> None:
+        super().__init__()
+        self.norm1 = norm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, latents, 3, padding=1)
+        self.skip = nn.Conv2d(channels, latents, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.conv2(F.silu(self.norm2(h))) + self.skip(x)
+
+
+class OneStepGenerator(nn.Module):
+    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32.
+
+    In a light model x_hat lies at 1/16, and the UNet makes the four latents of each position at once.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        unet, channels = config.generator_unet, config.generator_channels
+        limit, window = config.attention_positions, config.attention_window
+        if config.light is None:
+            self.unet = UNet(
+                unet,
+                config.vae_channels,
+                lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
+            )
+            self.vae_reduction = VAEReduction(channels, config.vae_channels)
+            self.upscale: nn.Module = nn.Identity()
+        else:
+            latents = 4 * config.vae_channels
+            self.unet = UNet(
+                unet, latents, lambda c: TokenAttention(c, unet.heads, config.token_channels), RMSNorm2d
+            )
+            self.vae_reduction = VAEReduction(channels, latents, RMSNorm2d)
+            self.upscale = nn.PixelShuffle(2)
+        self.unet.conv_in = nn.Conv2d(channels, unet.widths[0], 3, padding=1)
+        self.quality = (
+            QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
+        )
+        if config.guidance == "none":
+            self.untold = nn.Parameter(torch.zeros(config.token_channels))  # stands for every token
+        self.timestep, self.alpha_bar = config.timestep, config.alpha_bar
+
+    def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
+        noise, noisy = self.predict(x_hat, tokens, quality)
+        return self.upscale(self.clean(noise, noisy))
+
+    def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """The UNet's noise prediction and the noisy latents it belongs to, alike in shape."""
+        if hasattr(self, "untold"):
+            tokens = self.untold.to(tokens.dtype)[:, None, None].expand_as(tokens)
+        noise, _ = self.unet.trunk(self.unet.conv_in(x_hat), self.time_vector(quality), tokens)
+        return noise, self.vae_reduction(x_hat.to(self.vae_reduction.skip.weight.dtype))
+
+    def time_vector(self, quality: Tensor) -> Tensor | None:
+        """What the residual blocks learn of the timestep and the quality; None where that is folded in."""
+        if not hasattr(self.unet, "time_embedding"):
+            return None
+        time = self.unet.time_embedding(torch.full_like(quality, self.timestep))
+        return time if self.quality is None else time + self.quality.vectors(quality).to(time.dtype)
+
+    def clean(self, noise: Tensor, noisy: Tensor) -> Tensor:
+        """x0 = (x_t - sqrt(1 - a) noise) / sqrt(a), in float64 since both terms may be large."""
+        a = self.alpha_bar
+        x0 = (noisy.double() - (1 - a) ** 0.5 * noise.double()) / a**0.5
+        return x0.float()
+
+
+class LightDecoder(nn.Module):
+    """Takes an autoencoder's place; there is no encoder, since g_a sees the pixels themselves."""
+
+    def __init__(self, config: LightConfig, channels: int) -> None:
+        super().__init__()
+        (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
+        self.decoder = nn.Sequential(
+            nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
+            nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
+            *(ResidualBlock(quarter) for _ in range(blocks[1])),
+            nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
+        )  # fmt: skip
+        # Positions at 1/8 that a pixel depends on to each side.
+        self.halo = 1 + 2 * blocks[0] + -(-(2 * blocks[1] + 1) // 2)
+
+    def decode(self, vae_latents: Tensor) -> Tensor:
+        """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W], in [-1,1] but for overshoot (not clamped).
+
+        Large pictures in bands of rows: the same values, in bounded memory.
+        """
+        return in_bands(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from onedc.errors import WeightsError
+from onedc.weights.layout import reading
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
@@ -135,13 +136,9 @@ def list_keys(keys: Iterable[str], limit: int = 3) -> str:
 
 
 def _open_safetensors(path: Path) -> Checkpoint:
-    try:
+    with reading(path):
         file = safe_open(path, framework="pt", device="cpu")
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: damaged or truncated safetensors file, fetch it again ({_first_line(error)})"
-        ) from error
     return Checkpoint(name=str(path), shapes=shapes, read=file.get_tensor)
 
 

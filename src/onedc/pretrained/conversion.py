@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from onedc.errors import OutputError, WeightsError
 from onedc.files import file_sha256, make_folder
 from onedc.model.lpips import LPIPS
@@ -29,6 +27,7 @@ from onedc.pretrained.fitting import Fit, fit
 from onedc.pretrained.layouts import LAYOUTS, shapes_of
 from onedc.pretrained.places import find_weights, folder_from_hub
 from onedc.pretrained.table import PARTS, TEXT, Network, find_networks
+from onedc.weights.layout import opened
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 LPIPS_NAMES = ("lpips-squeeze", "lpips-vgg", "lpips-alex")
@@ -146,10 +145,10 @@ def _write(target: Path, network: Network, weights: Checkpoint, paths: Sequence[
 def _origin(file: Path) -> str:
     """What a converted file says it was made of; "" where it says nothing."""
     try:
-        with safe_open(file, framework="pt") as opened:
-            origin = json.loads((opened.metadata() or {})["origin"])
+        with opened(file, "np") as tensors:
+            origin = json.loads((tensors.metadata() or {})["origin"])
         return ", ".join(f"{each['file']} ({each['sha256'][:12]})" for each in origin)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (WeightsError, KeyError, TypeError, ValueError):
         return ""
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from onedc.errors import WeightsError
+from onedc.model.features import MobileNetV2Features
+from onedc.model.lpips import BACKBONES, LPIPS, backbone_of
 from onedc.pretrained.checkpoint import open_checkpoint
 from onedc.pretrained.fitting import fit
 from onedc.pretrained.layouts import LAYOUTS, shapes_of
@@ -15,8 +17,11 @@ from onedc.pretrained.places import find_weights
 from onedc.pretrained.table import PARTS
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], origin: str, what: str = "") -> None:
     """Copy `tensors`, of any floating type, into a module of the same names.
+
+    Args:
+        origin, what: the file and the network, for messages.
 
     Raises:
         WeightsError: names or shapes do not fit.
@@ -25,7 +30,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{origin}: does not fit {type(module).__name__} ({reason})") from error
+        raise WeightsError(f"{origin}: does not fit {what or type(module).__name__} ({reason})") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -36,6 +41,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     file = open_checkpoint(path)
     return {key: file.tensor(key) for key in file.shapes}
+
+
+def read_lpips(path: str | Path, backbone: str = "", *, average_pooling: bool = False) -> LPIPS:
+    """LPIPS with the weights of a file.
+
+    Args:
+        backbone: a key of BACKBONES that it has to be; "": whichever the file holds.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of another network.
+    """
+    tensors = read_tensors(Path(path))
+    found = backbone or backbone_of(tensors) or next(iter(BACKBONES))
+    net = LPIPS(found, average_pooling=average_pooling)
+    fill(net, tensors, str(path), f"LPIPS over {found}")
+    return net
+
+
+def load_mobilenet_v2(path: str | Path) -> MobileNetV2Features:
+    """MobileNetV2's features with the weights of a file.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of another network.
+    """
+    net = MobileNetV2Features()
+    fill(net, read_tensors(Path(path)), str(path))
+    return net
 
 
 def load_network(module: nn.Module, name: str, place: str, *, own: tuple[str, ...] = ()) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from onedc.errors import ConfigError
 
 MB = 1_000_000
+LPIPS_SQUEEZE_FILE = "lpips_squeeze.safetensors"
+"""Name that LPIPS over SqueezeNet has in a folder of metric weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

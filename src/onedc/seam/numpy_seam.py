@@ -1,4 +1,4 @@
-"""The seam in numpy: the same integers as `networks`, without torch.
+"""The seam in numpy: the same integers as `torch_seam`, without torch.
 
 Which layers there are is read off the names of the integers. Maps are [B,C,h,w] integers in float64, whose
 products with weights in units of 2**-shift are exact, so that no sum depends on its order.

@@ -14,9 +14,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from onedc.container.header import begins_file
+from onedc.container.info import info
 from onedc.errors import OneDCError
-from onedc.file_info import info
-from onedc.header import begins_file
 from onedc.image import RGBArray, image_bytes
 from onedc.rate import DEFAULT_QUALITY
 from onedc.serve.service import Decoded, Service

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
-from onedc.model.fsq import bounded
+from onedc.model.hyperprior import bounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig

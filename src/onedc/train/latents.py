@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError, OutputError
-from onedc.model.pixels import to_tensor
 
 Encode = Callable[[Tensor], Tensor]
 

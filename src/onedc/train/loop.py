@@ -22,8 +22,8 @@ from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
 from onedc.datasets.photos import Photos
+from onedc.engine.device import fast_dtype
 from onedc.errors import ConfigError, OneDCError, WeightsError
-from onedc.model.device import fast_dtype
 from onedc.train import checkpoint as ck
 from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.data import (

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onedc.model.device import fast_dtype
+from onedc.engine.device import fast_dtype
 
 SHORTEST_SIDE = 16
 MOMENTUM = 0.95

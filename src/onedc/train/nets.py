@@ -9,19 +9,20 @@ from torch import Tensor, nn
 
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.adapters import adapt, merged, rank_of
-from onedc.model.features import MobileNetV2Features, load_mobilenet_v2
-from onedc.model.lpips import LPIPS, read_lpips
+from onedc.model.adapters import adapt
+from onedc.model.features import MobileNetV2Features
+from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.pretrained.loading import fill, load_network, read_tensors
+from onedc.pretrained.loading import fill, load_mobilenet_v2, load_network, read_lpips, read_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
 from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, TokenizerConfig
 from onedc.weights import BUNDLED
+from onedc.weights.adapters import merged, rank_of
 from onedc.weights.file import trainable_tensors
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import FSQ_DIMS, FSQ_LEVELS
-from onedc.model.fsq import FSQ
+from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig

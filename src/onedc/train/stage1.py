@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
-from onedc.model.bits import gaussian_bits, rounded
-from onedc.model.fsq import CENTRE, SPREAD
+from onedc.model.hyperprior import CENTRE, SPREAD, collapse
+from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
-from onedc.model.prior import collapse
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.discriminator import Discriminator, GANConfig

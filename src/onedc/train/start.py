@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import AttentionBlock, ConvFFN, DepthConv, QualityGain, ResnetBlock
-from onedc.model.fsq import CENTRE, SPREAD
+from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TimeResnet, Transformer2d
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from onedc.datasets.photos import Photos
 from onedc.datasets.sources import Source, split
-from onedc.engine.torch_engine import TorchEngine
+from onedc.engine.torch_engine import TorchEngine, to_tensor
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import (
     CODEBOOK_SIZE,
@@ -29,8 +29,7 @@ from onedc.entropy.z_prior import (
 )
 from onedc.errors import ConfigError
 from onedc.image import RGBArray
-from onedc.model.fsq import FSQ
-from onedc.model.pixels import to_tensor
+from onedc.model.hyperprior import FSQ
 from onedc.train.config import DataConfig
 from onedc.train.data import Crops
 from onedc.train.latents import LatentCache, fingerprint

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.weights.adapters import with_adapter
 from onedc.weights.file import Weights, assemble
 from onedc.weights.layout import opened
 
@@ -120,6 +121,4 @@ def _merge(tensors: dict[str, Tensor], scale: float) -> None:
         if layer not in tensors or layer + ADAPTER_UP not in tensors:
             raise WeightsError(f"the adapter of {layer!r} is not complete")
         down, up = tensors.pop(name), tensors.pop(layer + ADAPTER_UP)
-        base = tensors[layer]
-        product = up.flatten(1).float() @ down.flatten(1).float()
-        tensors[layer] = (base.float() + scale * product.view_as(base)).to(base.dtype)
+        tensors[layer] = with_adapter(tensors[layer], down, up, scale)

@@ -20,10 +20,9 @@ from onedc.config import ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import write_whole
-from onedc.model.hyper import HyperSynthesis
+from onedc.model.hyperprior import HyperSynthesis, SpatialPrior
 from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets
-from onedc.model.prior import SpatialPrior
-from onedc.seam.networks import Seam, seam_floats, seam_integers
+from onedc.seam.torch_seam import Seam, seam_floats, seam_integers
 from onedc.weights.int8 import pack, unpack
 from onedc.weights.layout import (
     FORMAT,

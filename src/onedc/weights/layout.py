@@ -60,19 +60,25 @@ class Identity:
 
 
 @contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """What goes wrong with a safetensors file inside the block becomes a WeightsError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such weights file") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+@contextmanager
 def opened(path: str | Path, framework: str) -> Iterator[Any]:
     """A safetensors file, open; what goes wrong with it inside the block becomes a WeightsError.
 
     Args:
         framework: what its tensors are read as: "pt" or "np".
     """
-    try:
-        with safe_open(str(path), framework=framework) as file:
-            yield file
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such weights file") from error
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    with reading(path), safe_open(str(path), framework=framework) as file:
+        yield file
 
 
 def check_format(metadata: Mapping[str, str], path: str | Path) -> None:

@@ -18,8 +18,8 @@ from torchmetrics.functional.image import (
 
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import load_image_metrics, psnr, to_tensor
-from onedc.model.features import load_mobilenet_v2
-from onedc.model.lpips import LPIPS, read_lpips
+from onedc.model.lpips import LPIPS
+from onedc.pretrained.loading import load_mobilenet_v2, read_lpips
 
 ORIGINAL, OTHER = picture(1, 192, 176), picture(2, 192, 176)
 

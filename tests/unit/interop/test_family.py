@@ -20,7 +20,7 @@ from onedc.interop.family import Rate, convert_family, write_family
 from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors
-from onedc.seam.networks import seam_integers
+from onedc.seam.torch_seam import seam_integers
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
 from onedc.weights.file import save_weights
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onedc.weights.adapters import merged
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -18,7 +19,7 @@ from onedc.errors import WeightsError
 from onedc.interop.convert import Options
 from onedc.interop.runs import open_run
 from onedc.loading import load
-from onedc.model.adapters import UP, adapt, merged
+from onedc.model.adapters import UP, adapt
 from onedc.model.onedc import OneDC
 from onedc.weights.file import save_weights
 

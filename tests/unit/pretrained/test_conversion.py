@@ -18,11 +18,12 @@ from torch import Tensor
 
 from onedc.cli.main import main
 from onedc.errors import OneDCError, WeightsError
-from onedc.model.lpips import LPIPS, read_lpips
+from onedc.model.lpips import LPIPS
 from onedc.pretrained import layouts
 from onedc.pretrained.conversion import check_network, convert_network
 from onedc.pretrained.fetching import fetch_network
 from onedc.pretrained.layouts import Layout, clip_text, newer_attention
+from onedc.pretrained.loading import read_lpips
 from onedc.pretrained.table import Network, Source, find_networks
 
 VAE = {

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from onedc.weights.adapters import merged
 
 from onedc.config import SD15, TINY
 from onedc.errors import ConfigError
-from onedc.model.adapters import DOWN, adapt, merged
-from onedc.model.generator import OneStepGenerator
+from onedc.model.adapters import DOWN, adapt
+from onedc.model.synthesis import OneStepGenerator
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.export import export_checkpoint

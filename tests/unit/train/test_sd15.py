@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from onedc.weights.adapters import merged
 from safetensors.torch import save_file
 from tests.unit.train.conftest import write_catalog, write_clip
 from tests.unit.train.test_data import write_coco
 
 from onedc.config import TINY
 from onedc.errors import WeightsError
-from onedc.model.adapters import UP, merged
+from onedc.model.adapters import UP
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import NetsConfig, TrainConfig, apply_settings

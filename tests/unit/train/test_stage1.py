@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from onedc.errors import ConfigError
-from onedc.model.bits import gaussian_bits
-from onedc.model.fsq import CENTRE, SPREAD
+from onedc.model.hyperprior import CENTRE, PARTS, SPREAD, collapse, expand
+from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.model.prior import PARTS, collapse, expand
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.noise import Noise

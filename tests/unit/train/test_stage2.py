@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from onedc.config import TINY
 from onedc.errors import ConfigError
-from onedc.model.generator import OneStepGenerator
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
+from onedc.model.synthesis import OneStepGenerator
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.data import Batch
 from onedc.train.dmd import (

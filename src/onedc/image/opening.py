@@ -1,4 +1,4 @@
-"""Which picture formats are read, by what; which page of a file; and raw files, which are refused.
+"""Opening picture files: which formats are read, by what; which page; raw files, which are refused; remarks.
 
 A file's content decides, not its name. Pillow is told what it may try: some formats start programs.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
-from onedc.errors import ImageError
+from onedc.errors import ImageError, PictureWarning
 
 
 class _Plugin(NamedTuple):
@@ -171,3 +173,51 @@ def _sub_widths(image: TiffImagePlugin.TiffImageFile) -> Iterator[int]:
         directory.load(file)
         file.seek(place)
         yield int(directory.get(256, 0))
+
+
+_TOO_MANY_PIXELS = Image.DecompressionBombWarning
+_LOCK = threading.RLock()
+"""Python keeps one list of warning filters for all threads."""
+
+
+class Remarks:
+    """Collects remarks on one picture.
+
+    Args:
+        name: of the picture, which begins each remark.
+        strict: refuse with the first remark.
+    """
+
+    def __init__(self, name: str, *, strict: bool = False) -> None:
+        self.name, self._strict = name, strict
+        self._texts: dict[str, None] = {}
+
+    def add(self, text: str) -> None:
+        """Remember a remark, once. Raises ImageError if strict."""
+        if self._strict:
+            raise ImageError(f"{self.name}: {text}")
+        self._texts[text] = None
+
+    def tell(self) -> None:
+        """Warn of all that was remembered."""
+        for text in self._texts:
+            with _LOCK:
+                warnings.warn(PictureWarning(f"{self.name}: {text}"), stacklevel=4)
+
+    @contextmanager
+    def of_pillow(self) -> Iterator[None]:
+        """Turn what Pillow warns of into remarks; our own limit of pixels stands in for Pillow's warning."""
+        with _LOCK, warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            yield
+        for warning in heard:
+            ours = issubclass(warning.category, UserWarning) and not issubclass(
+                warning.category, PictureWarning
+            )
+            if ours and not issubclass(warning.category, Image.DecompressionBombWarning):
+                self.add(one_line(warning.message).rstrip(". "))
+
+
+def one_line(message: object) -> str:
+    """An error's message without line breaks, or its type where it has none."""
+    return " ".join(str(message).split()) or type(message).__name__

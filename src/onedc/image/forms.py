@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
+from onedc.container.header import SIDE_MAX_PX, Header, positions_of
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
-from onedc.extras import Extras, apply_profile, info_of, to_sections
-from onedc.header import SIDE_MAX_PX, Header, positions_of
-from onedc.image import KEEPABLE, Color, File, Keepable, Loaded, RGBArray, read_picture, to_picture
-from onedc.shrink import Size
+from onedc.image.reading import KEEPABLE, File, Keepable, Loaded, read_picture, to_picture
+from onedc.image.samples import Color, RGBArray, to_bytes
+from onedc.image.shrink import Size
+from onedc.image.side_data import SideData, apply_profile, info_of, to_sections
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,12 +90,12 @@ def read_batch(
 def _read(image: Picture, size: Size, background: Color | None, keep: Collection[Keepable]) -> Source:
     image = _with_alpha(image)
     if isinstance(image, np.ndarray):
-        loaded = Loaded(_checked(image), Extras())
+        loaded = Loaded(_checked(image), SideData())
     elif _is_tensor(image):
         source = _of_tensor(image)
         if size.longer(source.width, source.height) == max(source.width, source.height):
             return source
-        loaded = Loaded(to_bytes(source.pixels), Extras())
+        loaded = Loaded(to_bytes(source.pixels), SideData())
     elif isinstance(image, Loaded):
         loaded = image
     elif isinstance(image, Image.Image):
@@ -108,7 +109,7 @@ def _read(image: Picture, size: Size, background: Color | None, keep: Collection
         )
     loaded = size.of(loaded)
     height, width, _ = loaded.rgb.shape
-    return Source(loaded.rgb, width, height, to_sections(loaded.extras), loaded.original)
+    return Source(loaded.rgb, width, height, to_sections(loaded.side_data), loaded.original)
 
 
 def _with_alpha(image: Picture) -> Picture:
@@ -181,26 +182,7 @@ def padded(pixels: Pixels) -> Pixels:
     return np.pad(pixels, missing, mode="edge") if any(end for _, end in missing) else pixels
 
 
-def to_floats(pixels: Pixels) -> NDArray[np.float32]:
-    """A picture as [3,H,W] in [-1,1]."""
-    if pixels.dtype != np.uint8:
-        return pixels
-    floats = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
-    floats *= np.float32(2 / 255)
-    floats -= 1
-    return floats
-
-
-def to_bytes(floats: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[3,H,W] -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
-    steps = np.clip(floats, -1, 1)
-    steps += 1
-    steps *= 127.5
-    steps += 0.5
-    return np.ascontiguousarray(steps.astype(np.uint8).transpose(1, 2, 0))
-
-
-def _resampled(pixels: Pixels, extras: Extras, width: int, height: int) -> tuple[Pixels, Extras]:
+def _resampled(pixels: Pixels, side_data: SideData, width: int, height: int) -> tuple[Pixels, SideData]:
     """A decoded picture and its alpha plane at another size, by Lanczos's filter."""
 
     def resized(image: Image.Image) -> Image.Image:
@@ -210,11 +192,13 @@ def _resampled(pixels: Pixels, extras: Extras, width: int, height: int) -> tuple
         pixels = np.asarray(resized(Image.fromarray(pixels)))
     else:
         pixels = np.stack([np.asarray(resized(Image.fromarray(channel))) for channel in pixels])
-    return pixels, extras if extras.alpha is None else replace(extras, alpha=resized(extras.alpha))
+    return pixels, side_data if side_data.alpha is None else replace(
+        side_data, alpha=resized(side_data.alpha)
+    )
 
 
 def as_output(
-    pixels: Pixels, output: Output, extras: Extras, header: Header, *, full_size: bool = False
+    pixels: Pixels, output: Output, side_data: SideData, header: Header, *, full_size: bool = False
 ) -> Any:
     """A decoded picture, with its alpha plane as a fourth channel, in the form asked for.
 
@@ -225,10 +209,10 @@ def as_output(
     rows, columns = slice(header.height), slice(header.width)
     pixels = pixels[:, rows, columns] if output == "torch" else pixels[rows, columns]
     if full_size and header.original:
-        pixels, extras = _resampled(pixels, extras, *header.original)
+        pixels, side_data = _resampled(pixels, side_data, *header.original)
     if output == "pil":
-        return _as_image(pixels, extras)
-    alpha = None if extras.alpha is None else np.asarray(extras.alpha)
+        return _as_image(pixels, side_data)
+    alpha = None if side_data.alpha is None else np.asarray(side_data.alpha)
     if output == "numpy":
         return np.ascontiguousarray(pixels) if alpha is None else np.dstack([pixels, alpha])
     if alpha is not None:
@@ -236,12 +220,12 @@ def as_output(
     return import_module("torch").from_numpy(pixels)
 
 
-def _as_image(rgb: RGBArray, extras: Extras) -> Image.Image:
+def _as_image(rgb: RGBArray, side_data: SideData) -> Image.Image:
     """[H,W,3] sRGB as a Pillow image, in the stored profile and with the rest of what was kept."""
     image = Image.fromarray(rgb)
-    if extras.icc is not None:
-        image = apply_profile(image, extras.icc)
-    if extras.alpha is not None:
-        image.putalpha(extras.alpha)
-    image.info.update(info_of(extras))
+    if side_data.icc is not None:
+        image = apply_profile(image, side_data.icc)
+    if side_data.alpha is not None:
+        image.putalpha(side_data.alpha)
+    image.info.update(info_of(side_data))
     return image

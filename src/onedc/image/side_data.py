@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageCms
 
-from onedc.container import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC
+from onedc.container.packing import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC
 from onedc.errors import FormatError
 
 MAX_BYTES = 1 << 22
@@ -32,7 +32,7 @@ _ICC_MADE = (slice(4, 8), slice(24, 36), slice(40, 44), slice(48, 64), slice(80,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extras:
+class SideData:
     """What stands beside the picture; None for what does not."""
 
     alpha: Image.Image | None = None  # mode L, of the picture's size
@@ -40,20 +40,20 @@ class Extras:
     exif: bytes | None = None  # begins with the byte order mark
 
 
-def to_sections(extras: Extras) -> dict[int, bytes]:
-    """Bodies of the sections that hold these extras."""
+def to_sections(side_data: SideData) -> dict[int, bytes]:
+    """Bodies of the sections that hold this."""
     sections = {}
-    if extras.alpha is not None:
-        sections[SECTION_ALPHA] = _alpha_body(extras.alpha)
-    if extras.icc is not None:
-        sections[SECTION_ICC] = _deflated(compact_profile(extras.icc))
-    if extras.exif is not None:
-        sections[SECTION_EXIF] = _deflated(extras.exif)
+    if side_data.alpha is not None:
+        sections[SECTION_ALPHA] = _alpha_body(side_data.alpha)
+    if side_data.icc is not None:
+        sections[SECTION_ICC] = _deflated(compact_profile(side_data.icc))
+    if side_data.exif is not None:
+        sections[SECTION_EXIF] = _deflated(side_data.exif)
     return sections
 
 
-def from_sections(sections: Mapping[int, bytes], width: int, height: int) -> Extras:
-    """The extras of a file whose picture has this size.
+def from_sections(sections: Mapping[int, bytes], width: int, height: int) -> SideData:
+    """What stands beside the picture of a file whose picture has this size.
 
     Raises:
         FormatError: a section that holds something else, or more than MAX_BYTES.
@@ -62,16 +62,16 @@ def from_sections(sections: Mapping[int, bytes], width: int, height: int) -> Ext
     for key, name in ((SECTION_ICC, "ICC profile"), (SECTION_EXIF, "EXIF")):
         found[key] = _inflated(sections[key], name) if key in sections else None
     alpha = _alpha_plane(sections[SECTION_ALPHA], width, height) if SECTION_ALPHA in sections else None
-    return Extras(alpha=alpha, icc=found[SECTION_ICC], exif=found[SECTION_EXIF])
+    return SideData(alpha=alpha, icc=found[SECTION_ICC], exif=found[SECTION_EXIF])
 
 
-def info_of(extras: Extras) -> dict[str, bytes]:
+def info_of(side_data: SideData) -> dict[str, bytes]:
     """Profile and EXIF as a Pillow image's info holds them."""
     found = {}
-    if extras.icc is not None:
-        found["icc_profile"] = extras.icc
-    if extras.exif is not None:
-        found["exif"] = b"Exif\0\0" + extras.exif
+    if side_data.icc is not None:
+        found["icc_profile"] = side_data.icc
+    if side_data.exif is not None:
+        found["exif"] = b"Exif\0\0" + side_data.exif
     return found
 
 

@@ -16,11 +16,11 @@ from tests.conformance.pictures import picture
 import onedc.pillow
 from onedc.cli.main import main
 from onedc.codec import Codec
-from onedc.container import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC, unpack
+from onedc.container.info import info
+from onedc.container.packing import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC, unpack
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.extras import MAX_BYTES, Extras, compact_profile, from_sections, to_sections
-from onedc.file_info import info
 from onedc.image import image_bytes, read_image, read_picture
+from onedc.image.side_data import MAX_BYTES, SideData, compact_profile, from_sections, to_sections
 from onedc.loading import load
 
 WIDTH, HEIGHT = 90, 70
@@ -82,7 +82,7 @@ def rich() -> Image.Image:
 
 @pytest.mark.parametrize("plane", [soft_plane(), hard_plane(), Image.new("L", (WIDTH, HEIGHT))])
 def test_alpha_is_lossless_and_smaller_than_png(plane: Image.Image) -> None:
-    body = to_sections(Extras(alpha=plane))[SECTION_ALPHA]
+    body = to_sections(SideData(alpha=plane))[SECTION_ALPHA]
     back = from_sections({SECTION_ALPHA: body}, WIDTH, HEIGHT).alpha
     assert back is not None and (back.mode, back.tobytes()) == ("L", plane.tobytes())
     assert body[0] == (8 if set(plane.tobytes()) - {0, 255} else 1)
@@ -123,7 +123,7 @@ def test_places_that_nobody_sees_cost_nothing(codec: Codec) -> None:
     image.putalpha(Image.new("L", (WIDTH, HEIGHT)))
     flat = codec.encode(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     clear = codec.encode(image, keep=["alpha"])
-    alpha = to_sections(Extras(alpha=image.getchannel("A")))[SECTION_ALPHA]
+    alpha = to_sections(SideData(alpha=image.getchannel("A")))[SECTION_ALPHA]
     headers = [len(data) - len(unpack(data, fingerprint=None).payload) for data in (flat, clear)]
     assert len(clear) - headers[1] == len(flat) - headers[0]
     assert headers[1] == 10 + len(alpha) + 3
@@ -163,8 +163,8 @@ def test_profiles_of_other_kinds_of_pictures_are_not_kept() -> None:
     grey = Image.new("L", (8, 8))
     profile = bytearray(wide_profile())
     profile[16:20] = b"GRAY"
-    assert read_picture(saved(grey), keep=["icc"]).extras.icc is None
-    assert read_picture(saved(grey), keep=["alpha", "icc", "exif"]).extras == Extras()
+    assert read_picture(saved(grey), keep=["icc"]).side_data.icc is None
+    assert read_picture(saved(grey), keep=["alpha", "icc", "exif"]).side_data == SideData()
 
 
 def saved(image: Image.Image, **options: object) -> bytes:
@@ -225,8 +225,8 @@ def test_hostile_sections_are_refused(sections: dict[int, bytes]) -> None:
 
 
 def test_an_unusable_profile_is_refused(codec: Codec) -> None:
-    extras = Extras(icc=b"no profile")
-    picture = read_picture(saved(Image.fromarray(PICTURE)))._replace(extras=extras)
+    side_data = SideData(icc=b"no profile")
+    picture = read_picture(saved(Image.fromarray(PICTURE)))._replace(side_data=side_data)
     with pytest.raises(FormatError, match="ICC profile cannot be used"):
         codec.decode(codec.encode(picture))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,8 +44,8 @@ def has_float64(device: torch.device) -> bool:
     return device.type in ("cpu", "cuda", "xpu")
 
 
-def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """`function` through torch.compile; kernels are kept in the user's cache over the process's end.
+def prepare_compiler(device: torch.device) -> None:
+    """Have torch.compile keep its kernels in the user's cache, over the process's end.
 
     Raises:
         ConfigError: no C++ compiler, which the CPU's kernels need.
@@ -54,4 +53,3 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise ConfigError("compiling the networks for a processor needs a C++ compiler, and there is none")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache() / "compiled"))
-    return torch.compile(function, dynamic=False)

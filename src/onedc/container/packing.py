@@ -6,13 +6,14 @@ or the entropy coder.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, SupportsFloat, TypeAlias
 
-from onedc.errors import FormatError
-from onedc.header import (
+from onedc.config import QUALITY_MAX
+from onedc.container.header import (
     VERSION,
     Form,
     Header,
@@ -23,6 +24,7 @@ from onedc.header import (
     varint,
     write_header,
 )
+from onedc.errors import ConfigError, FormatError
 
 DEFAULT_MAX_PIXELS = 1 << 26
 """Largest width * height that is decoded unless the caller allows more: 67 megapixels."""
@@ -46,6 +48,9 @@ SECTIONS = {SECTION_ALPHA: "alpha", SECTION_ICC: "ICC profile", SECTION_EXIF: "E
 """Section ids of this version, with their names."""
 
 _SECTION_END = 0x00
+
+File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+"""A .1dc file: a path, its bytes, or a binary file object (also of zipfile, fsspec and the like)."""
 
 
 class Contents(NamedTuple):
@@ -255,3 +260,55 @@ def _read_sections(data: bytes, at: int) -> tuple[dict[int, bytes], int]:
         sections[key] = data[at : at + length]
         at += length
         last = key
+
+
+def read_file(source: File) -> bytes:
+    """The bytes of a .1dc file.
+
+    Raises:
+        FormatError: nothing to read there, or not bytes.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            with open(source, "rb") as file:
+                return file.read()
+        if not hasattr(source, "read"):
+            raise FormatError(f"a .1dc file must be a path, bytes or a file, not {type(source).__name__}")
+        data = source.read()
+    except OSError as error:
+        raise FormatError(f"{name_of(source)}: cannot be read: {error.strerror or error}") from error
+    if not isinstance(data, bytes):
+        raise FormatError(f"{name_of(source)}: is open as text; open it as binary")
+    return data
+
+
+def name_of(source: File) -> str:
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else "data"
+
+
+def note(model_id: int, quality_byte: int, *, parts: int = 4, verified: bool = True) -> str:
+    """Who made up the details of a decoded picture, at which quality, from how many of the 4 parts of y."""
+    layer = "" if parts == 4 else f" (from {parts} of 4 parts)"
+    return (
+        f"{GENERATED} model {model_id} at quality {quality_of(quality_byte):g}"
+        f"{layer if quality_byte else ' (the semantic layer alone)'}: plausible, not evidence"
+        f"{'' if verified else '; the file was not verified'}"
+    )
+
+
+def quality_byte(quality: float) -> int:
+    """Quality 0..100 -> byte 0..255 of the header.
+
+    Raises:
+        ConfigError: not a number from 0 to 100.
+    """
+    if not isinstance(quality, SupportsFloat) or not 0 <= float(quality) <= 100:
+        raise ConfigError(f"quality {quality!r} is not a number from 0 to 100")
+    return round(float(quality) * QUALITY_MAX / 100)
+
+
+def quality_of(byte: int) -> float:
+    """The quality 0..100 of a header's byte, to one digit."""
+    return round(byte * 100 / QUALITY_MAX, 1)

@@ -12,11 +12,12 @@ from typing import SupportsIndex
 import numpy as np
 from PIL import Image
 
-from onedc.container import packed_size
+from onedc.container.header import working_size
+from onedc.container.packing import packed_size
 from onedc.errors import ConfigError
-from onedc.extras import to_sections
-from onedc.header import working_size
-from onedc.image import Loaded, with_hidden_places_filled
+from onedc.image.reading import Loaded
+from onedc.image.samples import with_hidden_places_filled
+from onedc.image.side_data import to_sections
 
 PIXELS, EXPONENT = 430.0, 0.8
 """In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: measured at 157, 340 and 1,000 bytes.
@@ -61,7 +62,7 @@ class Size:
         height, width, _ = picture.rgb.shape
         original: tuple[int, int] = picture.original or (width, height)
         picture = shrunk(picture, self.longer(*original))
-        beside = packed_size(to_sections(picture.extras)) if self.target_bytes else 0
+        beside = packed_size(to_sections(picture.side_data)) if self.target_bytes else 0
         if self.target_bytes and beside >= self.target_bytes:
             raise ConfigError(
                 f"what is kept beside the picture (alpha, profile, EXIF) takes {beside} bytes of "
@@ -96,13 +97,13 @@ def shrunk(picture: Loaded, longer: int) -> Loaded:
         return picture
     size = working_size(*original, longer)
     image = Image.fromarray(picture.rgb)
-    if picture.extras.alpha is None:
-        return Loaded(np.asarray(_resampled(image, size)), picture.extras, original)
-    image.putalpha(picture.extras.alpha)
+    if picture.side_data.alpha is None:
+        return Loaded(np.asarray(_resampled(image, size)), picture.side_data, original)
+    image.putalpha(picture.side_data.alpha)
     image = _resampled(image, size)  # weighs colours by their opacity
     alpha = image.getchannel("A")
     rgb = with_hidden_places_filled(np.asarray(image.convert("RGB")), np.asarray(alpha))
-    return Loaded(rgb, replace(picture.extras, alpha=alpha), original)
+    return Loaded(rgb, replace(picture.side_data, alpha=alpha), original)
 
 
 def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:

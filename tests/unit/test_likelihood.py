@@ -8,7 +8,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from onedc.model.bits import gaussian_bits, lower_bound
+from onedc.model.likelihood import gaussian_bits, lower_bound
 
 
 @pytest.mark.parametrize(("residual", "scale"), [(0.0, 0.11), (0.3, 0.5), (-2.0, 1.0), (7.0, 3.0)])

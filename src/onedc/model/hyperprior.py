@@ -1,0 +1,207 @@
+"""From y to its entropy model: h_a, the quantisation of z (FSQ), h_s, and the prior of y.
+
+h_s and the prior belong to the integer seam: no normalisation, no attention, no division there. One walk,
+`SpatialPrior.scan`, with different visitors: training adds noise, the encoder records symbols, the decoder
+reads them, the z-only mode answers with the means.
+Sources: Xue et al. 2025 (OneDC), whose four-part spatial prior is that of DCVC; FSQ: Mentzer et al. 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import torch
+from torch import Tensor, nn
+
+from onedc.config import FSQ_DIMS, FSQ_LEVELS, ModelConfig
+from onedc.model.blocks import (
+    AttentionBlock,
+    DepthConvBlock,
+    QualityBias,
+    QualityGain,
+    ResidualBlockUpsample,
+    RMSNorm2d,
+)
+
+
+class HyperAnalysis(nn.Module):
+    """y [B,N,H/16,W/16] and sem [B,S,H/64,W/64] -> z [B,7,H/64,W/64], not yet quantised."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        y, (first, second) = config.y_channels, config.hyper_analysis_widths
+        fused = y + semantic_channels(config)
+        self.y_trans_coding = nn.Sequential(
+            DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
+            DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
+        )  # fmt: skip
+        self.fusion = nn.Sequential(
+            DepthConvBlock(fused, first), _attention(config, first),
+            DepthConvBlock(first, second), _attention(config, second),
+            DepthConvBlock(second), nn.Conv2d(second, FSQ_DIMS, 1),
+        )  # fmt: skip
+        self.norm_in, self.norm_out = _norm(config, fused), _norm(config, second)
+
+    def forward(self, y: Tensor, sem: Tensor) -> Tensor:
+        fused = self.fusion[:-1](self.norm_in(torch.cat([self.y_trans_coding(y), sem], dim=1)))
+        return self.fusion[-1](self.norm_out(fused))
+
+
+def semantic_channels(config: ModelConfig) -> int:
+    """Channels of the semantic features that g_a hands to h_a."""
+    if config.light is not None:
+        return config.light.semantic_width
+    assert config.analysis_unet is not None
+    return config.analysis_unet.widths[-1]
+
+
+def _attention(config: ModelConfig, channels: int) -> nn.Module:
+    if config.light is not None:
+        return nn.Identity()
+    return AttentionBlock(channels, config.attention_positions, config.attention_window)
+
+
+def _norm(config: ModelConfig, channels: int) -> nn.Module:
+    if not config.hyper_analysis_norm:
+        return nn.Identity()
+    return nn.GroupNorm(1, channels) if config.light is None else RMSNorm2d(channels)
+
+
+class HyperSynthesis(nn.Module):
+    """z_hat [B,7,H/64,W/64] -> hyper features [B,C,H/16,W/16] and z_semantic [B,C,H/64,W/64]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c, expansion = config.hyper_channels, config.seam_expansion
+        self.feat_in = nn.Sequential(nn.Conv2d(FSQ_DIMS, c, 1), nn.LeakyReLU(0.01))
+        self.to_entropy = nn.Sequential(
+            DepthConvBlock(c, None, expansion), ResidualBlockUpsample(c, c),
+            DepthConvBlock(c, None, expansion), ResidualBlockUpsample(c, c),
+            DepthConvBlock(c, None, expansion),
+        )  # fmt: skip
+
+    def forward(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        z_semantic = self.feat_in(z_hat)
+        return self.to_entropy(z_semantic), z_semantic
+
+
+_HALF = (FSQ_LEVELS - 1) * 1.001 / 2
+_SHIFT = math.atanh(0.5 / _HALF)
+CENTRE = -_SHIFT
+SPREAD = math.atanh(1 / _HALF) / NormalDist().inv_cdf(0.75)
+"""With CENTRE, mean and standard deviation of a normal z whose four levels are equally frequent."""
+
+
+def bounded(z: Tensor) -> Tensor:
+    """z of any shape, float32, between the outermost levels: -2 to 1, and a little beyond."""
+    return torch.tanh(z.float() + _SHIFT) * _HALF - 0.5
+
+
+class FSQ(nn.Module):
+    """z [B,7,h,w] -> z_hat with values in {-1, -0.5, 0, 0.5}; the gradient passes straight through."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        levels = bounded(z)
+        rounded = levels + (levels.round() - levels).detach()
+        return (rounded / (FSQ_LEVELS // 2)).to(z.dtype)
+
+    @staticmethod
+    def to_levels(z_hat: Tensor) -> Tensor:
+        """z_hat [B,7,h,w] -> levels of the same shape, int64 in 0..3."""
+        return (z_hat.float() * (FSQ_LEVELS // 2)).round().long() + FSQ_LEVELS // 2
+
+    @staticmethod
+    def to_indices(z_hat: Tensor) -> Tensor:
+        """z_hat [B,7,h,w] -> codebook index [B,h,w] int64 in 0..16383; dimension 0 is least significant."""
+        powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_hat.device)
+        return (FSQ.to_levels(z_hat) * powers[:, None, None]).sum(dim=1)
+
+    @staticmethod
+    def from_indices(z_idx: Tensor) -> Tensor:
+        """Codebook index [B,h,w] -> z_hat [B,7,h,w] float32."""
+        powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_idx.device)
+        levels = z_idx[:, None] // powers[:, None, None] % FSQ_LEVELS
+        return (levels - FSQ_LEVELS // 2).float() / (FSQ_LEVELS // 2)
+
+
+PARTS = 4
+# Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
+# group ^ TURN[part] of a quarter of the channels (group) belong to the part.
+TURN = (0, 3, 2, 1)
+
+Visitor = Callable[[int, Tensor, Tensor], Tensor]
+"""(part, scale, mean) -> decoded values; all collapsed, [B,N/4,H/16,W/16], in the gained domain."""
+
+
+class SpatialPrior(nn.Module):
+    """Hyper features to scales and means, part by part."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        n = config.y_channels
+        self.y_channels = n
+
+        def block(channels_in: int = 2 * n) -> DepthConvBlock:
+            return DepthConvBlock(channels_in, 2 * n, config.seam_expansion)
+
+        self.fusion = nn.Sequential(
+            block(config.hyper_channels), *(block() for _ in range(config.prior_fusion_blocks - 1))
+        )
+        self.reduction = nn.Conv2d(2 * n, n, 1)
+        self.adaptors = nn.ModuleList(block() for _ in range(PARTS - 1))
+        self.trunk = nn.Sequential(*(block() for _ in range(config.prior_blocks)))
+        knots = config.quality_knots
+        self.hyper_bias = QualityBias(knots, config.hyper_channels) if knots else None
+        self.context_bias = QualityBias(knots, n) if knots else None
+        self.gain = QualityGain(knots, n) if knots else None
+
+    def scan(self, hyper: Tensor, quality: Tensor, visit: Visitor) -> Tensor:
+        """Walk the four parts and collect y_hat.
+
+        Args:
+            hyper: hyper features [B,C,H/16,W/16].
+            quality: quality bytes [B], int64.
+            visit: called once a part with the part's number and its collapsed scale and mean, both times
+                the gain of the quality; returns the decoded values in the same form.
+
+        Returns:
+            y_hat [B,N,H/16,W/16], the gain divided out.
+        """
+        params = self.fusion(hyper if self.hyper_bias is None else self.hyper_bias(hyper, quality))
+        context = self.reduction(params)
+        if self.context_bias is not None:
+            context = self.context_bias(context, quality)
+        y_hat = torch.zeros_like(context)
+        for part in range(PARTS):
+            if part > 0:
+                params = self.trunk(self.adaptors[part - 1](torch.cat([y_hat, context], dim=1)))
+            scale, mean = (collapse(self.gained(t, quality), part) for t in params.chunk(2, dim=1))
+            decoded = expand(visit(part, scale, mean), part)
+            y_hat = y_hat + (decoded if self.gain is None else self.gain.inverse(decoded, quality))
+        return y_hat
+
+    def gained(self, t: Tensor, quality: Tensor) -> Tensor:
+        """`t` [B,N,...] times the gain of each picture's quality."""
+        return t if self.gain is None else self.gain(t, quality)
+
+
+def _mask(part: int, like: Tensor) -> Tensor:
+    """1 where a group's position belongs to the part, else 0: [4 groups,1,1,2,1,2]."""
+    four = torch.arange(4, device=like.device)
+    return ((four ^ TURN[part])[:, None] == four).to(like.dtype).reshape(4, 1, 1, 2, 1, 2)
+
+
+def collapse(t: Tensor, part: int) -> Tensor:
+    """[B,N,h,w] -> [B,N/4,h,w]: at each position the one group of channels that belongs to the part."""
+    b, n, h, w = t.shape
+    cells = t.reshape(b, 4, n // 4, h // 2, 2, w // 2, 2)
+    return (cells * _mask(part, t)).sum(dim=1).reshape(b, n // 4, h, w)
+
+
+def expand(t: Tensor, part: int) -> Tensor:
+    """The inverse of `collapse`: [B,N/4,h,w] -> [B,N,h,w], zero where the part has nothing."""
+    b, n, h, w = t.shape
+    cells = t.reshape(b, 1, n, h // 2, 2, w // 2, 2)
+    return (cells * _mask(part, t)).reshape(b, 4 * n, h, w)
