@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from onedc.batch.items import Item
 from onedc.batch.work import Outcome, Spec, Worker
@@ -18,6 +20,8 @@ from onedc.errors import ConfigError, MissingExtraError, OneDCError
 _MOST_BLOCKS = 5000
 """A block of items is what an actor is given at a time, and what is done again when it dies."""
 _LEAST_ITEMS = 8
+ANSWER_S = 5.0
+"""How long a cluster may take to answer at its address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +66,10 @@ class Cluster:
     def _start(self, ray: Any) -> None:
         """Connect, unless this process is connected."""
         if not ray.is_initialized():
+            self._check_address()
             try:
                 ray.init(
-                    address=self.address,
+                    address=self.address or "local",
                     include_dashboard=None if self.address else False,
                     log_to_driver=False,
                     logging_level="ERROR",
@@ -81,6 +86,22 @@ class Cluster:
                 "ask for less by --ray-cpus"
             )
         ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def _check_address(self) -> None:
+        """Raise OneDCError where nobody listens at the address, at which Ray would try for 14 minutes."""
+        address = self.address
+        if address == "auto":
+            address = os.environ.get("RAY_ADDRESS", address)
+        if address in (None, "auto", "local"):
+            return
+        place = urlsplit(address if "://" in address else f"//{address}")
+        try:
+            if not place.hostname or not place.port:
+                raise OSError("an address is HOST:PORT, ray://HOST:PORT or auto")
+            socket.create_connection((place.hostname, place.port), timeout=ANSWER_S).close()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OneDCError(f"Ray cannot be reached at {address}: {reason}") from error
 
     def _dataset(self, ray: Any, items: list[Item]) -> Any:
         """One row, a pickled list of items, for each block."""

@@ -14,20 +14,28 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse a list of numbers with commas for argparse."""
+def number(text: str) -> float:
+    """Parse a finite number for argparse."""
     try:
-        found = tuple(float(number) for number in text.split(",") if number.strip())
-        if not all(map(math.isfinite, found)):
+        found = float(text)
+        if not math.isfinite(found):
             raise ValueError
         return found
     except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse a list of finite numbers with commas for argparse."""
+    try:
+        return tuple(number(each) for each in text.split(",") if each.strip())
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Parse a list of whole numbers above 0 with commas for argparse."""
-    return tuple(whole(number.strip()) for number in text.split(",") if number.strip())
+    return tuple(whole(each.strip()) for each in text.split(",") if each.strip())
 
 
 def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:

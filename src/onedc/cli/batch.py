@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from onedc.cli.arguments import number
 from onedc.cli.encode import add_beside_arguments, add_effort_arguments, kept, quality
 from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, whole
 from onedc.cli.streams import print_error, progress_bar, tell
@@ -79,13 +80,13 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--ray-cpus",
-        type=float,
+        type=number,
         default=0.5,
         metavar="X",
         help="processors that an actor asks for (default 0.5)",
     )
     group.add_argument(
-        "--ray-gpus", type=float, default=0.0, metavar="X", help="GPUs that an actor asks for (default 0)"
+        "--ray-gpus", type=number, default=0.0, metavar="X", help="GPUs that an actor asks for (default 0)"
     )
 
 

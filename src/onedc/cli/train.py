@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_plugin_argument
+from onedc.cli.arguments import add_plugin_argument, number
 from onedc.cli.jobs import HelpFormatter, UsageError
 from onedc.cli.streams import tell
 from onedc.errors import MissingExtraError
@@ -53,7 +53,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if any")
     parser.add_argument(
-        "--max-minutes", metavar="M", type=float, help="stop with a checkpoint after this much time"
+        "--max-minutes", metavar="M", type=number, help="stop with a checkpoint after this much time"
     )
     parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
     add_plugin_argument(parser, "recipes and training stages")

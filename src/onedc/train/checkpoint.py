@@ -147,13 +147,16 @@ def read_tensors(checkpoint: Path, name: str) -> Tensors:
     """The tensors of one file of a checkpoint.
 
     Raises:
-        WeightsError: missing or damaged.
+        WeightsError: missing or damaged, or values that are not finite.
     """
     file = checkpoint / f"{name}.safetensors"
     try:
-        return load_file(file)
+        tensors = load_file(file)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{file}: not a readable part of a checkpoint ({error})") from error
+    if bad := not_finite(tensors):
+        raise WeightsError(f"{file}: {bad} is not finite; delete this checkpoint to go on from another one")
+    return tensors
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -174,6 +177,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 def module_tensors(modules: Mapping[str, nn.Module]) -> Tensors:
     """All tensors of some modules, each name led by its module's."""
     return {f"{m}.{k}": t for m, module in modules.items() for k, t in module.state_dict().items()}
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a value that is not finite, if there is one."""
+    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
 
 
 def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], origin: Path) -> None:

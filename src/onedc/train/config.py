@@ -6,6 +6,7 @@ No torch, and nothing is read from disk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import UnionType
@@ -81,7 +82,7 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("adamw", "muon", "sgd"):
             raise ConfigError(f"optim.kind: {self.kind!r} is none of 'adamw', 'muon', 'sgd'")
-        if self.lr <= 0 or self.clip <= 0:
+        if not (self.lr > 0 and self.clip > 0):
             raise ConfigError(f"optim.lr, optim.clip: {self.lr} and {self.clip} must be above 0")
         if self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError("optim.weight_decay must not be negative, optim.betas from 0 to below 1")
@@ -109,9 +110,10 @@ class RunConfig:
     pictures: int = 4  # how many validation images are shown
     checkpoint_every: int = 500  # steps
     keep: int = 2  # how many of the last checkpoints stay, beside the best
+    join_seconds: float = 60.0  # how long the processes of a run wait for each other at its start
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "accumulation", "log_every", "checkpoint_every", "keep")
+        _positive(self, "steps", "accumulation", "log_every", "checkpoint_every", "keep", "join_seconds")
         if self.precision not in ("no", "bf16", "fp16", "auto"):
             raise ConfigError(f"run.precision: {self.precision!r} is none of 'no', 'bf16', 'fp16', 'auto'")
         if not 0.0 <= self.ema < 1.0:
@@ -185,7 +187,7 @@ class TrainConfig:
 
 def _positive(config: Any, *names: str) -> None:
     for name in names:
-        if getattr(config, name) <= 0:
+        if not getattr(config, name) > 0:
             raise ConfigError(f"{type(config).__name__}.{name}: {getattr(config, name)} must be above 0")
 
 
@@ -251,9 +253,13 @@ def _parse(text: str, kind: Any, full: str) -> Any:
             raise ConfigError(f"--set {full}: expected true or false, got {text!r}")
         return text == "true"
     try:
-        return kind(text)
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
     except ValueError as error:
-        raise ConfigError(f"--set {full}: expected {kind.__name__}, got {text!r}") from error
+        expected = "a finite number" if kind is float else kind.__name__
+        raise ConfigError(f"--set {full}: expected {expected}, got {text!r}") from error
+    return value
 
 
 def is_default(config: Any, name: str) -> bool:

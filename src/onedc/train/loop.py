@@ -40,6 +40,7 @@ from onedc.train.ema import RunningMean
 from onedc.train.latents import LatentCache, fingerprint
 from onedc.train.noise import derived_seed
 from onedc.train.pool import Pool
+from onedc.train.processes import make_accelerator
 from onedc.train.replay import Replay
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
@@ -91,15 +92,6 @@ class Clock:
                 signal.signal(number, handler)
 
 
-def make_accelerator(precision: str) -> Accelerator:
-    """An accelerator on the GPU where there is one; "auto" is bf16 where the device multiplies it fast."""
-    gpu = torch.cuda.is_available()
-    if precision == "auto":
-        fast = fast_dtype(torch.device("cuda" if gpu else "cpu"))
-        precision = "bf16" if fast == torch.bfloat16 else "no"
-    return Accelerator(mixed_precision=precision, cpu=not gpu)
-
-
 class Trainer:
     """One session of a run: from its last checkpoint, or the start, to its end or the end of its time."""
 
@@ -107,7 +99,7 @@ class Trainer:
         self, config: TrainConfig, out: Path, *, resume: bool, max_minutes: float | None = None
     ) -> None:
         self.config, self.out = config, out
-        self.accelerator = make_accelerator(config.run.precision)
+        self.accelerator = make_accelerator(config.run)
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.clock = Clock(self.accelerator, max_minutes)
         self.checkpoints = ck.CheckpointFolder(out, config.run.keep)
@@ -278,15 +270,24 @@ class Trainer:
     def _report(self, values: dict[str, float], log: RunLog | None) -> None:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad and self.config.run.precision != "fp16":
-            what = f"{bad[0]} is {values[bad[0]]} at step {self.step}"
-            advice = f"begin a new run with a lower optim.lr, from nets.start={self.out}"
-            raise OneDCError(f"{self.out}: {what}; {advice}")
+            raise self._diverged(f"{bad[0]} is {values[bad[0]]}")
         if log:
             if self.skipped:
                 values["skipped_images"] = self.skipped
             log.progress(self.step, values, self.done)
             lr = self._lr(self.config.optim, self.step - 1)
             log.figures(self.step, {**values, "lr": lr})
+
+    def _diverged(self, what: str) -> OneDCError:
+        """An error that says from where to go on; everything that is saved is finite."""
+        saved = self.checkpoints.steps()
+        advice = "begin again with a lower optim.lr; there is no checkpoint yet"
+        if saved:
+            advice = (
+                f"--resume goes on from {self.checkpoints.path(saved[-1])}; if it happens again, begin "
+                f"a new run with a lower optim.lr and nets.start={ck.find_checkpoint(self.out)}"
+            )
+        return OneDCError(f"{self.out}: {what} at step {self.step}, and is not saved; {advice}")
 
     @torch.no_grad()
     def _validate(self, log: RunLog | None) -> None:
@@ -307,6 +308,9 @@ class Trainer:
         values = meter.take()
         if not values:
             return
+        score = values[self.stage.best_by]
+        if not math.isfinite(score):
+            raise self._diverged(f"val_{self.stage.best_by} is {score}")
         if log:
             log.figures(self.step, values, prefix="val_")
             figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -314,38 +318,50 @@ class Trainer:
             if shown:
                 log.pictures(self.step, "validation", torch.cat(shown))
         best = self.checkpoints.best()
-        if best is None or values[self.stage.best_by] < best.score:
-            self._save(ck.Best(self.step, values[self.stage.best_by]))
+        if best is None or score < best.score:
+            self._save(ck.Best(self.step, score))
 
     def _save(self, best: ck.Best | None = None) -> None:
-        """A checkpoint of this moment, unless there is one; and the note that it is the best."""
+        """A checkpoint of this moment, unless there is one; and the note that it is the best.
+
+        Raises:
+            OneDCError: values that are not finite; nothing is written.
+        """
         main, folder, step = self.accelerator.is_main_process, self.checkpoints, self.step
         there = step in folder.steps()
         self.accelerator.wait_for_everyone()
         if not there:
+            shared = self._shared()
+            bad = next(filter(None, map(ck.not_finite, shared.values())), None)
+            if bad:
+                raise self._diverged(f"{bad} is not finite")
             if main:
                 folder.begin(step)
             self.accelerator.wait_for_everyone()
             folder.write(step, f"rank-{self.rank}", ck.random_state())
             self.accelerator.wait_for_everyone()
             if main:
-                self._write_shared(step)
+                self._write_shared(step, shared)
         if main and best:
             folder.set_best(best)
         self.accelerator.wait_for_everyone()
 
-    def _write_shared(self, step: int) -> None:
-        """The main process's part of a checkpoint: what is the same in all processes."""
-        folder = self.checkpoints
-        folder.write(step, "model", ck.module_tensors(self.stage.stored()))
+    def _shared(self) -> dict[str, ck.Tensors]:
+        """The tensors of a checkpoint's files that are the same in all processes."""
+        found = {"model": ck.module_tensors(self.stage.stored())}
         if self.mean:
-            folder.write(step, "ema", self.mean.means)
-        optim: ck.Tensors = {}
+            found["ema"] = self.mean.means
+        found["optim"] = {}
         for turn in self.turns:
-            optim |= ck.optimizer_tensors(turn.player.name, turn.names, turn.optimizer)
-        folder.write(step, "optim", optim)
+            found["optim"] |= ck.optimizer_tensors(turn.player.name, turn.names, turn.optimizer)
+        return found
+
+    def _write_shared(self, step: int, files: dict[str, ck.Tensors]) -> None:
+        """The main process's part of a checkpoint: what is the same in all processes."""
+        for name, tensors in files.items():
+            self.checkpoints.write(step, name, tensors)
         scaler = self.accelerator.scaler
-        folder.commit(step, {
+        self.checkpoints.commit(step, {
             "step": step,
             "recipe": self.config.recipe,
             "stage": type(self.config.objective).__name__,

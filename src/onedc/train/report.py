@@ -31,8 +31,8 @@ from onedc.train.run_log import read_log, read_run_file
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
     "run.steps", "run.log_every", "run.validate_every", "run.checkpoint_every", "run.keep", "run.pictures",
-    "run.recompute", "data.workers", "data.memory_mib", "data.latent_cache", "data.stream_gib",
-    "data.source", "data.validation_source",
+    "run.recompute", "run.join_seconds", "data.workers", "data.memory_mib", "data.latent_cache",
+    "data.stream_gib", "data.source", "data.validation_source",
 )  # fmt: skip
 """Fields that may differ between the sessions of one run."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -408,12 +409,31 @@ def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.Monkey
         is_initialized=lambda: False, init=init, exceptions=SimpleNamespace(RayError=MemoryError)
     )
     monkeypatch.setattr(cluster, "_ray", lambda: ray)
-    with pytest.raises(
-        OneDCError, match=r"^Ray cannot be reached at here:1: The node timed out during startup"
-    ):
-        next(cluster.Cluster(address="here:1").outcomes(SPEC, []))
+    with pytest.raises(OneDCError, match=r"^Ray cannot be reached at auto: The node timed out during"):
+        next(cluster.Cluster(address="auto").outcomes(SPEC, []))
     with pytest.raises(ConfigError, match="0 actors"):
         cluster.Cluster(actors=0)
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "reason"),
+    [
+        ("127.0.0.1:{port}", "", "127.0.0.1:{port}: Connection refused"),
+        ("ray://127.0.0.1:{port}", "", "ray://127.0.0.1:{port}: Connection refused"),
+        ("auto", "127.0.0.1:{port}", "127.0.0.1:{port}: Connection refused"),
+        ("cluster", "", "cluster: an address is HOST:PORT"),
+    ],
+)
+def test_an_address_where_nobody_listens_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, variable: str, reason: str
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", variable.format(port=port))
+    monkeypatch.setattr(cluster, "_ray", lambda: SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(OneDCError, match=f"^Ray cannot be reached at {reason.format(port=port)}"):
+        next(cluster.Cluster(address=address.format(port=port)).outcomes(SPEC, []))
 
 
 def test_an_actor_that_can_never_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,13 @@ def test_a_damaged_note_of_the_best_is_named(tmp_path: Path) -> None:
         folder.best()
 
 
+def test_values_that_are_not_finite_are_not_read(tmp_path: Path) -> None:
+    folder = ck.CheckpointFolder(tmp_path, keep=1)
+    write(folder, 10, float("inf"))
+    with pytest.raises(WeightsError, match=r"step-00000010/model\.safetensors: w is not finite; delete"):
+        ck.read_tensors(folder.path(10), "model")
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=1)
     write(folder, 10)

@@ -29,7 +29,9 @@ def test_settings_change_fields_of_every_type() -> None:
     ("setting", "message"),
     [
         ("optim.speed=1", "no field 'speed'"),
-        ("optim.lr=fast", "expected float"),
+        ("optim.lr=fast", "expected a finite number"),
+        ("optim.lr=nan", "optim.lr: expected a finite number, got 'nan'"),
+        ("optim.betas=0.9,inf", "expected a finite number"),
         ("optim.lr", "expected name=value"),
         ("data.batch=1.5", "expected int"),
         ("data.flip=yes", "expected true or false"),

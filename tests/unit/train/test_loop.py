@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
+from onedc.train import checkpoint as ck
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.report import RunLog
@@ -174,9 +176,44 @@ def test_the_linear_start_takes_crops_of_one_size(tiny: Tiny, tmp_path: Path) ->
     assert train(config, tmp_path) == 1
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(OneDCError, match="nan"):
-        train(tiny(*QUICK, "objective.weights.pixel=nan"), tmp_path)
+DIVERGES = (*QUICK, "optim.lr=1e30", "optim.warmup_steps=1", "run.steps=6")
+
+
+@pytest.fixture(scope="module")
+def begun(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose first step is the last that leaves finite weights."""
+    run = tmp_path_factory.mktemp("begun") / "run"
+    train(tiny(*DIVERGES), run, max_minutes=0.0)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        (("run.log_every=1",), " is nan at step 2"),
+        (("run.log_every=100", "run.checkpoint_every=1"), " is not finite at step 2"),
+        (("run.log_every=100", "run.validate_every=2"), "val_loss is nan at step 2"),
+        (("run.log_every=100", "run.steps=2"), " is nan at step 2"),
+    ],
+)
+def test_a_run_that_diverges_keeps_what_was_finite(
+    tiny: Tiny, begun: Path, tmp_path: Path, settings: tuple[str, ...], found: str
+) -> None:
+    run = shutil.copytree(begun, tmp_path / "run")
+    with pytest.raises(OneDCError, match=found) as caught:
+        train(tiny(*DIVERGES, *settings), run, resume=True)
+    kept = run / "checkpoints/step-00000001"
+    assert list((run / "checkpoints").iterdir()) == [kept]
+    assert f"--resume goes on from {kept}" in str(caught.value)
+    assert f"nets.start={kept}" in str(caught.value)
+    for file in kept.glob("*.safetensors"):
+        assert ck.not_finite(load_file(file)) is None
+
+
+def test_a_run_that_diverges_at_once_saves_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(OneDCError, match="begin again with a lower optim"):
+        train(tiny(*DIVERGES, "run.log_every=100", "run.checkpoint_every=6"), tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("*"))
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tiny: Tiny, tmp_path: Path) -> None:

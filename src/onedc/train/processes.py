@@ -1,0 +1,93 @@
+"""The processes of a session: they meet, or say for whom they waited. accelerate does the rest."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
+from torch import distributed
+from torch.distributed.rendezvous import rendezvous
+
+from onedc.errors import ConfigError, OneDCError
+from onedc.model.device import fast_dtype
+from onedc.train.config import RunConfig
+
+ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+"""By this accelerate would divide gradients, which are means already where run.accumulation is set."""
+
+
+def make_accelerator(run: RunConfig) -> Accelerator:
+    """An accelerator on the GPU where there is one; "auto" is bf16 where the device multiplies it fast.
+
+    Raises:
+        ConfigError: variables of the environment that a run cannot follow.
+        OneDCError: the other processes that they name did not come in time.
+    """
+    gpu, precision = torch.cuda.is_available(), run.precision
+    if precision == "auto":
+        fast = fast_dtype(torch.device("cuda" if gpu else "cpu"))
+        precision = "bf16" if fast == torch.bfloat16 else "no"
+    if os.environ.get(ACCUMULATION, "1") != "1":
+        raise ConfigError(
+            f"{ACCUMULATION}={os.environ[ACCUMULATION]} in the environment: unset it; set run.accumulation"
+        )
+    store = None if gpu and "LOCAL_RANK" not in os.environ else _meet(run.join_seconds)
+    made = Accelerator(
+        mixed_precision=precision,
+        cpu=not gpu,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    del store  # while it lives, all of a process meet at one port
+    return made
+
+
+def _meet(seconds: float) -> object:
+    """Wait until all processes that the environment names are there; the store they met at, if they did."""
+    world = _number("WORLD_SIZE", "1")
+    if (world < 2 and "LOCAL_RANK" not in os.environ) or distributed.is_initialized():
+        return None
+    rank, host = _number("RANK", "-1"), os.environ.get("MASTER_ADDR", "")
+    if rank not in range(world) or not host:
+        raise ConfigError(
+            "WORLD_SIZE or LOCAL_RANK is in the environment, but no MASTER_ADDR or no RANK below WORLD_SIZE; "
+            "start by `accelerate launch`, or unset them to train in one process"
+        )
+    os.environ.setdefault("MASTER_PORT", "29500")
+    port, limit = _number("MASTER_PORT", ""), timedelta(seconds=seconds)
+    try:
+        if rank:
+            _wait_for(host, port, time.monotonic() + seconds)
+        store, _, _ = next(rendezvous("env://", timeout=limit))
+        store.set(f"onedc-{rank}", "here")
+        store.wait([f"onedc-{each}" for each in range(world)], limit)
+    except (OSError, distributed.DistError, ValueError) as error:
+        raise OneDCError(
+            f"{host}:{port}: waited {seconds:g} s (run.join_seconds) for {world} processes, as WORLD_SIZE in "
+            "the environment says, and not all came; unset WORLD_SIZE, RANK and LOCAL_RANK to train in one"
+        ) from error
+    return store
+
+
+def _wait_for(host: str, port: int, end: float) -> None:
+    """Wait until somebody listens; torch would fill the screen in the meantime. Raises OSError at the end."""
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=max(end - time.monotonic(), 0.1)).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def _number(name: str, default: str) -> int:
+    text = os.environ.get(name, default)
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}={text} in the environment is no number; unset it") from error
