@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from onedc.weights.adapters import merged
 
 from onedc.config import SD15, TINY
 from onedc.errors import ConfigError
@@ -20,6 +19,7 @@ from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
 from onedc.train.nets import checkpoint_model
 from onedc.train.recipes import find_recipe
+from onedc.weights.adapters import merged
 
 
 def test_layers_and_counts_are_the_papers() -> None:

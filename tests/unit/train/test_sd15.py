@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from onedc.weights.adapters import merged
 from safetensors.torch import save_file
 from tests.unit.train.conftest import write_catalog, write_clip
 from tests.unit.train.test_data import write_coco
@@ -24,6 +23,7 @@ from onedc.train.loop import Trainer
 from onedc.train.nets import load_model
 from onedc.train.recipes import find_recipe
 from onedc.train.stage1 import Stage1
+from onedc.weights.adapters import merged
 from onedc.weights.file import save_weights
 
 pytest.importorskip("datasets")
