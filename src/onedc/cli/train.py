@@ -35,7 +35,7 @@ def add_command(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows them')
+    parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows them and what each is for')
     parser.add_argument(
         "--data",
         metavar="PLACE",
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace) -> int:
     check_extra()
     from onedc.plugins import load_plugins
     from onedc.train.config import apply_settings
-    from onedc.train.recipes import RECIPES, find_recipe, with_places
+    from onedc.train.recipes import find_recipe, listed, with_places
 
     load_plugins(args.plugin)
     if args.recipe == "list":
-        print("\n".join(RECIPES))
+        print(listed())
         return 0
     config = with_places(find_recipe(args.recipe), data=args.data, nets=args.nets)
     config = apply_settings(config, args.set)

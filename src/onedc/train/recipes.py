@@ -261,7 +261,7 @@ def small_stage2() -> TrainConfig:
 
 
 def sd15_decay() -> TrainConfig:
-    """The late phase of the paper's stage I, by recipe instead of by hand."""
+    """The end of the paper's stage I, from nets.start on: the learning rate falls to 0 at full weight of the bits."""
     config = sd15_stage1()
     objective = replace(config.objective, ramp_steps=0)
     optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)
@@ -376,6 +376,16 @@ def find_recipe(name: str) -> TrainConfig:
     if name not in RECIPES:
         raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]()
+
+
+def listed() -> str:
+    """A line for each recipe: its name and what it is for."""
+    width = max(map(len, RECIPES))
+    lines = []
+    for name, recipe in RECIPES.items():
+        purpose = (getattr(recipe, "func", recipe).__doc__ or "").strip().partition("\n")[0]
+        lines.append(f"{name:{width}}  {purpose}".rstrip())
+    return "\n".join(lines)
 
 
 def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> TrainConfig:

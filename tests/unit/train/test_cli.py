@@ -20,7 +20,11 @@ from onedc.train.recipes import RECIPES
 
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "list"]) == 0
-    assert capsys.readouterr().out.split() == list(RECIPES)
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == list(RECIPES)
+    purposes = dict(lines)
+    assert purposes["small-teacher"] == "A diffusion model of TAEF2's latents: the real score of small-stage2."
+    assert "paper's rates" in purposes["sd15-rate-2.9"]
 
 
 def test_show_prints_the_resolved_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
