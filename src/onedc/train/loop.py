@@ -22,7 +22,6 @@ from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
 from onedc.datasets.photos import Photos
-from onedc.engine.device import fast_dtype
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
 from onedc.train.config import OptimConfig, TrainConfig

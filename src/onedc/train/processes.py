@@ -13,8 +13,8 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch import distributed
 from torch.distributed.rendezvous import rendezvous
 
+from onedc.engine.device import fast_dtype
 from onedc.errors import ConfigError, OneDCError
-from onedc.model.device import fast_dtype
 from onedc.train.config import RunConfig
 
 ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onedc.weights.adapters import merged
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -21,6 +20,7 @@ from onedc.interop.runs import open_run
 from onedc.loading import load
 from onedc.model.adapters import UP, adapt
 from onedc.model.onedc import OneDC
+from onedc.weights.adapters import merged
 from onedc.weights.file import save_weights
 
 CONFIG = replace(TINY, quality_knots=0, analysis_unet=replace(TINY.analysis_unet, time_channels=64))
