@@ -1,4 +1,5 @@
 # make demo: encode and decode a photo.  make test, make lint: what continuous integration runs.
+# make web: build the package for the browser into web/dist, with Node.js and npm.
 # Each target creates .venv on first use. Choose the interpreter with `make PYTHON=python3.12 demo`.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint web clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m onedc demo examples/photo.webp -o demo --force
@@ -20,8 +21,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+web: web/node_modules/.package-lock.json
+	cd web && npm run --silent check && npm run --silent build
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo web/node_modules web/dist
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

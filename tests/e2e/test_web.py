@@ -1,0 +1,279 @@
+"""The package for the browser, in one: the same integers and pixels as Python, a page, elements, refusals."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tests.conformance.pictures import picture
+from tests.unit.light_model import LITTLE, random_light
+from tests.web_package import build
+
+from onedc.codec import Codec
+from onedc.engine.onnx_export import export_graphs
+from onedc.loading import load
+from onedc.weights.file import save_weights
+
+ui = pytest.importorskip("selenium.webdriver.support.ui")
+
+GOLDENS = Path(__file__).parents[1] / "conformance" / "bundled"
+BUNDLED = Path(__file__).parents[2] / "src/onedc/weights/small.safetensors"
+SIZES = [(90, 70), (200, 150), (384, 256)]
+PATIENCE_S = 120
+WARNING = "Fine details in this picture are generated. They are plausible, not evidence."
+
+INTEGERS = """
+const [weights, files, done] = arguments;
+(async () => {
+  const onedc = await import("/integers.js");
+  const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+  const model = new onedc.Weights(await bytes(weights)), hashes = {};
+  for (const file of files) {
+    const { yHat } = await onedc.decodeIntegers(await bytes(file), model);
+    hashes[file] = onedc.toHex(onedc.sha256(new Uint8Array(yHat.data.buffer)));
+  }
+  return hashes;
+})().then(done, (error) => done(String(error)));
+"""
+DECODE = """
+const [settings, file, done] = arguments;
+(async () => {
+  const onedc = await import("/onedc.js");
+  onedc.configure(settings);
+  const data = new Uint8Array(await (await fetch(file)).arrayBuffer());
+  const { rgba, ...facts } = await onedc.decodeReport(data);
+  let text = "";
+  for (const byte of rgba) text += String.fromCharCode(byte);
+  return { ...facts, rgba: btoa(text) };
+})().then(done, (error) => done(`${error.name}: ${error.message}`));
+"""
+
+
+class Site:
+    """A folder behind a plain file server on this machine."""
+
+    def __init__(self, folder: Path, *, isolated: bool) -> None:
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def end_headers(self) -> None:
+                if isolated:
+                    self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+                    self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+                super().end_headers()
+
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+        )
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built package with a light model, files, and pages without content."""
+    root = tmp_path_factory.mktemp("web")
+    weights, folder = root / "light.safetensors", root / "dist"
+    save_weights(weights, random_light(LITTLE), model_id=200, dtype=torch.int8, graphs=export_graphs(LITTLE))
+    build(folder, weights)
+    codec = load(weights, threads=1)
+    for width, height in SIZES:
+        (folder / f"{width}x{height}.1dc").write_bytes(codec.encode(picture(width, height), quality=60))
+    (folder / "z-only.1dc").write_bytes(codec.encode(picture(90, 70), quality=0))
+    (folder / "large.1dc").write_bytes(codec.encode(picture(1100, 1000), quality=0))
+    (folder / "transparent.1dc").write_bytes(codec.encode(transparent(), keep=("alpha",)))
+    damaged = bytearray((folder / "90x70.1dc").read_bytes())
+    damaged[-1] ^= 1
+    (folder / "damaged.1dc").write_bytes(damaged)
+    shutil.copy(BUNDLED, folder / "small.safetensors")
+    for golden in GOLDENS.iterdir():
+        shutil.copy(golden / "file.1dc", folder / f"{golden.name}.1dc")
+    (folder / "blank.html").write_text("<!doctype html><link rel=icon href=data:,>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def codec(folder: Path) -> Codec:
+    return load(folder / "weights.safetensors", threads=1)
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Iterator[str]:
+    """The address of a server that sends no special header."""
+    site = Site(folder, isolated=False)
+    yield site.address
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def isolated(folder: Path) -> Iterator[str]:
+    """The address of a server that sends the headers that threads need."""
+    site = Site(folder, isolated=True)
+    yield site.address
+    site.close()
+
+
+def transparent() -> Image.Image:
+    rgba = np.dstack([picture(90, 70), np.zeros((70, 90), np.uint8)])
+    rgba[:, :, 3] = np.arange(90) * 2
+    return Image.fromarray(rgba)
+
+
+def y_hat_sha256(codec: Codec, data: bytes) -> str:
+    found: list[NDArray[np.float32]] = []
+
+    def grey(y_hat: NDArray[np.float32], z: NDArray[Any], *_: Any, **how: Any) -> NDArray[np.uint8]:
+        found.append(y_hat)
+        return np.zeros((1, 64 * z.shape[2], 64 * z.shape[3], 3), np.uint8)
+
+    with mock.patch.object(codec.model.engine, "synthesise", grey):
+        codec.decode(data, output="numpy")
+    return hashlib.sha256(np.ascontiguousarray(found[0], "<f4").tobytes()).hexdigest()
+
+
+def decoded(browser: Any, file: str, **settings: Any) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """What the library makes of a file of the site, and its pixels [H,W,4]."""
+    browser.set_script_timeout(PATIENCE_S)
+    found = browser.execute_async_script(DECODE, settings, file)
+    assert isinstance(found, dict), found
+    rgba = np.frombuffer(base64.b64decode(found.pop("rgba")), np.uint8)
+    return found, rgba.reshape(found["height"], found["width"], 4)
+
+
+def assert_close(rgba: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
+    difference = abs(rgba[..., : reference.shape[2]].astype(int) - reference)
+    assert difference.mean() <= 0.1 and difference.max() <= 3
+    if reference.shape[2] == 3:
+        assert (rgba[..., 3] == 255).all()
+
+
+def wait_for(browser: Any, script: str) -> Any:
+    return ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda driver: driver.execute_script(script))
+
+
+@pytest.mark.parametrize("model", ["light", "bundled"])
+def test_integers_are_those_of_python(
+    browser: Any, plain: str, folder: Path, codec: Codec, model: str
+) -> None:
+    names, weights = [f"{width}x{height}" for width, height in SIZES], "weights.safetensors"
+    if model == "bundled":
+        names, weights, codec = [golden.name for golden in GOLDENS.iterdir()], BUNDLED.name, load(threads=1)
+    expected = {f"{name}.1dc": y_hat_sha256(codec, (folder / f"{name}.1dc").read_bytes()) for name in names}
+    browser.get(f"{plain}/blank.html")
+    browser.set_script_timeout(PATIENCE_S)
+    assert browser.execute_async_script(INTEGERS, weights, list(expected)) == expected
+
+
+def test_pixels_are_those_of_python_without_special_headers(
+    browser: Any, plain: str, folder: Path, codec: Codec
+) -> None:
+    browser.get(f"{plain}/blank.html")
+    for name in ("90x70", "200x150", "384x256", "z-only", "large", "transparent"):
+        facts, rgba = decoded(browser, f"{name}.1dc", threads=2)
+        assert (facts["backend"], facts["threads"]) == ("wasm", 1)
+        assert_close(rgba, codec.decode(folder / f"{name}.1dc", output="numpy"))
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_threads_where_the_page_may_have_them(
+    browser: Any, isolated: str, folder: Path, codec: Codec
+) -> None:
+    browser.get(f"{isolated}/blank.html")
+    facts, rgba = decoded(browser, "384x256.1dc", threads=2)
+    assert facts["threads"] == 2
+    assert_close(rgba, codec.decode(folder / "384x256.1dc", output="numpy"))
+
+
+def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain: str, folder: Path) -> None:
+    browser.get("about:blank")
+    browser.get_log("performance")
+    browser.get(f"{plain}/")
+    browser.find_element("id", "file").send_keys(str(folder / "200x150.1dc"))
+    wait_for(browser, "return !document.getElementById('result').hidden")
+    size = (folder / "200x150.1dc").stat().st_size
+    facts = browser.find_element("id", "facts").text
+    assert (
+        facts.startswith(f"200x150.1dc: {size:,} bytes") and "200x150 pixels; quality 60; model 200" in facts
+    )
+    assert WARNING in browser.find_element("id", "result").text
+    picture = "document.getElementById('picture')"
+    assert browser.execute_script(f"return {picture}.width * 1000 + {picture}.height") == 200150
+    for name, line in (
+        (
+            "damaged.1dc",
+            "damaged.1dc: checksum mismatch: the file is damaged, or was made with other weights",
+        ),
+        ("page.css", "page.css: not a .1dc file: it does not begin with the bytes 1D C0, 1D Bx or 1D 6x"),
+        ("low-64x64.1dc", "low-64x64.1dc: the file needs model 1; loaded is 200"),
+    ):
+        browser.find_element("id", "file").send_keys(str(folder / name))
+        wait_for(browser, "return document.getElementById('status').classList.contains('error')")
+        assert browser.find_element("id", "status").text == line
+        assert not browser.find_element("id", "result").is_displayed()
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert asked and all(url.startswith((plain, "data:", "blob:")) for url in asked)
+
+
+ELEMENTS = """
+const [done] = arguments;
+import("/onedc.js").then(({ defineElement, showImages }) => {
+  defineElement();
+  showImages();
+  document.body.innerHTML = `<onedc-img id=good src=90x70.1dc alt="a test"></onedc-img>
+    <onedc-img id=bad src=damaged.1dc></onedc-img><img id=plain src=200x150.1dc>`;
+  document.getElementById("bad").addEventListener("error", (event) => (window.line = event.detail));
+  done();
+});
+"""
+
+
+def test_elements_show_files(browser: Any, plain: str) -> None:
+    browser.get(f"{plain}/blank.html")
+    browser.execute_async_script(ELEMENTS)
+    wait_for(browser, "return document.getElementById('plain').naturalWidth === 200")
+    canvas = "document.getElementById('good').shadowRoot.querySelector('canvas')"
+    wait_for(browser, f"return {canvas}?.width === 90 && {canvas}.height === 70")
+    assert "plausible, not evidence" in browser.execute_script(
+        "return document.getElementById('plain').title"
+    )
+    good = browser.find_element("id", "good")
+    assert (good.aria_role, good.accessible_name) == ("image", "a test")
+    line = wait_for(browser, "return window.line")
+    assert line.startswith("damaged.1dc: checksum mismatch") and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("weights", "line"),
+    [
+        ("small.safetensors", "the graph latents is missing: this model only runs in Python"),
+        ("nowhere.safetensors", "cannot be fetched: 404 File not found"),
+        ("page.css", "it is not a safetensors file"),
+    ],
+)
+def test_weights_that_cannot_be_used(browser: Any, plain: str, weights: str, line: str) -> None:
+    browser.get(f"{plain}/blank.html")
+    browser.set_script_timeout(PATIENCE_S)
+    found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc")
+    assert found == f"OneDCError: {plain}/{weights}: {line}"

@@ -1,0 +1,30 @@
+"""The package for the browser, built for tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).parents[1] / "web"
+
+
+def node() -> str:
+    """Where Node.js is; skips the test where it or the package's dependencies are missing."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("needs Node.js (apt-get install nodejs npm)")
+    if not (WEB / "node_modules").is_dir():
+        pytest.skip("needs what the package in web/ depends on (make web)")
+    return found
+
+
+def build(out: Path, weights: Path | None = None) -> None:
+    """Build the package into a folder, with a weights file beside it or none."""
+    command = [node(), str(WEB / "build.mjs"), "--out", str(out)]
+    done = subprocess.run(
+        [*command, *(["--weights", str(weights)] if weights else [])], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,51 @@
+/** The worker as a page sees it: started when a first picture is asked for. */
+
+import { MAX_PIXELS } from "./container.ts";
+import type { Bytes } from "./digest.ts";
+import { OneDCError } from "./errors.ts";
+import type { Answer, Question, Report, Settings } from "./messages.ts";
+
+interface Waiting {
+  resolve(report: Report): void;
+  reject(error: OneDCError): void;
+}
+
+const waiting = new Map<number, Waiting>();
+let worker: Worker | undefined;
+let asked = 0;
+let settings: Settings = {
+  weights: new URL("weights.safetensors", import.meta.url).href,
+  backend: "auto",
+  threads: Math.min(4, navigator.hardwareConcurrency),
+  maxPixels: MAX_PIXELS,
+};
+
+/** Change where the weights lie, what runs the networks, or the largest picture; before a first picture is decoded. */
+export function configure(changed: Partial<Settings>): void {
+  settings = { ...settings, ...changed };
+  settings = { ...settings, weights: new URL(settings.weights, document.baseURI).href };
+}
+
+/** Decode a file in the worker, with times. Throws OneDCError. */
+export function decodeReport(data: Bytes): Promise<Report> {
+  worker ??= started();
+  const question: Question = { id: ++asked, data, settings };
+  worker.postMessage(question);
+  return new Promise((resolve, reject) => waiting.set(question.id, { resolve, reject }));
+}
+
+function started(): Worker {
+  const made = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  made.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
+    const who = waiting.get(data.id);
+    waiting.delete(data.id);
+    if ("error" in data) who?.reject(new OneDCError(data.error));
+    else who?.resolve(data.decoded);
+  });
+  made.addEventListener("error", (event) => {
+    for (const { reject } of waiting.values()) reject(new OneDCError(`the decoder cannot start: ${event.message}`));
+    waiting.clear();
+    worker = undefined;
+  });
+  return made;
+}

@@ -1,0 +1,20 @@
+/** Everything that can be wrong with a file, its weights or the place they come from; one line each. */
+export class OneDCError extends Error {
+  override name = "OneDCError";
+}
+
+/** A file that is no .1dc file, is damaged, or needs another model. */
+export class FormatError extends OneDCError {
+  override name = "FormatError";
+}
+
+/** A weights file that is missing, damaged or of another kind. */
+export class WeightsError extends OneDCError {
+  override name = "WeightsError";
+}
+
+/** What went wrong, on one line. */
+export function oneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split(/\s+/).join(" ").trim();
+}

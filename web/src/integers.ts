@@ -1,0 +1,70 @@
+/** The exact part of a decoder: a file to its integers, the same everywhere. Knows no float network. */
+
+import { MAX_PIXELS, unpack, type Contents } from "./container.ts";
+import type { Bytes } from "./digest.ts";
+import type { LevelReader, Levels } from "./levels.ts";
+import { UNITS, type FeatureMap } from "./maps.ts";
+import { RangeDecoder } from "./range_decoder.ts";
+import type { Code, Hyper } from "./seam.ts";
+import { loadTables, readPart } from "./tables.ts";
+
+export { info, MAX_PIXELS, type FileInfo } from "./container.ts";
+export { FormatError, OneDCError, WeightsError } from "./errors.ts";
+export { sha256, toHex } from "./digest.ts";
+export { uniformLevels } from "./levels.ts";
+export { Weights } from "./weights.ts";
+
+/** Whose files are read: `Weights` is one. */
+export interface Model {
+  readonly modelId: number;
+  readonly fingerprint: Bytes;
+  readonly levels: LevelReader;
+  readonly seam: {
+    hyper(levels: Levels): Hyper;
+    scan(features: FeatureMap, quality: number, code: Code): FeatureMap;
+  };
+}
+
+/** A map of floats, channel by channel, row by row. */
+export interface FloatMap {
+  readonly dims: readonly [channels: number, rows: number, columns: number];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** What the float networks draw the picture from, and what it was made of. */
+export interface Integers {
+  readonly contents: Contents;
+  readonly levels: Levels;
+  /** Of the four parts; none in a file without y. */
+  readonly tables: readonly Uint8Array[];
+  readonly values: readonly Int32Array[];
+  /** On 4h x 4w places. */
+  readonly yHat: FloatMap;
+  /** On h x w places. */
+  readonly semantic: FloatMap;
+}
+
+/** Read a whole file. Throws FormatError. */
+export async function decodeIntegers(data: Bytes, model: Model, maxPixels = MAX_PIXELS): Promise<Integers> {
+  const { modelId, fingerprint, levels: reader, seam } = model;
+  const contents = unpack(data, { modelId, fingerprint, leastMillibits: reader.leastMillibits, maxPixels });
+  const entropyTables = await loadTables();
+  const { width, height, quality } = contents.header;
+  const decoder = new RangeDecoder(contents.payload);
+  const levels = reader.read(decoder, Math.ceil(height / 64), Math.ceil(width / 64));
+  const tables: Uint8Array[] = [], values: Int32Array[] = [];
+  const code: Code = (indices) => {
+    const part = quality ? readPart(decoder, entropyTables, indices) : new Int32Array(indices.length);
+    tables.push(indices);
+    values.push(part);
+    return part;
+  };
+  const { features, semantic } = seam.hyper(levels);
+  const yHat = seam.scan(features, quality, code);
+  decoder.finish();
+  return { contents, levels, tables, values, yHat: toFloats(yHat), semantic: toFloats(semantic) };
+}
+
+function toFloats({ channels, rows, columns, data }: FeatureMap): FloatMap {
+  return { dims: [channels, rows, columns], data: Float32Array.from(data, (value) => value / UNITS) };
+}
