@@ -35,9 +35,7 @@ def add_command(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help='name of a recipe; "list" shows them and what each is for'
-    )
+    parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows what each is for')
     parser.add_argument(
         "--data",
         metavar="PLACE",

@@ -261,7 +261,7 @@ def small_stage2() -> TrainConfig:
 
 
 def sd15_decay() -> TrainConfig:
-    """The end of the paper's stage I, from nets.start on: the learning rate falls to 0 at full weight of the bits."""
+    """The end of the paper's stage I, from nets.start on: the rate falls to 0, bits weigh in full."""
     config = sd15_stage1()
     objective = replace(config.objective, ramp_steps=0)
     optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)

@@ -23,8 +23,8 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines] == list(RECIPES)
     purposes = dict(lines)
-    assert (
-        purposes["small-teacher"] == "A diffusion model of TAEF2's latents: the real score of small-stage2."
+    assert purposes["small-teacher"] == (
+        "A diffusion model of TAEF2's latents: the real score of small-stage2."
     )
     assert "paper's rates" in purposes["sd15-rate-2.9"]
 
