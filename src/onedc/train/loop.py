@@ -141,6 +141,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_run_file(self.out, config, step=self.step, processes=self.world)
             log = RunLog(self.out, step=self.step, steps=config.run.steps, images=config.data.batch)
+            if config.run.validate_every and not self.validation:
+                log.say("no validation: set data.validation_source, or data.held_out to names of data.source")
         cache = self._cache()
         try:
             with self.clock.listening():

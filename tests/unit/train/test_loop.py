@@ -156,6 +156,13 @@ def test_no_time_means_a_checkpoint_after_one_step(tiny: Tiny, tmp_path: Path) -
     assert (tmp_path / "checkpoints/step-00000001/state.json").exists()
 
 
+def test_a_run_without_images_to_validate_on_says_so(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(*QUICK, "run.validate_every=1", "data.held_out="), tmp_path, max_minutes=0.0)
+    assert "no validation: set data.validation_source" in capsys.readouterr().err
+
+
 def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
     train(tiny(*QUICK, "run.steps=1"), tmp_path)
     with pytest.raises(ConfigError, match="--resume"):
