@@ -31,19 +31,17 @@ class DataConfig:
     resize_share: float = 0.0  # share of steps whose crops of min_side_px are resized to crop_px
     large_share: float = 0.0  # share of steps with crops of twice the side and a quarter of the batch
     min_side_px: int = 0  # photos with a shorter side below this are enlarged to it (0: to the crop)
-    flip: bool = True  # mirror half of the crops left to right
     held_out: tuple[str, ...] = ()  # images whose name begins so are for validation and never trained on
     validation_images: int = 24  # how many of those are used
     validation_px: int = 256  # side of their centre crops, a multiple of 64
     workers: int = 0  # loader processes of each training process
     memory_mib: int = 4096  # decoded images kept in memory by each loading process
     latent_cache: str = ""  # folder for vae_latents computed once ("": computed anew for each crop)
-    views: int = 1  # with a cache: how many fixed views (window and mirroring) of each photo
-    view_px: int = 512  # with a cache: largest side of a view, which crops are cut from; a multiple of 64
+    view_px: int = 512  # with a cache: largest side of the window that crops are cut from; a multiple of 64
     pool_windows: int = 0  # windows of view_px of each photo kept on the device, whence crops come (0: none)
 
     def __post_init__(self) -> None:
-        _positive(self, "batch", "crop_px", "validation_px", "views", "view_px")
+        _positive(self, "batch", "crop_px", "validation_px", "view_px")
         if min(self.workers, self.memory_mib, self.validation_images, self.pool_windows) < 0:
             raise ConfigError(
                 "data.workers, memory_mib, validation_images, pool_windows: must not be negative"

@@ -122,12 +122,12 @@ def _permutation(seed: int, epoch: int, count: int, parts: tuple[int, ...]) -> N
     return np.concatenate([rng.permutation(group) for group in groups])
 
 
-def view_of(shape: tuple[int, ...], config: DataConfig, name: str, number: int) -> View:
-    """The `number`-th fixed view of a photo: a function of its name and size alone."""
-    rng = np.random.default_rng(derived_seed(name, number, "view"))
+def view_of(shape: tuple[int, ...], config: DataConfig, name: str) -> View:
+    """The fixed view of a photo: a function of its name and size alone."""
+    rng = np.random.default_rng(derived_seed(name, 0, "view"))
     height, width = (min(config.view_px, side // 8 * 8) for side in shape[:2])
     top, left = int(rng.integers(0, shape[0] - height + 1)), int(rng.integers(0, shape[1] - width + 1))
-    return View(top, left, height, width, config.flip and bool(rng.integers(0, 2)))
+    return View(top, left, height, width, bool(rng.integers(0, 2)))
 
 
 @dataclass
@@ -169,14 +169,13 @@ class Crops(Dataset[Crop]):
             return Crop(pixels, latents, position, name, caption, skipped)
         raise ConfigError("data.source: a hundred damaged images in a row")
 
-    def windows(self, index: int) -> Iterator[RGBArray]:
-        """Every view of an image that `__getitem__` may cut from; none of a damaged one."""
+    def view(self, index: int) -> RGBArray | None:
+        """The view of an image that `__getitem__` cuts from where there is a cache; None of a damaged one."""
         try:
             pixels = self._enlarged(self.photos[index], self.config.crop_px)
         except ImageError:
-            return
-        for number in range(self.config.views):
-            yield view_of(pixels.shape, self.config, self.photos.source.names[index], number).cut(pixels)
+            return None
+        return view_of(pixels.shape, self.config, self.photos.source.names[index]).cut(pixels)
 
     def _enlarged(self, pixels: RGBArray, side: int) -> RGBArray:
         needed = max(self.config.min_side_px, side)
@@ -191,16 +190,14 @@ class Crops(Dataset[Crop]):
         resized = kind_of_step(self.config, self.seed, position) == "resize"
         window = max(self.config.min_side_px, side) if resized else side
         top, left = (int(rng.integers(0, n - window + 1)) for n in pixels.shape[:2])
-        mirrored = self.config.flip and bool(rng.integers(0, 2))
-        cut = View(top, left, window, window, mirrored).cut(pixels)
+        cut = View(top, left, window, window, mirrored=bool(rng.integers(0, 2))).cut(pixels)
         return (resize_shorter(cut, side) if window > side else cut), None
 
     def _cut_view(
         self, pixels: RGBArray, name: str, side: int, rng: np.random.Generator
     ) -> tuple[RGBArray, NDArray[np.float16]]:
         assert self.cache is not None
-        view = view_of(pixels.shape, self.config, name, int(rng.integers(0, self.config.views)))
-        window = view.cut(pixels)
+        window = view_of(pixels.shape, self.config, name).cut(pixels)
         latents = self.cache.read(window)
         top, left = (8 * int(rng.integers(0, (n - side) // 8 + 1)) for n in window.shape[:2])
         rows, cols = slice(top // 8, (top + side) // 8), slice(left // 8, (left + side) // 8)

@@ -6,52 +6,35 @@ Sources: Sauer et al. 2021, "Projected GANs converge faster"; Esser et al. 2021 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from onedc.errors import ConfigError
 from onedc.train.balance import balanced
 from onedc.train.dmd import critic_gan_loss, generator_gan_loss
 from onedc.train.pixel_loss import PixelTerms
 from onedc.train.score import FeatureHeads
 
+FIRST, LARGEST = 0.3, 3.0  # weight of the term before anything is measured, and at most
 FOLLOW = 0.1  # how far the weight goes towards what each step measures
-
-
-@dataclass(frozen=True, kw_only=True)
-class GANConfig:
-    """How much the discriminator counts."""
-
-    share: float = 0.0  # norm of its gradient at the decoded vae_latents over that of other terms; 0: no GAN
-    first: float = 0.3  # weight before anything is measured
-    largest: float = 3.0  # weight
-    after: int = 100  # steps of the discriminator before it counts
-
-    def __post_init__(self) -> None:
-        if self.share < 0 or self.after < 0 or not 0 < self.first <= self.largest:
-            raise ConfigError(
-                f"objective.gan: share {self.share}, first {self.first}, largest {self.largest}, "
-                f"after {self.after} are out of range"
-            )
+ALONE = 100  # steps of the discriminator before its term counts
 
 
 class Discriminator(nn.Module):
-    """Heads on LPIPS's features of these `widths`, and the weight of their term, which follows its share."""
+    """Heads on LPIPS's features of some `widths`, and the weight that gives their term its `share`."""
 
     weight: Tensor
     steps: Tensor
     counts: Tensor
 
-    def __init__(self, config: GANConfig, widths: Sequence[int]) -> None:
+    def __init__(self, share: float, widths: Sequence[int]) -> None:
         super().__init__()
-        self.config = config
+        self.share = share
         self.heads = FeatureHeads(widths)
-        self.register_buffer("weight", torch.tensor(config.first))
+        self.register_buffer("weight", torch.tensor(FIRST))
         self.register_buffer("steps", torch.tensor(0))
-        self.register_buffer("counts", torch.tensor(float(config.after == 0)))  # 0 or 1
+        self.register_buffer("counts", torch.tensor(0.0))  # 0 or 1
         self._features: tuple[list[Tensor], list[Tensor]] | None = None
 
     def generator_term(self, terms: PixelTerms, others: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +50,7 @@ class Discriminator(nn.Module):
             own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
             with torch.no_grad():
                 norms = own.float().norm(), rest.float().norm()
-                wanted = balanced(*norms, self.config.share, self.config.largest)
+                wanted = balanced(*norms, self.share, LARGEST)
                 self.weight.lerp_(wanted, FOLLOW)
         return self.counts * self.weight.clone() * value, value
 
@@ -81,5 +64,5 @@ class Discriminator(nn.Module):
     def stepped(self) -> None:
         """Called after each of its optimizer steps, in all processes."""
         self.steps += 1
-        self.counts.copy_(self.steps >= self.config.after)
+        self.counts.copy_(self.steps >= ALONE)
         self.weight.copy_(reduce(self.weight, "mean"))

@@ -18,22 +18,12 @@ from onedc.errors import ConfigError
 from onedc.model.blocks import DepthConvBlock, ResidualBlockUpsample, ResnetBlock
 from onedc.train.swin import SwinHead
 
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The head that tells the tokens, and what it is judged by."""
-
-    code: float = 0.01  # weight of the code error beside cross-entropy
-    width: int = 192  # channels of the convolutional head; the swin head's are those of the tokens
-    blocks: int = 2  # residual blocks, or pairs of attention blocks, at 1/32
-
-    def __post_init__(self) -> None:
-        if self.width % 32 or self.blocks < 1:
-            raise ConfigError("objective.distill: width must be a multiple of 32, blocks at least 1")
+CODE_WEIGHT = 0.01  # of the code error beside cross-entropy
+HEAD_WIDTH, HEAD_BLOCKS = 192, 2  # of the convolutional head: channels, and residual blocks at 1/32
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig(HeadConfig):
+class DistillConfig:
     """Distillation beside the other terms of a stage."""
 
     weight: float = 0.0  # of cross-entropy and code error together; 0: no distillation
@@ -41,7 +31,6 @@ class DistillConfig(HeadConfig):
     window: int = 16  # positions of 32 px a side that attention of the swin head sees
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.weight < 0:
             raise ConfigError("objective.distill: weight must not be negative")
         if self.head not in ("convolutional", "swin"):
@@ -53,13 +42,13 @@ class DistillConfig(HeadConfig):
 class DistillHead(nn.Module):
     """z_semantic [B,C,H/64,W/64] -> logits [B,K,H/32,W/32] of the teacher's codes."""
 
-    def __init__(self, config: HeadConfig, channels: int, codes: int) -> None:
+    def __init__(self, channels: int, codes: int) -> None:
         super().__init__()
-        width = config.width
+        width = HEAD_WIDTH
         self.layers = nn.Sequential(
             DepthConvBlock(channels, width),
             ResidualBlockUpsample(width, width),
-            *(ResnetBlock(width) for _ in range(config.blocks)),
+            *(ResnetBlock(width) for _ in range(HEAD_BLOCKS)),
             nn.GroupNorm(32, width),
             nn.SiLU(),
             nn.Conv2d(width, codes, 1),
@@ -73,8 +62,8 @@ class DistillHead(nn.Module):
 def make_head(config: DistillConfig, model: ModelConfig, codes: int) -> DistillHead | SwinHead:
     """The head that a config describes, for a teacher of so many codes."""
     if config.head == "swin":
-        return SwinHead(model.token_channels, codes, config.window, config.blocks)
-    return DistillHead(config, model.hyper_channels, codes)
+        return SwinHead(model.token_channels, codes, config.window)
+    return DistillHead(model.hyper_channels, codes)
 
 
 def distillation(logits: Tensor, codebook: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,40 +5,23 @@ Source: Yin et al. 2024 (DMD2); constants of Xue et al. 2025 (OneDC).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiffusionConfig:
-    """The noise schedule: variances whose square roots rise linearly, as Stable Diffusion has it."""
-
-    timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-
-    def __post_init__(self) -> None:
-        if self.timesteps < 2 or not 0 < self.beta_start < self.beta_end < 1:
-            raise ConfigError("diffusion: timesteps must be at least 2, and 0 < beta_start < beta_end < 1")
+TIMESTEPS = 1000
+BETA_START, BETA_END = 0.00085, 0.012
 
 
 class Diffusion(nn.Module):
-    """Noise at timesteps 0 .. timesteps-1."""
+    """Noise at timesteps 0 .. TIMESTEPS-1: square roots of variances rise linearly, as Stable Diffusion's."""
 
     alpha_bars: Tensor
 
-    def __init__(self, config: DiffusionConfig) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        roots = torch.linspace(
-            config.beta_start**0.5, config.beta_end**0.5, config.timesteps, dtype=torch.float64
-        )
+        roots = torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64)
         self.register_buffer("alpha_bars", torch.cumprod(1 - roots.square(), dim=0), persistent=False)
-        self.timesteps = config.timesteps
 
     def _powers(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Amplitudes of signal and noise, shaped to multiply `like`."""

@@ -26,21 +26,16 @@ from onedc.train.stage1 import Stage1, Stage1Config, TrainingVisitor, rate_weigh
 
 STEP_BYTE = 150
 """Errors of y are measured in quantisation steps of this quality byte."""
+Z_WEIGHT = 2.0  # of the mean squared error of the bounded z, in levels; that of y counts once
+RATE_POWER = 0.5  # bits weigh as in stage I to this power: all rates alike, since y stands still
+TEACHER_RATES = (30.0, 0.4)  # weights of the bits that the other codec was trained for
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImitationConfig:
-    """Weights of the terms; `stage1` says the rates, the pixel terms and what validation measures."""
+    """`stage1` says the rates, the pixel terms and what validation measures."""
 
     stage1: Stage1Config = field(default_factory=Stage1Config)
-    y: float = 1.0  # of the mean absolute error of y, in steps of quantisation at STEP_BYTE
-    z: float = 2.0  # of the mean squared error of the bounded z, in levels
-    rate_power: float = 0.5  # bits weigh as in stage I to this power: all rates alike, since y stands still
-    codec_rates: tuple[float, float] = (30.0, 0.4)  # weights of the bits that the other codec was trained for
-
-    def __post_init__(self) -> None:
-        if min(self.y, self.z) < 0 or not 0 <= self.rate_power <= 1 or min(self.codec_rates) <= 0:
-            raise ConfigError("objective: y, z, rate_power or codec_rates out of range")
 
 
 class Imitation(Stage1):
@@ -55,7 +50,7 @@ class Imitation(Stage1):
                 "or another number of channels of y"
             )
         super().__init__(model, lpips, config.stage1, optim, autoencoder=codec.vae)
-        self.imitation, self.codec = config, codec.requires_grad_(False).eval()
+        self.codec = codec.requires_grad_(False).eval()
         if model.prior.gain is not None:
             model.prior.gain.requires_grad_(False)
 
@@ -66,7 +61,7 @@ class Imitation(Stage1):
             low, high = (getattr(self.config.weights, name) for name in ("rate_low", "rate_high"))
             with torch.no_grad():
                 table = other.vectors(torch.arange(QUALITY_MAX + 1, device=other.knots.device))
-                own.knots.copy_(gains(table, len(own.knots), (low, high), self.imitation.codec_rates))
+                own.knots.copy_(gains(table, len(own.knots), (low, high), TEACHER_RATES))
 
     def train(self, mode: bool = True) -> Imitation:
         super().train(mode)
@@ -83,7 +78,7 @@ class Imitation(Stage1):
         return {"vae_latents": latents, "y": y, "z": z}
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        model, weights = self.model, self.imitation
+        model = self.model
         targets = dict(batch.targets) or self.targets(batch.x)
         latents = batch.vae_latents if batch.vae_latents is not None else targets["vae_latents"]
         y, z = targets["y"], targets["z"]
@@ -103,9 +98,9 @@ class Imitation(Stage1):
         terms, stage1 = self.pixel_terms(batch, latents), self.config.weights
         figures |= {"latent_l1": distance.mean(), "bpp": bpp.mean()}
         figures |= {"lpips": terms.lpips.mean(), "l1": terms.l1.mean()}
-        rate = rate_weight(quality, stage1) ** weights.rate_power * bpp
+        rate = rate_weight(quality, stage1) ** RATE_POWER * bpp
         share = torch.where(quality > 0, 1.0, stage1.zonly)
-        total = weights.y * figures["y"] + weights.z * figures["z"] + (rate + share * distance).mean()
+        total = figures["y"] + Z_WEIGHT * figures["z"] + (rate + share * distance).mean()
         return total + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"], figures
 
 

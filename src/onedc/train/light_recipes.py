@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from onedc.config import LIGHT
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.discriminator import GANConfig
 from onedc.train.imitation import ImitationConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
 
@@ -60,7 +59,7 @@ def light_gan() -> TrainConfig:
         config,
         recipe="light-gan",
         needs=("start",),
-        objective=replace(config.objective, gan=GANConfig(share=0.5)),
+        objective=replace(config.objective, gan_share=0.5),
         optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
         critic_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
         run=replace(config.run, steps=4000),

@@ -187,11 +187,11 @@ class Trainer:
         for count, index in enumerate(self.training[self.rank :: self.world], 1):
             if self.clock.over_here:
                 break
-            for window in crops.windows(index):
-                if not cache.has(window):
-                    missing += 1
-                    with self.accelerator.autocast():
-                        cache.add(window, vae.encode, self.accelerator.device)
+            window = crops.view(index)
+            if window is not None and not cache.has(window):
+                missing += 1
+                with self.accelerator.autocast():
+                    cache.add(window, vae.encode, self.accelerator.device)
             if log and missing and count % 50 == 0:
                 log.say(f"vae_latents: {count * self.world} of {len(self.training)} photos")
         return not self.clock.over()

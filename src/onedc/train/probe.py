@@ -6,7 +6,7 @@ it was trained with distillation or without.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.distill import DistillHead, HeadConfig, distillation
+from onedc.train.distill import CODE_WEIGHT, DistillHead, distillation
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import used_share, vae_latents_of
 from onedc.train.tokenizer import FeatureTokenizer
@@ -26,9 +26,7 @@ from onedc.train.tokenizer import FeatureTokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
-    """The head that reads z."""
-
-    distill: HeadConfig = field(default_factory=HeadConfig)
+    """Nothing to choose: the head is that of distillation."""
 
 
 class Probe(Stage):
@@ -40,13 +38,12 @@ class Probe(Stage):
         self,
         model: OneDC,
         teacher: FeatureTokenizer | MaskGITTokenizer,
-        config: ProbeConfig,
         optim: OptimConfig,
     ) -> None:
         super().__init__()
         self.model, self.teacher = model.requires_grad_(False), teacher.requires_grad_(False)
-        self.config, self.optim, self.model_config = config, optim, model.config
-        self.head = DistillHead(config.distill, FSQ_DIMS * FSQ_LEVELS, len(teacher.codebook))
+        self.optim, self.model_config = optim, model.config
+        self.head = DistillHead(FSQ_DIMS * FSQ_LEVELS, len(teacher.codebook))
 
     def stored(self) -> dict[str, nn.Module]:
         return {"head": self.head}
@@ -64,7 +61,7 @@ class Probe(Stage):
         entropy, error, right = distillation(self.head(levels_apart(z_hat)), self.teacher.codebook, indices)
         used = used_share(self.model.fsq.to_indices(z_hat))
         figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right, "z_used": used}
-        return entropy + self.config.distill.code * error, figures
+        return entropy + CODE_WEIGHT * error, figures
 
     def score(self, batch: Batch) -> Figures:
         total, figures = self.loss("probe", batch, 0)

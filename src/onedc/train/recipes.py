@@ -15,8 +15,7 @@ from onedc.config import SD15, SMALL, TINY, UNetConfig
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.config import HELD_OUT, DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.discriminator import GANConfig
-from onedc.train.distill import DistillConfig, HeadConfig
+from onedc.train.distill import DistillConfig
 from onedc.train.light_recipes import LIGHT_RECIPES
 from onedc.train.nets import has_taef2
 from onedc.train.probe import ProbeConfig
@@ -64,7 +63,9 @@ def tiny_stage1() -> TrainConfig:
         recipe="tiny-stage1",
         model=TINY,
         objective=Stage1Config(window_px=0, ramp_steps=10, scored_qualities=(64, 192)),
-        data=DataConfig(batch=4, crop_px=128, validation_px=128, validation_images=2, held_out=HELD_OUT),
+        data=DataConfig(
+            batch=4, crop_px=128, view_px=128, validation_px=128, validation_images=2, held_out=HELD_OUT
+        ),
         optim=OptimConfig(lr=1e-3, warmup_steps=5, decay_steps=5),
         run=RunConfig(steps=20, ema=0.9, log_every=1, validate_every=10, checkpoint_every=10, pictures=1),
     )
@@ -100,7 +101,7 @@ def sd15_stage1() -> TrainConfig:
         model=SD15,
         objective=Stage1Config(
             weights=Stage1Weights(lpips=1.0, pixel=0.5, latent=0.0, rate_low=4.6, rate_high=4.6),
-            distill=DistillConfig(weight=1e-3, head="swin", blocks=3),
+            distill=DistillConfig(weight=1e-3, head="swin"),
             ramp_steps=4000,
             drop_y=0.0,
             window_px=0,
@@ -174,7 +175,7 @@ def small_gpu() -> TrainConfig:
 def small_gpu_gan() -> TrainConfig:
     """Stage I beside a discriminator on LPIPS's features, from a run of small-gpu on: four minutes there."""
     config = small_gpu()
-    objective = replace(config.objective, gan=GANConfig(share=0.5), move_decoder=False)
+    objective = replace(config.objective, gan_share=0.5, move_decoder=False)
     return replace(
         config,
         recipe="small-gpu-gan",
@@ -328,8 +329,7 @@ def tiny_teacher() -> TrainConfig:
 
 def tiny_probe() -> TrainConfig:
     """For tests only."""
-    objective = ProbeConfig(distill=HeadConfig(width=32))
-    return replace(tiny_stage1(), recipe="tiny-probe", objective=objective)
+    return replace(tiny_stage1(), recipe="tiny-probe", objective=ProbeConfig())
 
 
 def tiny_stage2() -> TrainConfig:

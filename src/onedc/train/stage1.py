@@ -24,14 +24,17 @@ from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.discriminator import Discriminator, GANConfig
-from onedc.train.distill import DistillConfig, distillation, make_head
+from onedc.train.discriminator import Discriminator
+from onedc.train.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
 from onedc.train.noise import Noise
 from onedc.train.pixel_loss import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
+
+RAMP_START = 1e-4  # weight of the bits at the first step of their ramp
+START_IMAGES = 64  # crops that the linear start is fitted to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +64,11 @@ class Stage1Config:
 
     weights: Stage1Weights = field(default_factory=Stage1Weights)
     distill: DistillConfig = field(default_factory=DistillConfig)
-    gan: GANConfig = field(default_factory=GANConfig)
-    ramp_start: float = 1e-4  # weight of the bits at step 0
-    ramp_steps: int = 0  # steps of the quadratic rise to their full weight
+    gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
+    ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight, from RAMP_START
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
-    low_bytes: float = 1.0  # the byte is 1 + 255 u**low_bytes, u uniform: above 1 favours low rates
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
-    start_images: int = 64  # crops that this code is fitted to
     spread_start: bool = False  # begin with a z that uses all its values
     move_decoder: bool = False  # let the autoencoder's decoder learn too; its encoder stays
     only: tuple[str, ...] = ()  # parts of the codec that learn, the rest staying as it is; (): all of it
@@ -85,8 +85,8 @@ class Stage1Config:
             raise ConfigError("objective.inset: false needs objective.window_px=0")
         if not 0 <= self.likelihood_offset < 1:
             raise ConfigError(f"objective.likelihood_offset: {self.likelihood_offset} is not in 0 .. 1")
-        if self.low_bytes <= 0 or self.start_images < 1:
-            raise ConfigError("objective.low_bytes must be above 0, objective.start_images at least 1")
+        if self.gan_share < 0:
+            raise ConfigError(f"objective.gan_share: {self.gan_share} must not be negative")
         if self.window_px % 8 or 0 < self.window_px < 64:
             raise ConfigError(f"objective.window_px: {self.window_px} is not 0 or a multiple of 8 from 64 on")
         if not self.scored_qualities or not all(0 <= q <= QUALITY_MAX for q in self.scored_qualities):
@@ -235,7 +235,7 @@ class Stage1(Stage):
         super().__init__()
         self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
         self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
-        self.discriminator = Discriminator(config.gan, lpips.widths) if config.gan.share else None
+        self.discriminator = Discriminator(config.gan_share, lpips.widths) if config.gan_share else None
         self.discriminator_optim = discriminator_optim or optim
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
@@ -260,7 +260,7 @@ class Stage1(Stage):
     def begin(self, samples: Iterable[Batch]) -> None:
         if not (self.config.linear_start or self.config.spread_start):
             return
-        few = list(itertools.islice(samples, self.config.start_images))
+        few = list(itertools.islice(samples, START_IMAGES))
         x = torch.cat([batch.x for batch in few])
         latents = torch.cat([self.vae_latents(batch) for batch in few])
         if self.config.linear_start:
@@ -307,15 +307,13 @@ class Stage1(Stage):
         if not self.model_config.quality_knots:
             return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
         dropped = noise.uniform("drop_y") < self.config.drop_y
-        places = noise.uniform("quality") ** self.config.low_bytes
-        drawn = 1 + (QUALITY_MAX * places).long().clamp(max=QUALITY_MAX - 1)
+        drawn = 1 + (QUALITY_MAX * noise.uniform("quality")).long().clamp(max=QUALITY_MAX - 1)
         return torch.where(dropped, 0, drawn)
 
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
         """Weight of each picture's bits at a step of the ramp [B]."""
-        full, config = rate_weight(quality, self.config.weights), self.config
-        share = ramped(step, config.ramp_steps)
-        return torch.where(quality > 0, config.ramp_start + (full - config.ramp_start) * share, full)
+        full, share = rate_weight(quality, self.config.weights), ramped(step, self.config.ramp_steps)
+        return torch.where(quality > 0, RAMP_START + (full - RAMP_START) * share, full)
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         if player == "discriminator" and self.discriminator is not None:
@@ -369,7 +367,7 @@ class Stage1(Stage):
         seen = self.model.semantic(z_semantic) if self.config.distill.head == "swin" else z_semantic
         entropy, error, right = distillation(self.head(seen), self.teacher.codebook, indices)
         figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right}
-        return entropy + self.config.distill.code * error, figures
+        return entropy + CODE_WEIGHT * error, figures
 
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> PixelTerms:
         """The terms on each picture's own window."""

@@ -19,8 +19,8 @@ from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
+    TIMESTEPS,
     Diffusion,
-    DiffusionConfig,
     critic_gan_loss,
     dmd_gradient,
     dmd_loss,
@@ -34,25 +34,22 @@ from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, analy
 from onedc.train.text import TextEncoder
 from onedc.weights.file import UNPACKED
 
+TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive
+CRITIC_GAN = 1e-2  # weight of the GAN in the critic's loss
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage2Config:
     """Weights of the terms, timesteps and turns."""
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
     weights: Stage1Weights = field(  # of the terms of stage I; the paper's 0.625 is of L1 in [0,1]
         default_factory=lambda: Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.0)
     )
-    critic_gan: float = 1e-2
-    timestep_low: int = 20  # of distribution matching
-    timestep_high: int = 640
     generator_every: int = 10  # steps; the critic moves at each
-    move_synthesis: bool = False  # let g_s learn too
-    move_decoder: bool = False  # and the autoencoder's decoder
     storage: str = "fp32"  # or "bf16": how networks that stay as they are and the fake score are kept
     window_px: int = 128  # see Stage1Config
     drop_y: float = 0.1  # see Stage1Config
@@ -61,9 +58,6 @@ class Stage2Config:
     decoder_fp32: bool = False  # see Stage1Config
 
     def __post_init__(self) -> None:
-        if not 0 <= self.timestep_low < self.timestep_high <= self.diffusion.timesteps:
-            bounds = f"{self.timestep_low} and {self.timestep_high}"
-            raise ConfigError(f"objective.timestep_low, objective.timestep_high: {bounds} are no range")
         if self.storage not in ("fp32", "bf16"):
             raise ConfigError(f"objective.storage: {self.storage!r} is neither 'fp32' nor 'bf16'")
         if self.generator_every < 1:
@@ -91,7 +85,6 @@ class Stage2(Stage):
         pixel = Stage1Config(
             weights=config.weights,
             window_px=config.window_px,
-            move_decoder=config.move_decoder,
             drop_y=config.drop_y,
             scored_qualities=config.scored_qualities,
             inset=config.inset,
@@ -108,19 +101,16 @@ class Stage2(Stage):
         if config.storage == "bf16":
             halve(self.fake_score.parameters())
         self.head = GANHead(config.score.unet.widths[-1])
-        self.diffusion = Diffusion(config.diffusion)
+        self.diffusion = Diffusion()
 
     def _freeze_codec(self) -> None:
-        """Nothing of it moves but the generator, and g_s if it may; what stays is halved if it may be."""
-        model, config = self.codec.model, self.config
-        parts: list[nn.Module] = [model.generator]
-        parts += [model.g_s] if config.move_synthesis else []
-        parts += [model.vae.get_submodule("decoder")] if config.move_decoder else []
-        moving = [p for part in parts for p in part.parameters() if p.requires_grad]
+        """Nothing of it moves but the generator; what stays is halved if it may be."""
+        model = self.codec.model
+        moving = [p for p in model.generator.parameters() if p.requires_grad]
         model.requires_grad_(False)
         for p in moving:
             p.requires_grad_(True)
-        if config.storage == "bf16":
+        if self.config.storage == "bf16":
             named = model.named_parameters()
             halve(p for name, p in named if not p.requires_grad and not name.startswith(UNPACKED))
 
@@ -176,10 +166,8 @@ class Stage2(Stage):
 
     @torch.no_grad()
     def _dmd_gradient(self, batch: Batch, latents: Tensor, tokens: Tensor | None) -> Tensor:
-        low, high, weight = self.config.timestep_low, self.config.timestep_high, self.config.guidance_weight
-        timesteps = batch.noise.integers("dmd_timestep", low, high + 1).clamp(
-            max=self.diffusion.timesteps - 1
-        )
+        weight = self.config.guidance_weight
+        timesteps = batch.noise.integers("dmd_timestep", TIMESTEP_LOW, TIMESTEP_HIGH + 1)
         noisy = self.diffusion.add_noise(
             latents, batch.noise.normal("dmd_noise", *latents.shape[1:]), timesteps
         )
@@ -192,7 +180,7 @@ class Stage2(Stage):
         return dmd_gradient(latents.double(), *clean)
 
     def _logits(self, batch: Batch, latents: Tensor, tokens: Tensor | None, tag: str) -> Tensor:
-        timesteps = batch.noise.integers(f"{tag}_timestep", 0, self.diffusion.timesteps)
+        timesteps = batch.noise.integers(f"{tag}_timestep", 0, TIMESTEPS)
         noise = batch.noise.normal(f"{tag}_noise", *latents.shape[1:])
         noisy = self.diffusion.add_noise(latents, noise, timesteps)
         return self.head(self.fake_score.middle(noisy, timesteps, tokens))
@@ -209,12 +197,12 @@ class Stage2(Stage):
             "logit_fake": fake.mean(),
             "fake_noise_mse": error,
         }
-        return error + self.config.critic_gan * figures["gan_critic"], figures
+        return error + CRITIC_GAN * figures["gan_critic"], figures
 
     def _fake_error(self, batch: Batch, decoded: Tensor, tokens: Tensor | None) -> Tensor:
         """What the fake score gets wrong of noise added to decoded vae_latents."""
         noise = batch.noise.normal("fake_noise", *decoded.shape[1:])
-        timesteps = batch.noise.integers("fake_timestep", 0, self.diffusion.timesteps)
+        timesteps = batch.noise.integers("fake_timestep", 0, TIMESTEPS)
         predicted = self.fake_score(self.diffusion.add_noise(decoded, noise, timesteps), timesteps, tokens)
         return F.mse_loss(predicted.float(), noise)
 

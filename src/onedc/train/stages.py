@@ -48,8 +48,8 @@ def build_stage(config: TrainConfig) -> Stage:
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     teacher = load_tokenizer(config.nets) if objective.distill.weight else None
     lpips = load_lpips(config.nets, weight=objective.weights.lpips)
-    if objective.gan.share and config.run.accumulation > 1:
-        raise ConfigError("objective.gan.share: needs run.accumulation=1")
+    if objective.gan_share and config.run.accumulation > 1:
+        raise ConfigError("objective.gan_share: needs run.accumulation=1")
     autoencoder = load_autoencoder(config.model, config.nets)
     return Stage1(_codec(config), lpips, objective, config.optim, teacher, config.critic_optim, autoencoder)
 
@@ -71,8 +71,8 @@ def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
     return Teacher(model, objective, config.optim, text)
 
 
-def _probe(objective: ProbeConfig, config: TrainConfig) -> Stage:
-    return Probe(load_model(config.model, config.nets), load_tokenizer(config.nets), objective, config.optim)
+def _probe(_objective: ProbeConfig, config: TrainConfig) -> Stage:
+    return Probe(load_model(config.model, config.nets), load_tokenizer(config.nets), config.optim)
 
 
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:

@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.dmd import Diffusion, DiffusionConfig
+from onedc.train.dmd import TIMESTEPS, Diffusion
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import vae_latents_of
 from onedc.train.text import TextEncoder
 
+DROPOUT = 0.1  # share of training images whose tokens or captions are withheld
+SCORED_TIMESTEPS = (100, 300, 500, 700)  # of validation
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """What the teacher is and how noisy its lessons are."""
+    """What the teacher is."""
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    dropout: float = 0.1  # share of training images whose tokens or captions are withheld
-    scored_timesteps: tuple[int, ...] = (100, 300, 500, 700)  # of validation
 
 
 class Teacher(Stage):
@@ -44,7 +44,7 @@ class Teacher(Stage):
         self.model, self.config, self.optim = model.requires_grad_(False), config, optim
         self.model_config = model.config
         self.score_net = ScoreNetwork(config.score, model.config)
-        self.diffusion = Diffusion(config.diffusion)
+        self.diffusion = Diffusion()
 
     def stored(self) -> dict[str, nn.Module]:
         return {"score": self.score_net}
@@ -63,10 +63,10 @@ class Teacher(Stage):
 
     def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         latents = vae_latents_of(self.model.vae, batch)
-        timesteps = batch.noise.integers("timestep", 0, self.diffusion.timesteps)
+        timesteps = batch.noise.integers("timestep", 0, TIMESTEPS)
         told = self._told(batch, latents)
         if told is not None:
-            withheld = batch.noise.uniform("told") < self.config.dropout
+            withheld = batch.noise.uniform("told") < DROPOUT
             blind = self.text([""] * len(withheld)) if self.text else self.score_net.withheld[:, None, None]
             told = torch.where(withheld[:, None, None, None], blind, told)
         noise = batch.noise.normal("noise", *latents.shape[1:])
@@ -77,7 +77,7 @@ class Teacher(Stage):
     def score(self, batch: Batch) -> Figures:
         latents = vae_latents_of(self.model.vae, batch)
         told, errors = self._told(batch, latents), {}
-        for timestep in self.config.scored_timesteps:
+        for timestep in SCORED_TIMESTEPS:
             at = torch.full((len(latents),), timestep, device=latents.device)
             noise = batch.noise.normal(f"noise{timestep}", *latents.shape[1:])
             predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, told)

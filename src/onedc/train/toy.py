@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.train.dmd import Diffusion, DiffusionConfig, dmd_gradient, dmd_loss
+from onedc.train.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss
 
 MODES, RADIUS, SPREAD = 8, 2.0, 0.1
 CRITIC_TURNS = 5  # moves of the fake score for one of the generator
@@ -48,16 +48,15 @@ class RingScore(nn.Module):
 class PointNetwork(nn.Module):
     """A few layers on points in the plane and a timestep."""
 
-    def __init__(self, timesteps: int, width: int = 96) -> None:
+    def __init__(self, width: int = 96) -> None:
         super().__init__()
-        self.timesteps = timesteps
         self.layers = nn.Sequential(
             nn.Linear(6, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2),
         )  # fmt: skip
 
     def forward(self, points: Tensor, timesteps: Tensor) -> Tensor:
-        t = timesteps.float() / self.timesteps
+        t = timesteps.float() / TIMESTEPS
         waves = torch.stack([t, t.square(), (math.pi * t).sin(), (math.pi * t).cos()], dim=1)
         out: Tensor = self.layers(torch.cat([points, waves], dim=1))
         return out
@@ -67,9 +66,9 @@ def train_one_step(*, steps: int, seed: int, batch: int = 256) -> list[Tensor]:
     """Match the ring by distribution matching; 2000 samples [2000,2] before and after each tenth of it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        diffusion = Diffusion(DiffusionConfig())
+        diffusion = Diffusion()
         real = RingScore(diffusion)
-        generator, fake = PointNetwork(diffusion.timesteps), PointNetwork(diffusion.timesteps)
+        generator, fake = PointNetwork(), PointNetwork()
         drawer = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9))
         critic = torch.optim.Adam(fake.parameters(), lr=2e-3)
         seen = torch.randn(2000, 2)
@@ -101,7 +100,7 @@ def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _fake_error(diffusion: Diffusion, fake: nn.Module, points: Tensor) -> Tensor:
-    noise, timesteps = torch.randn_like(points), torch.randint(diffusion.timesteps, (len(points),))
+    noise, timesteps = torch.randn_like(points), torch.randint(TIMESTEPS, (len(points),))
     return F.mse_loss(fake(diffusion.add_noise(points, noise, timesteps), timesteps), noise)
 
 

@@ -216,7 +216,8 @@ def _levels(
     crops = Crops(Photos(source, memory_mib=0), indices, data, config.seed, cache)
     found: Levels = []
     for count, index in enumerate(indices, 1):
-        found += [_window_levels(engine, window, cache) for window in crops.windows(index)]
+        window = crops.view(index)
+        found += [] if window is None else [_window_levels(engine, window, cache)]
         if count % 50 == 0:
             say(f"z of {count} of {len(indices)} photos")
     return found

@@ -105,9 +105,10 @@ def test_train_in_slices_then_export(
     assert main(["export", str(run), "-o", str(weights)]) == 1
 
 
-def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path) -> None:
+def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onedc.train.stage1.START_IMAGES", 8)
     run, weights = tmp_path / "run", tmp_path / "toy.safetensors"
-    settings = ["data.batch=2", "data.crop_px=64", "objective.start_images=8", "run.steps=2"]
+    settings = ["data.batch=2", "data.crop_px=64", "run.steps=2"]
     assert main(["train", "toy-stage1", "--data", str(shards), "--out", str(run), "--set", *settings]) == 0
     assert main(["export", str(run), "-o", str(weights)]) == 0
     codec, original = onedc.load(weights), np.asarray(Image.open(io.BytesIO(picture(3))))

@@ -13,14 +13,14 @@ def test_settings_change_fields_of_every_type() -> None:
         [
             "optim.lr=1e-5",
             "data.batch=8",
-            "data.flip=false",
+            "run.recompute=true",
             "data.held_out=a, b",
             "optim.betas=0.5,0.9",
             "model.generator_unet.layers=2",
             "objective.weights.pixel=3",
         ],
     )
-    assert (config.optim.lr, config.data.batch, config.data.flip) == (1e-5, 8, False)
+    assert (config.optim.lr, config.data.batch, config.run.recompute) == (1e-5, 8, True)
     assert (config.data.held_out, config.optim.betas) == (("a", "b"), (0.5, 0.9))
     assert (config.model.generator_unet.layers, config.objective.weights.pixel) == (2, 3.0)
 
@@ -34,7 +34,7 @@ def test_settings_change_fields_of_every_type() -> None:
         ("optim.betas=0.9,inf", "expected a finite number"),
         ("optim.lr", "expected name=value"),
         ("data.batch=1.5", "expected int"),
-        ("data.flip=yes", "expected true or false"),
+        ("run.recompute=yes", "expected true or false"),
         ("optim.betas=0.9", "expected 2 values"),
         ("optim=1", "name one of its fields"),
         ("optim.lr.x=1", "has no fields"),
@@ -45,7 +45,7 @@ def test_settings_change_fields_of_every_type() -> None:
         ("data.workers=-1", "must not be negative"),
         ("optim.betas=0.9,1", "below 1"),
         ("objective.weights.rate_low=0", "above 0"),
-        ("objective.start_images=0", "at least 1"),
+        ("objective.gan_share=-1", "must not be negative"),
         ("objective.drop_y=2", "not a share"),
         ("model.y_channels=6", "multiple of 4"),
     ],

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from onedc.errors import ConfigError
 from onedc.model.features import MobileNetV2Features
 from onedc.train.config import NetsConfig, TrainConfig
-from onedc.train.distill import DistillConfig, DistillHead, distillation
+from onedc.train.distill import DistillHead, distillation
 from onedc.train.loop import Trainer
 from onedc.train.nets import load_tokenizer, start_tensors
 from onedc.train.probe import levels_apart
@@ -55,7 +55,7 @@ def test_distillation_is_cross_entropy_and_expected_code_error() -> None:
 
 
 def test_the_head_doubles_the_resolution() -> None:
-    head = DistillHead(DistillConfig(weight=1.0, width=32), 16, 40)
+    head = DistillHead(16, 40)
     assert head(torch.randn(2, 16, 3, 4)).shape == (2, 40, 6, 8)
 
 
@@ -98,13 +98,12 @@ def test_stage1_learns_from_a_trained_tokenizer(
     quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
     config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
     Trainer(config, tmp_path / "tokens", resume=False).run()
-    config = tiny(*quick, "objective.distill.weight=0.1", "objective.distill.width=32")
+    config = tiny(*quick, "objective.distill.weight=0.1")
     with pytest.raises(ConfigError, match=r"nets\.teacher"):
         Trainer(config, tmp_path / "codec", resume=False)
     config = tiny(
         *quick,
         "objective.distill.weight=0.1",
-        "objective.distill.width=32",
         f"nets.teacher={tmp_path / 'tokens'}",
     )
     Trainer(config, tmp_path / "codec", resume=False).run()

@@ -177,9 +177,13 @@ def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
     assert [line["step"] for line in log_of(tmp_path)] == [1, 2]
 
 
-def test_the_linear_start_takes_crops_of_one_size(tiny: Tiny, tmp_path: Path) -> None:
-    start = ("objective.linear_start=true", "objective.start_images=8")
-    config = tiny(*QUICK, *start, "run.steps=1", "data.batch=4", "data.large_share=0.5")
+def test_the_linear_start_takes_crops_of_one_size(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onedc.train.stage1.START_IMAGES", 8)
+    config = tiny(
+        *QUICK, "objective.linear_start=true", "run.steps=1", "data.batch=4", "data.large_share=0.5"
+    )
     assert train(config, tmp_path) == 1
 
 
@@ -259,6 +263,6 @@ def test_bf16_runs(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_cached_latents_are_filled_and_used(tiny: Tiny, tmp_path: Path) -> None:
-    config = tiny(*QUICK, "run.steps=2", f"data.latent_cache={tmp_path / 'cache'}", "data.view_px=128")
+    config = tiny(*QUICK, "run.steps=2", f"data.latent_cache={tmp_path / 'cache'}")
     assert train(config, tmp_path / "run") == 2
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 7  # the held-out pictures are not in it

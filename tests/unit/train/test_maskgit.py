@@ -103,7 +103,7 @@ def test_the_head_doubles_the_resolution_and_names_what_it_cannot_tile() -> None
 def test_a_head_is_made_as_configured(tiny: Callable[..., TrainConfig]) -> None:
     model = tiny().model
     assert isinstance(make_head(DistillConfig(head="swin", window=2), model, 16), SwinHead)
-    assert isinstance(make_head(DistillConfig(width=32), model, 16), DistillHead)
+    assert isinstance(make_head(DistillConfig(), model, 16), DistillHead)
     with pytest.raises(ConfigError, match="neither"):
         DistillConfig(head="mlp")
 

@@ -15,7 +15,7 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train import discriminator, pool
 from onedc.train.config import DataConfig, TrainConfig, apply_settings
-from onedc.train.discriminator import Discriminator, GANConfig
+from onedc.train.discriminator import Discriminator
 from onedc.train.loop import Trainer
 from onedc.train.pool import Pool, cut_windows
 from onedc.train.recipes import RECIPES
@@ -85,7 +85,7 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    config = tiny("objective.gan.share=0.5", "objective.gan.largest=1e6")
+    config = tiny("objective.gan_share=0.5")
     stage = Stage1(OneDC(config.model), LPIPS(), config.objective, config.optim)
     assert stage.discriminator is not None
     kept, stage.discriminator = stage.discriminator, None
@@ -93,6 +93,7 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     stage.discriminator = kept
     torch.testing.assert_close(gradients(stage, gan=False), alone, rtol=1e-4, atol=1e-7)
     monkeypatch.setattr(discriminator, "FOLLOW", 1.0)
+    monkeypatch.setattr(discriminator, "LARGEST", 1e6)
     for _ in range(2):  # the weight is what the step before measured
         with_gan = gradients(stage, gan=True)
     assert 0.05 < (with_gan - alone).norm() / alone.norm() < 2
@@ -102,8 +103,9 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     assert loss.item() == pytest.approx(2 * np.log(2), rel=0.3) and "gan_weight" in figures
 
 
-def test_a_discriminator_counts_after_its_first_steps() -> None:
-    made, counted = Discriminator(GANConfig(share=0.5, after=2), (8, 16)), []
+def test_a_discriminator_counts_after_its_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discriminator, "ALONE", 2)
+    made, counted = Discriminator(0.5, (8, 16)), []
     for _ in range(3):
         counted.append(float(made.counts))
         made.stepped()
@@ -116,16 +118,17 @@ def pooled(tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pool, "SMALLEST_PX", 60)
 
     def make(*settings: str) -> TrainConfig:
-        own = ("data.pool_windows=1", "data.view_px=128", "data.crop_px=64", "run.validate_every=0")
+        own = ("data.pool_windows=1", "data.crop_px=64", "run.validate_every=0")
         return tiny(*own, *settings)
 
     return make
 
 
 def test_a_run_from_a_pool_with_a_discriminator_can_be_resumed(
-    pooled: Callable[..., TrainConfig], tmp_path: Path
+    pooled: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = pooled("run.steps=3", "objective.gan.share=0.5", "objective.gan.after=1")
+    monkeypatch.setattr(discriminator, "ALONE", 1)
+    config = pooled("run.steps=3", "objective.gan_share=0.5")
     assert Trainer(config, tmp_path / "run", resume=False).run().finished
     more = apply_settings(config, ["run.steps=4"])
     trainer = Trainer(more, tmp_path / "run", resume=True)
@@ -155,7 +158,6 @@ def test_a_run_ends_by_time_with_its_rate_fallen(pooled: Callable[..., TrainConf
         (("run.graph=true", "run.accumulation=2"), "run.graph"),
         (("run.minutes=nan",), "run.minutes"),
         (("optim.decay_share=0.5",), "set one of them"),
-        (("objective.gan.share=-1",), "objective.gan"),
     ],
 )
 def test_settings_that_do_not_go_together(
@@ -174,4 +176,4 @@ def test_the_recipes_for_a_gpu_end_by_time() -> None:
     for name in (name for name in RECIPES if "-gpu" in name):
         config = RECIPES[name]()
         assert config.run.graph and config.data.pool_windows and 0 < config.run.minutes < 9
-    assert RECIPES["small-gpu-gan"]().objective.gan.share > 0
+    assert RECIPES["small-gpu-gan"]().objective.gan_share > 0

@@ -100,11 +100,6 @@ def test_qualities_cover_the_bytes_and_drop_y_at_times(stage: Stage1) -> None:
     assert 0.08 < float((quality == 0).float().mean()) < 0.12
     assert (int(quality[quality > 0].min()), int(quality.max())) == (1, 255)
     assert 120 < float(quality[quality > 0].float().median()) < 136
-    stage.config = replace(stage.config, low_bytes=2.0)
-    low = stage.qualities(Noise(1, range(3000), CPU))
-    assert torch.equal(low == 0, quality == 0)
-    assert 58 < float(low[low > 0].float().median()) < 71
-    assert (int(low[low > 0].min()), int(low.max())) == (1, 255)
 
 
 def test_windows_are_cut_per_picture() -> None:

@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import TINY
-from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.synthesis import OneStepGenerator
-from onedc.train.config import TrainConfig, apply_settings
+from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
     Diffusion,
-    DiffusionConfig,
     critic_gan_loss,
     dmd_gradient,
     dmd_loss,
@@ -28,7 +26,6 @@ from onedc.train.dmd import (
     guided,
 )
 from onedc.train.noise import Noise
-from onedc.train.recipes import find_recipe
 from onedc.train.score import FeatureHeads, GANHead, ScoreNetwork
 from onedc.train.stage2 import Stage2
 from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
@@ -37,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def test_the_schedule_is_stable_diffusions() -> None:
-    bars = Diffusion(DiffusionConfig()).alpha_bars
+    bars = Diffusion().alpha_bars
     beta_sum = 0.0
     for k in range(1000):
         beta = (0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * k / 999) ** 2
@@ -48,7 +45,7 @@ def test_the_schedule_is_stable_diffusions() -> None:
 
 
 def test_clean_latents_come_back_from_their_noise() -> None:
-    diffusion = Diffusion(DiffusionConfig())
+    diffusion = Diffusion()
     clean, noise = torch.randn(3, 4, 5, 5), torch.randn(3, 4, 5, 5)
     timesteps = torch.tensor([0, 500, 999])
     noisy = diffusion.add_noise(clean, noise, timesteps)
@@ -188,15 +185,6 @@ def test_the_critic_learns_noise_and_tells_apart(stage: Stage2) -> None:
     assert stage.head.out.weight.grad is not None
 
 
-def test_what_may_move_besides_the_generator(tiny: Callable[..., TrainConfig]) -> None:
-    settings = {"": set(), "objective.move_synthesis=true": {"g_s"}, "objective.move_decoder=true": {"vae"}}
-    for setting, more in settings.items():
-        stage = make_stage(tiny(*filter(None, [setting]), recipe="tiny-stage2"))
-        moving = stage.players()[0].parameters
-        assert {name.split(".")[1] for name in moving} == {"generator"} | more
-        assert not any(name.startswith("model.vae.encoder.") for name in moving)
-
-
 def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
     torch.manual_seed(0)
     heads = FeatureHeads((8, 16), hidden=8)
@@ -213,11 +201,6 @@ def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.5 * 2 * math.log(2)
-
-
-def test_an_empty_range_of_timesteps_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no range"):
-        apply_settings(find_recipe("tiny-stage2"), ["objective.timestep_low=700"])
 
 
 def test_distribution_matching_brings_a_bad_start_to_the_data() -> None:
