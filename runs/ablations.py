@@ -34,6 +34,7 @@ ARMS = {
     "pixels only": ("objective.weights.latent=0",),
 }
 """Base: guidance by tokens, distillation, loss in pixels and latents."""
+PROBE = Path(__file__).parents[1] / "experiments/probe.py"
 PROBED = ("base", "no distillation")
 
 
@@ -50,7 +51,8 @@ class Runs:
         out = self.folder / name
         if steps not in CheckpointFolder(out, keep=1).steps():
             lengths = (f"run.{key}={steps}" for key in ("steps", "validate_every", "checkpoint_every"))
-            command = [sys.executable, "-m", "onedc", "train", recipe, *self.places, "--out", str(out)]
+            command = [sys.executable, "-m", "onedc", "train", recipe, "--plugin", str(PROBE)]
+            command += [*self.places, "--out", str(out)]
             if subprocess.run([*command, "--resume", "--set", *lengths, *settings]).returncode:
                 raise OneDCError(f"{out}: not trained, as said above")
         return out

@@ -18,7 +18,6 @@ from onedc.train.config import HELD_OUT, DataConfig, NetsConfig, OptimConfig, Ru
 from onedc.train.distill import DistillConfig
 from onedc.train.light_recipes import LIGHT_RECIPES
 from onedc.train.nets import has_taef2
-from onedc.train.probe import ProbeConfig
 from onedc.train.score import ScoreConfig
 from onedc.train.stage1 import Stage1Config, Stage1Weights
 from onedc.train.stage2 import Stage2Config
@@ -219,19 +218,6 @@ def small_tokenizer() -> TrainConfig:
     )
 
 
-def small_probe() -> TrainConfig:
-    """How many of the tokens of nets.teacher can be told from z of nets.start, a run of stage I."""
-    return TrainConfig(
-        recipe="small-probe",
-        needs=("start",),
-        model=SMALL,
-        objective=ProbeConfig(),
-        data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
-        optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
-        run=RunConfig(steps=600, precision="auto", ema=0.99, log_every=25, validate_every=600),
-    )
-
-
 def small_teacher() -> TrainConfig:
     """A diffusion model of TAEF2's latents: the real score of small-stage2."""
     return TrainConfig(
@@ -327,11 +313,6 @@ def tiny_teacher() -> TrainConfig:
     return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=_TINY_SCORE))
 
 
-def tiny_probe() -> TrainConfig:
-    """For tests only."""
-    return replace(tiny_stage1(), recipe="tiny-probe", objective=ProbeConfig())
-
-
 def tiny_stage2() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
@@ -344,7 +325,6 @@ def tiny_stage2() -> TrainConfig:
 RECIPES: dict[str, Recipe] = {
     **LIGHT_RECIPES,
     "small-tokenizer": small_tokenizer,
-    "small-probe": small_probe,
     "small-teacher": small_teacher,
     "small-stage1": small_stage1,
     "small-stage2": small_stage2,
@@ -360,7 +340,6 @@ RECIPES: dict[str, Recipe] = {
     **{f"sd15-rate-{weight:g}": partial(sd15_rate, weight) for weight in LAMBDAS},
     "toy-stage1": toy_stage1,
     "tiny-tokenizer": tiny_tokenizer,
-    "tiny-probe": tiny_probe,
     "tiny-teacher": tiny_teacher,
     "tiny-stage1": tiny_stage1,
     "tiny-stage2": tiny_stage2,

@@ -20,7 +20,6 @@ from onedc.train.nets import (
     load_text,
     load_tokenizer,
 )
-from onedc.train.probe import Probe, ProbeConfig
 from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
@@ -71,10 +70,6 @@ def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
     return Teacher(model, objective, config.optim, text)
 
 
-def _probe(_objective: ProbeConfig, config: TrainConfig) -> Stage:
-    return Probe(load_model(config.model, config.nets), load_tokenizer(config.nets), config.optim)
-
-
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     if objective.storage == "bf16" and config.run.precision != "bf16":
         raise ConfigError("objective.storage: bf16 needs run.precision=bf16")
@@ -95,6 +90,5 @@ STAGES: dict[type, Callable[[Any, TrainConfig], Stage]] = {
     TokenizerConfig: _tokenizer,
     TeacherConfig: _teacher,
     Stage2Config: _stage2,
-    ProbeConfig: _probe,
 }
 """Who builds the stage of an objective."""

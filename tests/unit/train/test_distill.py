@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments.probe import levels_apart
 from safetensors.torch import save_file
 
 from onedc.errors import ConfigError
@@ -17,7 +18,6 @@ from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillHead, distillation
 from onedc.train.loop import Trainer
 from onedc.train.nets import load_tokenizer, start_tensors
-from onedc.train.probe import levels_apart
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 

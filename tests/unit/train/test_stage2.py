@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from experiments.dmd_ring import ring_of_modes, sliced_distance, train_one_step
 from torch import Tensor, nn
 
 from onedc.config import TINY
@@ -28,7 +29,6 @@ from onedc.train.dmd import (
 from onedc.train.noise import Noise
 from onedc.train.score import FeatureHeads, GANHead, ScoreNetwork
 from onedc.train.stage2 import Stage2
-from onedc.train.toy import ring_of_modes, sliced_distance, train_one_step
 
 CPU = torch.device("cpu")
 

@@ -1,26 +1,32 @@
 """A probe of what z knows: a head learns to tell the teacher's tokens from the z of a finished codec.
 
+    onedc train small-probe --plugin experiments/probe.py --data SHARDS --nets NETWORKS --out OUT \
+        --set nets.start=CODEC nets.teacher=TOKENS
+
 The codec stays as it is, so `distill_right` in validation says how much of the tokens lies in z, whether
 it was trained with distillation or without.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.config import FSQ_DIMS, FSQ_LEVELS
+from onedc.config import FSQ_DIMS, FSQ_LEVELS, SMALL
 from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
-from onedc.train.config import OptimConfig
+from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.data import Batch
 from onedc.train.distill import CODE_WEIGHT, DistillHead, distillation
+from onedc.train.nets import load_model, load_tokenizer
+from onedc.train.recipes import RECIPES, tiny_stage1
 from onedc.train.stage import Figures, Player, Stage, trainable
 from onedc.train.stage1 import used_share, vae_latents_of
+from onedc.train.stages import STAGES
 from onedc.train.tokenizer import FeatureTokenizer
 
 
@@ -71,3 +77,27 @@ class Probe(Stage):
 def levels_apart(z_hat: Tensor) -> Tensor:
     """z_hat [B,7,h,w] -> a channel of zeros and ones for each level of each dimension [B,28,h,w]."""
     return F.one_hot(FSQ.to_levels(z_hat), FSQ_LEVELS).permute(0, 1, 4, 2, 3).flatten(1, 2).float()
+
+
+def small_probe() -> TrainConfig:
+    """How many of the tokens of nets.teacher can be told from z of nets.start, a run of stage I."""
+    return TrainConfig(
+        recipe="small-probe",
+        needs=("start",),
+        model=SMALL,
+        objective=ProbeConfig(),
+        data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
+        optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
+        run=RunConfig(steps=600, precision="auto", ema=0.99, log_every=25, validate_every=600),
+    )
+
+
+def tiny_probe() -> TrainConfig:
+    """For tests only."""
+    return replace(tiny_stage1(), recipe="tiny-probe", objective=ProbeConfig())
+
+
+STAGES[ProbeConfig] = lambda _, config: Probe(
+    load_model(config.model, config.nets), load_tokenizer(config.nets), config.optim
+)
+RECIPES["small-probe"], RECIPES["tiny-probe"] = small_probe, tiny_probe
