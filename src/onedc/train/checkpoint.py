@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
 from onedc.files import write_whole
+from onedc.pretrained import loading
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 Tensors = dict[str, Tensor]
@@ -149,14 +148,10 @@ def read_tensors(checkpoint: Path, name: str) -> Tensors:
     Raises:
         WeightsError: missing or damaged, or values that are not finite.
     """
-    file = checkpoint / f"{name}.safetensors"
     try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{file}: not a readable part of a checkpoint ({error})") from error
-    if bad := not_finite(tensors):
-        raise WeightsError(f"{file}: {bad} is not finite; delete this checkpoint to go on from another one")
-    return tensors
+        return loading.read_tensors(checkpoint / f"{name}.safetensors")
+    except WeightsError as error:
+        raise WeightsError(f"{error}; delete this checkpoint to go on from another one") from error
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -192,11 +187,7 @@ def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
     """
     for prefix, module in modules.items():
         own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
-        try:
-            module.load_state_dict(own)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{origin}: does not fit the {prefix} of this run ({reason})") from error
+        loading.fill(module, own, str(origin), f"the {prefix} of this run")
 
 
 def optimizer_tensors(player: str, names: list[str], optimizer: torch.optim.Optimizer) -> Tensors:

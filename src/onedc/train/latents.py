@@ -7,7 +7,7 @@ processes can share a folder and an interrupted run goes on where it was. No cro
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onedc.engine.torch_engine import to_tensor
-from onedc.errors import ConfigError, OutputError
+from onedc.errors import ConfigError
+from onedc.files import make_folder, write_whole
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -56,16 +57,10 @@ class LatentCache:
         """
         with torch.inference_mode():
             latents = encode(to_tensor(pixels).to(device))[0].half().cpu().numpy()
-        path = self._path(pixels)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.save(file, latents)
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        path, data = self._path(pixels), io.BytesIO()
+        np.save(data, latents)
+        make_folder(path.parent)
+        write_whole(path, data.getvalue(), force=True)
 
 
 def fingerprint(vae: nn.Module) -> str:
