@@ -22,6 +22,7 @@ OF_THE_MACHINE = {
     ("DataConfig", "workers"),
     ("DataConfig", "memory_mib"),
     ("RunConfig", "seed"),
+    ("RunConfig", "join_seconds"),
     ("RunConfig", "precision"),
     ("RunConfig", "log_every"),
     ("RunConfig", "validate_every"),

@@ -20,7 +20,8 @@ def read_run_file(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file}: cannot be read ({error}); put it back, or start a new run") from error
-    if not isinstance(content, dict) or not all(content.get(key) for key in ("config", "git", "sessions")):
+    whole = isinstance(content, dict) and content.get("config") and content.get("sessions")
+    if not whole or not isinstance(content.get("git"), dict):  # which is empty outside of a checkout
         raise WeightsError(f"{file}: damaged, or none of a run; put it back, or start a new run")
     return content
 

@@ -40,7 +40,7 @@ def test_a_damaged_note_of_the_best_is_named(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_not_read(tmp_path: Path) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=1)
     write(folder, 10, float("inf"))
-    with pytest.raises(WeightsError, match=r"step-00000010/model\.safetensors: w is not finite; delete"):
+    with pytest.raises(WeightsError, match=r"10/model\.safetensors: .w. holds .* not finite; delete"):
         ck.read_tensors(folder.path(10), "model")
 
 

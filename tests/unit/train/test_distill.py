@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
-from experiments.probe import levels_apart
 from safetensors.torch import save_file
 
 from onedc.errors import ConfigError
@@ -18,6 +20,8 @@ from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillHead, distillation
 from onedc.train.loop import Trainer
 from onedc.train.nets import load_tokenizer, start_tensors
+from onedc.train.recipes import RECIPES
+from onedc.train.stages import STAGES
 from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
 
 
@@ -118,8 +122,15 @@ def test_the_teacher_stage_runs(tiny: Callable[..., TrainConfig], tmp_path: Path
     assert '"val_noise_mse_500"' in (tmp_path / "log.jsonl").read_text()
 
 
+@pytest.fixture
+def probe() -> Iterator[dict[str, Any]]:
+    """What `experiments/probe.py` holds; its stage and recipes are known in one test alone."""
+    with patch.dict(RECIPES), patch.dict(STAGES):
+        yield runpy.run_path(str(Path(__file__).parents[3] / "experiments/probe.py"))
+
+
 def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
-    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path
+    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path, probe: dict[str, Any]
 ) -> None:
     quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
     config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
@@ -140,7 +151,7 @@ def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
     assert 0 < last["val_z_used"] <= 1
 
 
-def test_a_probe_reads_each_level_apart() -> None:
+def test_a_probe_reads_each_level_apart(probe: dict[str, Any]) -> None:
     z_hat = torch.tensor([-1.0, -0.5, 0.0, 0.5, 0.5, -1.0, 0.0]).reshape(1, 7, 1, 1)
-    where = levels_apart(z_hat).flatten().nonzero().flatten().tolist()
+    where = probe["levels_apart"](z_hat).flatten().nonzero().flatten().tolist()
     assert where == [0, 5, 10, 15, 19, 20, 26]

@@ -17,13 +17,13 @@ from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.train import stages
+from onedc.train import imitation, stages
 from onedc.train.config import NetsConfig, RunConfig, TrainConfig
 from onedc.train.imitation import ImitationConfig
 from onedc.train.recipes import LAMBDAS, RECIPES, find_recipe
 from onedc.train.schedule import lr_at
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights
-from onedc.train.stage2 import Stage2Config
+from onedc.train.stage2 import CRITIC_GAN, Stage2Config
 
 
 class Row(NamedTuple):
@@ -62,7 +62,6 @@ EXPECTED = {
     "light-stage1-gpu": LIGHT_STAGE1,
     "light-gan-gpu": LIGHT_GAN,
     "small-tokenizer": Row("0.0005 > 0", moves="codebook: tokenizer.codebook"),
-    "small-probe": Row("5e-05 > 2e-05", moves="probe: head"),
     "small-teacher": Row("1.5e-06 > 0", moves="teacher: score"),
     "small-stage1": Row("1e-06 > 0.0002", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", CODEC),
     "small-stage2": Row(
@@ -93,7 +92,6 @@ EXPECTED = {
     },
     "toy-stage1": Row("5e-05 > 0", "6 0.3 > 6 0.3", "pixel 3, latent 1, zonly 1", CODEC),
     "tiny-tokenizer": Row("0.01 > 0.01", moves="codebook: tokenizer.codebook"),
-    "tiny-probe": Row("0.0002 > 0", moves="probe: head"),
     "tiny-teacher": Row("0.0002 > 0", moves="teacher: score"),
     "tiny-stage1": Row("0.0002 > 0", "0.0001 0.0001 > 6 0.3", "lpips 1, pixel 2, latent 1, zonly 1", CODEC),
     "tiny-stage2": Row(
@@ -106,7 +104,7 @@ EXPECTED = {
 
 def bits(config: TrainConfig) -> str:
     objective = config.objective
-    power = objective.rate_power if isinstance(objective, ImitationConfig) else 1.0
+    power = imitation.RATE_POWER if isinstance(objective, ImitationConfig) else 1.0
     stage1 = getattr(objective, "stage1", objective)
     if not isinstance(stage1, Stage1Config) or config.model.z_only:
         return ""
@@ -133,15 +131,15 @@ def rates(config: TrainConfig, moves: str) -> str:
 def terms(config: TrainConfig) -> str:
     objective, found = config.objective, {}
     if isinstance(objective, ImitationConfig):
-        found = {"y": objective.y, "z": objective.z}
+        found = {"y": 1.0, "z": imitation.Z_WEIGHT}
         objective = objective.stage1
     if isinstance(objective, Stage1Config | Stage2Config):
         weights = objective.weights
         found |= {f.name: getattr(weights, f.name) for f in fields(weights) if "rate" not in f.name}
     if isinstance(objective, Stage1Config):
-        found |= {"distill": objective.distill.weight, "gan_share": objective.gan.share}
+        found |= {"distill": objective.distill.weight, "gan_share": objective.gan_share}
     if isinstance(objective, Stage2Config):
-        found |= {name: getattr(objective, name) for name in ("dmd", "gan", "critic_gan")}
+        found |= {"dmd": objective.dmd, "gan": objective.gan, "critic_gan": CRITIC_GAN}
     return ", ".join(f"{name} {value:g}" for name, value in found.items() if value)
 
 

@@ -26,3 +26,15 @@ def test_a_damaged_run_file_is_one_line(tiny: Callable[..., TrainConfig], tmp_pa
     assert "\n" not in str(caught.value)
     with pytest.raises(WeightsError, match=r"run\.json"):
         model_card(tmp_path, 3)
+
+
+def test_a_run_outside_a_checkout_is_read_again(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where onedc is installed there is no git state."""
+    monkeypatch.setattr("onedc.train.report.git_state", dict)
+    write_run_file(tmp_path, tiny(), step=0, processes=1)
+    write_run_file(tmp_path, tiny(), step=3, processes=1)
+    assert len(read_run_file(tmp_path / "run.json")["sessions"]) == 2
+    (tmp_path / "log.jsonl").touch()
+    assert "source at unknown" in model_card(tmp_path, 3)
