@@ -189,7 +189,7 @@ def _encode_escape(encoder: SymbolEncoder) -> None:
     tables = load_tables()
     for at, table in enumerate(np.sort(TABLE_IDX, kind="stable").tolist()):
         symbol = -int(tables.offset[table]) if at else int(tables.length[table]) - 2
-        encoder._encode_bins(np.array([symbol]), encoder._coder.categorical(tables.freq(table)))
+        encoder._encode_bins(np.array([symbol]), encoder._coder.categorical(tables.freq[table]))
 
 
 def main(write: bool) -> None:

@@ -77,7 +77,7 @@ def test_model_boundaries_are_those_of_the_page(coder: RangeCoder) -> None:
     """Every edge of every table, as realised by the first symbol of a fresh encoder."""
     tables = load_tables()
     for index in range(0, 256, 1 if coder is NATIVE else 16):
-        model, edges = coder.categorical(tables.freq(index)), plain_format.table_model(index)
+        model, edges = coder.categorical(tables.freq[index]), plain_format.table_model(index)
         for symbol in range(len(edges) - 1):
             encoder = coder.encoder()
             encoder.encode(np.array([symbol], np.int32), model)

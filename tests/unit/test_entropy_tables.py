@@ -23,7 +23,7 @@ def test_tables_are_the_frozen_ones() -> None:
 def test_every_bin_has_a_frequency_and_rows_are_symmetric_in_length() -> None:
     tables = load_tables()
     for index in range(256):
-        freq = tables.freq(index)
+        freq = tables.freq[index]
         assert freq.min() >= 1
         assert freq.sum() == 65536
         assert len(freq) == 2 * -tables.offset[index] + 2
@@ -45,7 +45,7 @@ def test_frequencies_follow_the_normal_distribution() -> None:
         c = -int(tables.offset[index])
         edges = [k - 0.5 for k in range(-c, c + 2)]
         phi = [0.5 * (1 + math.erf(x / tables.scale[index] / math.sqrt(2))) for x in edges]
-        assert np.abs(tables.freq(index)[:-1] - 65536 * np.diff(phi)).max() < 5
+        assert np.abs(tables.freq[index][:-1] - 65536 * np.diff(phi)).max() < 5
 
 
 def test_tables_cannot_be_changed() -> None:

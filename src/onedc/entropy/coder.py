@@ -39,8 +39,7 @@ RANGE_CODER: RangeCoder = _fastest_coder()
 
 @cache
 def _table_models(coder: RangeCoder) -> tuple[Any, ...]:
-    tables = load_tables()
-    return tuple(coder.categorical(tables.freq(i)) for i in range(len(tables.length)))
+    return tuple(map(coder.categorical, load_tables().freq))
 
 
 @cache

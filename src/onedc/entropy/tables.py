@@ -33,11 +33,8 @@ class Tables:
     length: npt.NDArray[np.int32]  # [256], entries of `cdf` in use
     offset: npt.NDArray[np.int32]  # [256], smallest symbol with a bin of its own
     scale: npt.NDArray[np.float64]  # [256], standard deviation in units of one quantisation step
+    freq: tuple[npt.NDArray[np.int32], ...]  # of each table's bins; all positive, they add up to 65536
     sha256: str  # of `cdf`, little-endian int32 in C order; part of the seam's fingerprint
-
-    def freq(self, index: int) -> npt.NDArray[np.int32]:
-        """Frequencies of the bins of table `index`; all positive, they add up to 65536."""
-        return np.diff(self.cdf[index, : self.length[index]])
 
 
 @cache
@@ -58,4 +55,5 @@ def load_tables() -> Tables:
     cdf = cdf.astype(np.int32)
     for frozen in (cdf, length, offset, scale):
         frozen.setflags(write=False)
-    return Tables(cdf=cdf, length=length, offset=offset, scale=scale, sha256=CDF_SHA256)
+    freq = tuple(np.diff(row[:used]) for row, used in zip(cdf, length, strict=True))
+    return Tables(cdf=cdf, length=length, offset=offset, scale=scale, freq=freq, sha256=CDF_SHA256)

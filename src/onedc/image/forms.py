@@ -58,7 +58,7 @@ class Source(NamedTuple):
 
 def read_batch(
     images: Sequence[Picture],
-    size: Size,
+    size: Size | None = None,
     *,
     background: Color | None = None,
     keep: Collection[Keepable] = (),
@@ -66,7 +66,7 @@ def read_batch(
     """Pictures in any form, of one padded size.
 
     Args:
-        size: what they are to have.
+        size: what they are to have; None: their own.
         background: colour to lay under transparent places. None: a picture with any is refused.
         keep: what to keep beside the picture, of images and files that have it.
 
@@ -87,13 +87,14 @@ def read_batch(
     return found
 
 
-def _read(image: Picture, size: Size, background: Color | None, keep: Collection[Keepable]) -> Source:
+def _read(image: Picture, size: Size | None, background: Color | None, keep: Collection[Keepable]) -> Source:
     image = _with_alpha(image)
     if isinstance(image, np.ndarray):
         loaded = Loaded(_checked(image), SideData())
     elif _is_tensor(image):
         source = _of_tensor(image)
-        if size.longer(source.width, source.height) == max(source.width, source.height):
+        longer = max(source.width, source.height)
+        if size is None or size.longer(source.width, source.height) == longer:
             return source
         loaded = Loaded(to_bytes(source.pixels), SideData())
     elif isinstance(image, Loaded):
@@ -102,12 +103,13 @@ def _read(image: Picture, size: Size, background: Color | None, keep: Collection
         loaded = to_picture(image, background=background, keep=keep)
     elif isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
         file = cast(File, image)
-        loaded = read_picture(file, background=background, keep=keep, draft=size.longer)
+        draft = None if size is None else size.longer
+        loaded = read_picture(file, background=background, keep=keep, draft=draft)
     else:
         raise ImageError(
             f"a picture must be a Pillow image, a file, an array or a tensor, not {type(image).__name__}"
         )
-    loaded = size.of(loaded)
+    loaded = loaded if size is None else size.of(loaded)
     height, width, _ = loaded.rgb.shape
     return Source(loaded.rgb, width, height, to_sections(loaded.side_data), loaded.original)
 
