@@ -1,12 +1,222 @@
-"""Arguments that several commands take: lists with commas, and files of Python that add to what they know."""
+"""The arguments that several commands take: how they are declared, parsed, and turned into a codec."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import whole
+from onedc.errors import ImageError
+
+if TYPE_CHECKING:
+    from onedc.codec import Codec
+    from onedc.image import Keepable
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as our descriptions; asking the terminal would import compression libraries first."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=110)
+
+
+def add_parser(
+    commands: Any,
+    name: str,
+    summary: str,
+    description: str,
+    run: Callable[[argparse.Namespace], int] | None = None,
+) -> argparse.ArgumentParser:
+    """Declare one command; `run` does its work and returns the exit status."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description, formatter_class=HelpFormatter
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def add_file_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    inputs: str,
+    output: str,
+    force: str = "replace outputs that exist already",
+) -> None:
+    """The arguments of every command that turns files into files."""
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
+    parser.add_argument("-o", "--output", metavar="OUT", help=output)
+    parser.add_argument("--force", action="count", default=0, help=force)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
+
+
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, threads: int | None = None, engines: bool = False
+) -> None:
+    """The arguments of every command that runs the networks.
+
+    Args:
+        threads: the default where it matters.
+        engines: whether there is a choice of what runs them.
+    """
+    group = parser.add_argument_group("model")
+    if engines:
+        group.add_argument(
+            "--engine",
+            choices=("auto", "onnx", "torch"),
+            default="auto",
+            help="what runs the networks: onnxruntime, torch, or auto (default): the first where it can",
+        )
+    group.add_argument(
+        "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
+    )
+    group.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="of the float networks. auto (default): bf16 where the processor is fast at it. "
+        "It never changes what the bits of a file mean",
+    )
+    group.add_argument(
+        "--threads",
+        type=whole,
+        metavar="N",
+        default=threads,
+        help="processor threads (default: PyTorch's choice)" if threads is None else f"default: {threads}",
+    )
+    group.add_argument("--weights", metavar="FILE", help="a model other than the bundled one (.safetensors)")
+
+
+def load_codec(args: argparse.Namespace) -> Codec:
+    """The model that `add_model_arguments` (and where there is one, --metric-weights) names."""
+    from onedc.loading import load
+
+    return load(
+        args.weights,
+        engine=args.engine,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        metric_weights=getattr(args, "metric_weights", None),
+    )
+
+
+def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
+    """How long to look for a better choice of bits, and by what."""
+    parser.add_argument(
+        "-e",
+        "--effort",
+        type=effort,
+        default=0,
+        metavar="N",
+        help="0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel",
+    )
+    parser.add_argument(
+        "--metric-weights",
+        metavar="DIR",
+        help="folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
+        "(without it by features of the model's own autoencoder)",
+    )
+
+
+def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
+    """What becomes of transparency and of what stands beside the pixels."""
+    clear = parser.add_mutually_exclusive_group()
+    clear.add_argument(
+        "--background",
+        type=color,
+        metavar="COLOR",
+        help="lay this colour (white, #rrggbb) under transparent places; without it they are refused",
+    )
+    clear.add_argument(
+        "--keep-alpha",
+        action="store_true",
+        help="store transparency, without loss: up to some KB more, which count as bits of the picture",
+    )
+    parser.add_argument(
+        "--keep-icc",
+        action="store_true",
+        help="store the RGB colour profile in a compact form; the decoded picture is in it again",
+    )
+    parser.add_argument(
+        "--keep-exif", action="store_true", help="store EXIF (camera, time, place, ...), without its preview"
+    )
+
+
+def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
+    """What the command line asks to keep beside the picture."""
+    asked: dict[Keepable, bool] = {"alpha": args.keep_alpha, "icc": args.keep_icc, "exif": args.keep_exif}
+    return tuple(name for name, wanted in asked.items() if wanted)
+
+
+def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:
+    """Declare --plugin; `adds` says what the command takes from one."""
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help=f"run this Python file first; it may add {adds} (docs/extending.md)",
+    )
+
+
+def whole(text: str) -> int:
+    """Parse a whole number above 0 for argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def quality(text: str) -> float:
+    """Parse a quality for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..100")
+    return value
+
+
+def effort(text: str) -> int:
+    """Parse an effort for argparse."""
+    if not (len(text) == 1 and text in "0123456789"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..9")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Parse a number of bits per pixel for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def color(text: str) -> str:
+    """Check a colour for argparse."""
+    from onedc.image import parse_color
+
+    try:
+        parse_color(text)
+    except ImageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("background ")) from error
+    return text
+
+
+def sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Parse a list of sizes with commas for argparse."""
+    pairs = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", part.strip()) for part in text.split(",")]
+    if not all(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes, like 512x512,1920x1088")
+    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -36,15 +246,3 @@ def numbers(text: str) -> tuple[float, ...]:
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Parse a list of whole numbers above 0 with commas for argparse."""
     return tuple(whole(each.strip()) for each in text.split(",") if each.strip())
-
-
-def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:
-    """Declare --plugin; `adds` says what the command takes from one."""
-    parser.add_argument(
-        "--plugin",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.py",
-        help=f"run this Python file first; it may add {adds} (docs/extending.md)",
-    )

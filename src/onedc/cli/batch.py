@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.arguments import number
-from onedc.cli.encode import add_beside_arguments, add_effort_arguments, kept, quality
-from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, whole
+from onedc.cli.arguments import (
+    add_beside_arguments,
+    add_effort_arguments,
+    add_model_arguments,
+    add_parser,
+    kept,
+    number,
+    quality,
+    whole,
+)
+from onedc.cli.jobs import UsageError
 from onedc.cli.streams import print_error, progress_bar, tell
 
 _DESCRIPTION = """\
@@ -30,12 +38,7 @@ columns) where source and results are of one kind.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc batch`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "batch",
-        help="encode or decode a whole data set",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "batch", "encode or decode a whole data set", _DESCRIPTION, run)
     parser.add_argument("source", metavar="SRC", help="folder, or a .tar, .parquet or .arrow file")
     parser.add_argument("target", metavar="DST", help="folder; new, or of an earlier run of the same batch")
     parser.add_argument("--decode", action="store_true", help=".1dc files to PNG")
@@ -62,7 +65,6 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--readers", type=whole, default=2, metavar="N", help="threads that read (default 2)")
     _add_ray(parser)
     add_model_arguments(parser, engines=True)
-    parser.set_defaults(run=run)
 
 
 def _add_ray(parser: argparse.ArgumentParser) -> None:

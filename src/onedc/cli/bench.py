@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import names
-from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, make_folders, write_output
+from onedc.cli.arguments import add_model_arguments, add_parser, names, sizes, whole_numbers
+from onedc.cli.jobs import Job, make_folders, write_output
 from onedc.cli.streams import tell
 
 if TYPE_CHECKING:
@@ -30,14 +29,16 @@ of a step is measured, and counted so many times.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc bench`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "bench", help="time a model on this machine", description=_DESCRIPTION, formatter_class=HelpFormatter
-    )
+    parser = add_parser(commands, "bench", "time a model on this machine", _DESCRIPTION, run)
     parser.add_argument(
         "--size", type=sizes, default=((512, 512),), metavar="LIST", help="pictures (default: 512x512)"
     )
     parser.add_argument(
-        "--batch", type=counts, default=(), metavar="LIST", help="also pictures a second in batches of these"
+        "--batch",
+        type=whole_numbers,
+        default=(),
+        metavar="LIST",
+        help="also pictures a second in batches of these",
     )
     parser.add_argument(
         "--memory", type=sizes, default=(), metavar="LIST", help="also the peak memory of these sizes"
@@ -56,23 +57,6 @@ def add_command(commands: Any) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for bench.json and bench.md")
     add_model_arguments(parser)
     parser.add_argument("--preset", metavar="NAME", help="random weights: small, sd15 or tiny")
-    parser.set_defaults(run=run)
-
-
-def sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Parse a list of sizes with commas for argparse."""
-    pairs = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", part.strip()) for part in text.split(",")]
-    if not all(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes, like 512x512,1920x1088")
-    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
-
-
-def counts(text: str) -> tuple[int, ...]:
-    """Parse a list of whole numbers with commas for argparse."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, like 1,4")
-    return tuple(int(part) for part in parts)
 
 
 def run(args: argparse.Namespace) -> int:

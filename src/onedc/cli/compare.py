@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.arguments import add_plugin_argument, names
-from onedc.cli.encode import quality
-from onedc.cli.jobs import HelpFormatter, Job, UsageError, add_model_arguments, check_targets
+from onedc.cli.arguments import add_model_arguments, add_parser, add_plugin_argument, names, quality
+from onedc.cli.jobs import Job, UsageError, check_targets
 
 _DESCRIPTION = """\
 Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
@@ -22,11 +21,8 @@ cannot make so small a file is shown with its smallest.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc compare`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "compare",
-        help="one picture in several codecs, as a page with a slider",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
+    parser = add_parser(
+        commands, "compare", "one picture in several codecs, as a page with a slider", _DESCRIPTION, run
     )
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     parser.add_argument(
@@ -49,7 +45,6 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
     add_model_arguments(parser)
     add_plugin_argument(parser, "codecs")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import UsageError
 from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
 
@@ -35,12 +36,7 @@ Z_ONLY = "z"
 
 def add_command(commands: Any) -> None:
     """Declare `onedc convert`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "convert",
-        help="published checkpoints to a weights file",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "convert", "published checkpoints to a weights file", _DESCRIPTION, run)
     files = parser.add_argument_group("published files (safetensors, or PyTorch files of plain tensors)")
     files.add_argument("--unet", type=Path, metavar="FILE", help="model.safetensors")
     files.add_argument("--codec", type=Path, metavar="FILE", help="model_1.safetensors")
@@ -69,7 +65,6 @@ def add_command(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the weights file to write")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     _add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

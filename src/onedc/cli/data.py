@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import UsageError
 
 _DESCRIPTION = """\
 Fetch a dataset of Parquet files for `onedc train`.
@@ -22,18 +23,12 @@ it was. HF_ENDPOINT names another hub, HF_TOKEN a token. `--data stream:OWNER/NA
 
 def add_command(commands: Any) -> None:
     """Declare `onedc data`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "data",
-        help="fetch a training dataset",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "data", "fetch a training dataset", _DESCRIPTION, run)
     parser.add_argument("action", choices=["fetch"], help="what to do")
     parser.add_argument("dataset", metavar="DATASET", help='"commoncatalog", or OWNER/NAME on the hub')
     parser.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where the files go")
     parser.add_argument("--files", metavar="N", type=int, help="the first N files only")
     parser.add_argument("--estimate", action="store_true", help="say what it takes and stop")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

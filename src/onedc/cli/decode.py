@@ -7,14 +7,12 @@ import os
 import time
 from typing import Any
 
+from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, load_codec
 from onedc.cli.jobs import (
     PIPE,
-    HelpFormatter,
     Job,
     Report,
     UsageError,
-    add_file_arguments,
-    add_model_arguments,
     check_output,
     make_folders,
     plan,
@@ -42,12 +40,7 @@ every part of the rest that is whole; of a damaged one --partial --preview shows
 
 def add_command(commands: Any) -> None:
     """Declare `onedc decode`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "decode",
-        help=".1dc files to pictures",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "decode", ".1dc files to pictures", _DESCRIPTION, run)
     add_file_arguments(
         parser,
         inputs=".1dc files, folders, patterns, or - for standard input",
@@ -67,7 +60,6 @@ def add_command(commands: Any) -> None:
         "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"
     )
     add_model_arguments(parser, engines=True)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,15 +74,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
-    from onedc.loading import load
-
-    codec = load(
-        args.weights,
-        engine=args.engine,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-    )
+    codec = load_codec(args)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 
     def decode_one(job: Job) -> Report:

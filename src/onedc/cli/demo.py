@@ -7,8 +7,8 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.encode import quality
-from onedc.cli.jobs import HelpFormatter, Job, add_model_arguments, check_targets
+from onedc.cli.arguments import add_model_arguments, add_parser, load_codec, quality
+from onedc.cli.jobs import Job, check_targets
 from onedc.files import make_folder, refuse_existing, write_whole
 
 _DESCRIPTION = """\
@@ -22,12 +22,7 @@ leaves demo/photo.1dc, demo/photo.png (decoded) and demo/photo-side-by-side.png.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc demo`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "demo",
-        help="a photo there and back, side by side",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "demo", "a photo there and back, side by side", _DESCRIPTION, run)
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="demo", help="where the three files go (default: demo)"
@@ -37,14 +32,12 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace the files of an earlier run")
     add_model_arguments(parser, engines=True)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
     from onedc.evaluation.sheet import Tile, draw_sheet
     from onedc.image import image_bytes, read_image
-    from onedc.loading import load
 
     folder = args.output
     base = os.path.join(folder, os.path.splitext(os.path.basename(args.photo))[0])
@@ -55,13 +48,7 @@ def run(args: argparse.Namespace) -> int:
     pixels = read_image(args.photo)
 
     started_s = time.perf_counter()
-    codec = load(
-        args.weights,
-        engine=args.engine,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-    )
+    codec = load_codec(args)
     loaded_s = time.perf_counter()
     data = codec.encode(pixels, **({} if args.quality is None else {"quality": args.quality}))
     encoded_s = time.perf_counter()

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import (
-    PIPE,
-    HelpFormatter,
-    Job,
-    Report,
+from onedc.cli.arguments import (
+    add_beside_arguments,
+    add_effort_arguments,
     add_file_arguments,
     add_model_arguments,
+    add_parser,
+    kept,
+    load_codec,
+    positive,
+    quality,
+    whole,
+)
+from onedc.cli.jobs import (
+    PIPE,
+    Job,
+    Report,
     check_output,
     make_folders,
     plan,
     read_input,
     run_jobs,
-    whole,
     write_output,
 )
 from onedc.cli.sizes import add_size_arguments, check_show, coded_size, show, wanted_size
 from onedc.cli.streams import progress_line
-from onedc.errors import ConfigError, ImageError
+from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
-    from onedc.image import Keepable, Loaded
+    from onedc.image import Loaded
 
 _DESCRIPTION = """\
 Encode pictures to .1dc files.
@@ -52,12 +59,7 @@ minutes longer and finds a better picture for the same bits; any decoder reads t
 
 def add_command(commands: Any) -> None:
     """Declare `onedc encode`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "encode",
-        help="pictures to .1dc files",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "encode", "pictures to .1dc files", _DESCRIPTION, run)
     add_file_arguments(
         parser,
         inputs="picture files, folders, patterns, or - for standard input",
@@ -86,56 +88,6 @@ def add_command(commands: Any) -> None:
     add_size_arguments(parser)
     add_reading_arguments(parser)
     add_model_arguments(parser, engines=True)
-    parser.set_defaults(run=run)
-
-
-def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long to look for a better choice of bits, and by what."""
-    parser.add_argument(
-        "-e",
-        "--effort",
-        type=effort,
-        default=0,
-        metavar="N",
-        help="0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel",
-    )
-    parser.add_argument(
-        "--metric-weights",
-        metavar="DIR",
-        help="folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
-        "(without it by features of the model's own autoencoder)",
-    )
-
-
-def effort(text: str) -> int:
-    """Parse an effort for argparse."""
-    if not (len(text) == 1 and text in "0123456789"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..9")
-    return int(text)
-
-
-def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
-    """What becomes of transparency and of what stands beside the pixels."""
-    clear = parser.add_mutually_exclusive_group()
-    clear.add_argument(
-        "--background",
-        type=color,
-        metavar="COLOR",
-        help="lay this colour (white, #rrggbb) under transparent places; without it they are refused",
-    )
-    clear.add_argument(
-        "--keep-alpha",
-        action="store_true",
-        help="store transparency, without loss: up to some KB more, which count as bits of the picture",
-    )
-    parser.add_argument(
-        "--keep-icc",
-        action="store_true",
-        help="store the RGB colour profile in a compact form; the decoded picture is in it again",
-    )
-    parser.add_argument(
-        "--keep-exif", action="store_true", help="store EXIF (camera, time, place, ...), without its preview"
-    )
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,45 +108,6 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
-    """What the command line asks to keep beside the picture."""
-    asked: dict[Keepable, bool] = {"alpha": args.keep_alpha, "icc": args.keep_icc, "exif": args.keep_exif}
-    return tuple(name for name, wanted in asked.items() if wanted)
-
-
-def quality(text: str) -> float:
-    """Parse a quality for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 100.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..100")
-    return value
-
-
-def positive(text: str) -> float:
-    """Parse a number of bits per pixel for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def color(text: str) -> str:
-    """Check a colour for argparse."""
-    from onedc.image import parse_color
-
-    try:
-        parse_color(text)
-    except ImageError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("background ")) from error
-    return text
-
-
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
     from onedc.image import MAX_PIXELS, MISSING_PLUGINS, READABLE_SUFFIXES, read_picture
@@ -211,16 +124,7 @@ def run(args: argparse.Namespace) -> int:
     check_show(args, jobs)
     make_folders(jobs)
 
-    from onedc.loading import load
-
-    codec = load(
-        args.weights,
-        engine=args.engine,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        metric_weights=args.metric_weights,
-    )
+    codec = load_codec(args)
 
     def encode_one(job: Job) -> Report:
         check_output(job, force=args.force)

@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_plugin_argument, names, numbers, whole_numbers
-from onedc.cli.jobs import HelpFormatter, UsageError, add_model_arguments, expand
+from onedc.cli.arguments import (
+    add_model_arguments,
+    add_parser,
+    add_plugin_argument,
+    names,
+    numbers,
+    whole_numbers,
+)
+from onedc.cli.jobs import UsageError, expand
 from onedc.cli.streams import print_error, progress_bar, tell
 
 if TYPE_CHECKING:
@@ -31,12 +38,7 @@ Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc eval`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "eval",
-        help="measure codecs on pictures",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "eval", "measure codecs on pictures", _DESCRIPTION, run)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="picture files, folders or patterns")
     parser.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="folder of the results; may hold earlier ones"
@@ -62,7 +64,6 @@ def add_command(commands: Any) -> None:
     )
     add_model_arguments(parser, threads=1)
     add_plugin_argument(parser, "metrics and codecs")
-    parser.set_defaults(run=run)
 
 
 def _add_points(parser: argparse.ArgumentParser) -> None:

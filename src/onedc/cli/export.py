@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter
+from onedc.cli.arguments import add_parser
 from onedc.container.packing import PRIVATE_MODEL_IDS
 
 _DESCRIPTION = """\
@@ -23,12 +23,7 @@ weights is exported where there is one; the networks between z and y become inte
 
 def add_command(commands: Any) -> None:
     """Declare `onedc export`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "export",
-        help="a training checkpoint to a weights file",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "export", "a training checkpoint to a weights file", _DESCRIPTION, run)
     parser.add_argument(
         "place", type=Path, metavar="RUN", help="folder of a run, or of one of its checkpoints"
     )
@@ -49,7 +44,6 @@ def add_command(commands: Any) -> None:
         metavar="N",
         help="written into .1dc files, 192 (default) to 255",
     )
-    parser.set_defaults(run=run)
 
 
 def _model_id(text: str) -> int:

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 from onedc.cli.train import check_extra
 from onedc.errors import ConfigError
@@ -24,12 +25,7 @@ new weights write is smaller; pictures stay as they are. Files of the old weight
 
 def add_command(commands: Any) -> None:
     """Declare `onedc fit-z`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "fit-z",
-        help="fit the prior of z to photos",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "fit-z", "fit the prior of z to photos", _DESCRIPTION, run)
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights file to start from")
     parser.add_argument("--data", required=True, metavar="PLACE", help="photos, as for onedc train")
     parser.add_argument(
@@ -53,7 +49,6 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--photos", type=int, default=1500, metavar="N", help="at most (default: 1500)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of all chance (default: 1)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import PIPE, HelpFormatter, expand, read_input
+from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import PIPE, expand, read_input
 from onedc.cli.streams import print_error
 from onedc.errors import OneDCError
 
@@ -27,17 +28,11 @@ Only the header is read; whether the rest is intact is checked when decoding.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc info`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "info",
-        help="what a .1dc file says about itself",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "info", "what a .1dc file says about itself", _DESCRIPTION, run)
     parser.add_argument(
         "inputs", nargs="+", metavar="IN", help=".1dc files, folders, patterns, or - for standard input"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

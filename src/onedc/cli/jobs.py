@@ -5,7 +5,6 @@ Knows no codec and no picture.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -26,13 +25,6 @@ _STANDARD_OUTPUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 class UsageError(OneDCError):
     """A command line that makes no sense; exit status 2."""
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as our descriptions; asking the terminal would import compression libraries first."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=110)
 
 
 @dataclass(frozen=True)
@@ -167,64 +159,6 @@ def exit_status(main: Callable[[], None]) -> int:
         print_error(error)
         return 1
     return 0
-
-
-def add_file_arguments(
-    parser: argparse.ArgumentParser,
-    *,
-    inputs: str,
-    output: str,
-    force: str = "replace outputs that exist already",
-) -> None:
-    """The arguments of every command that turns files into files."""
-    parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
-    parser.add_argument("-o", "--output", metavar="OUT", help=output)
-    parser.add_argument("--force", action="count", default=0, help=force)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
-
-
-def add_model_arguments(
-    parser: argparse.ArgumentParser, *, threads: int | None = None, engines: bool = False
-) -> None:
-    """The arguments of every command that runs the networks.
-
-    Args:
-        threads: the default where it matters.
-        engines: whether there is a choice of what runs them.
-    """
-    group = parser.add_argument_group("model")
-    if engines:
-        group.add_argument(
-            "--engine",
-            choices=("auto", "onnx", "torch"),
-            default="auto",
-            help="what runs the networks: onnxruntime, torch, or auto (default): the first where it can",
-        )
-    group.add_argument(
-        "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
-    )
-    group.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="of the float networks. auto (default): bf16 where the processor is fast at it. "
-        "It never changes what the bits of a file mean",
-    )
-    group.add_argument(
-        "--threads",
-        type=whole,
-        metavar="N",
-        default=threads,
-        help="processor threads (default: PyTorch's choice)" if threads is None else f"default: {threads}",
-    )
-    group.add_argument("--weights", metavar="FILE", help="a model other than the bundled one (.safetensors)")
-
-
-def whole(text: str) -> int:
-    """Parse a whole number above 0 for argparse."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def expand(

@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from onedc import __version__
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import HelpFormatter
+from onedc.cli.jobs import UsageError
 from onedc.cli.streams import flush, print_error, secure_streams, warnings_in_lines
 from onedc.errors import ConfigError, OneDCError
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.jobs import PIPE, HelpFormatter, Job, UsageError, expand, read_input, whole, write_output
+from onedc.cli.arguments import add_parser, whole
+from onedc.cli.jobs import PIPE, Job, UsageError, expand, read_input, write_output
 from onedc.cli.streams import tell
 from onedc.errors import FormatError, OneDCError
 from onedc.files import make_folder, write_whole
@@ -38,9 +39,7 @@ What --partial keeps of a file is shown by onedc decode --partial.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc split` and `onedc join`."""
-    split: argparse.ArgumentParser = commands.add_parser(
-        "split", help="a .1dc file in messages", description=_SPLIT, formatter_class=HelpFormatter
-    )
+    split = add_parser(commands, "split", "a .1dc file in messages", _SPLIT, run_split)
     split.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
     split.add_argument(
         "--size", type=whole, metavar="N", help="most bytes of a message; with --text, most characters"
@@ -57,17 +56,13 @@ def add_command(commands: Any) -> None:
         "-o", "--output", metavar="OUT", help="folder for the messages; with --text a file (default: print)"
     )
     split.add_argument("--force", action="store_true", help="replace outputs that exist already")
-    split.set_defaults(run=run_split)
 
-    join: argparse.ArgumentParser = commands.add_parser(
-        "join", help="messages to a .1dc file", description=_JOIN, formatter_class=HelpFormatter
-    )
+    join = add_parser(commands, "join", "messages to a .1dc file", _JOIN, run_join)
     join.add_argument("inputs", nargs="+", metavar="IN", help="messages, folders of them, patterns, or -")
     join.add_argument("--text", action="store_true", help="inputs hold lines of base-85 text")
     join.add_argument("--partial", action="store_true", help="write what came before the first hole")
     join.add_argument("-o", "--output", required=True, metavar="OUT", help="the .1dc file, or -")
     join.add_argument("--force", action="store_true", help="replace outputs that exist already")
-    join.set_defaults(run=run_join)
 
 
 def run_split(args: argparse.Namespace) -> int:

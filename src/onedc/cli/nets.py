@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import UsageError
 from onedc.cli.streams import print_error, tell
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ as plain tensors: nothing in them is ever run. HF_ENDPOINT names another hub, HF
 
 def add_command(commands: Any) -> None:
     """Declare `onedc nets`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "nets",
-        help="pretrained networks: list, fetch, convert, check",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "nets", "pretrained networks: list, fetch, convert, check", _DESCRIPTION)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what there is, whence, under which licence")
     listing.add_argument("names", nargs="*", metavar="NAME")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_plugin_argument, names
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser, add_plugin_argument, names
+from onedc.cli.jobs import UsageError
 
 if TYPE_CHECKING:
     from onedc.evaluation.curves import Comparison, Curves
@@ -25,11 +25,8 @@ metrics over sets (FDmb, FID, KID) it is that of the two curves. Curves are over
 
 def add_command(commands: Any) -> None:
     """Declare `onedc rd`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "rd",
-        help="rate-distortion curves and BD-rates of measured results",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
+    parser = add_parser(
+        commands, "rd", "rate-distortion curves and BD-rates of measured results", _DESCRIPTION, run
     )
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders that onedc eval wrote")
     parser.add_argument(
@@ -50,7 +47,6 @@ def add_command(commands: Any) -> None:
         "--section", default="bd-rates", metavar="NAME", help="of --report (default: bd-rates)"
     )
     add_plugin_argument(parser, "metrics")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.encode import effort, positive
-from onedc.cli.jobs import HelpFormatter, add_model_arguments, whole
+from onedc.cli.arguments import add_model_arguments, add_parser, effort, load_codec, positive, whole
 
 _DESCRIPTION = """\
 Serve a page that encodes and decodes, and the same as HTTP routes for programs.
@@ -24,12 +23,7 @@ after some minutes and when the server ends. Needs the extra: pip install 'onedc
 
 def add_command(commands: Any) -> None:
     """Declare `onedc serve`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "serve",
-        help="a page in the browser, and HTTP routes",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "serve", "a page in the browser, and HTTP routes", _DESCRIPTION, run)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
@@ -58,7 +52,6 @@ def add_command(commands: Any) -> None:
         help="highest effort that the route takes; all others wait for it (default 3)",
     )
     add_model_arguments(parser, engines=True)
-    parser.set_defaults(run=run)
 
 
 def _port(text: str) -> int:
@@ -73,16 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     check_extra()
     with listen(args.host, args.port) as listener:
-        from onedc.loading import load
         from onedc.serve.service import Limits, Service
 
-        codec = load(
-            args.weights,
-            engine=args.engine,
-            device=args.device,
-            precision=args.precision,
-            threads=args.threads,
-        )
+        codec = load_codec(args)
         limits = Limits(
             upload_bytes=int(args.max_upload_mb * 1e6),
             pixels=int(args.max_megapixels * 1e6),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from onedc.cli.jobs import Job, UsageError, whole, write_output
+from onedc.cli.arguments import whole
+from onedc.cli.jobs import Job, UsageError, write_output
 from onedc.datasets.names import suffix_of
 
 if TYPE_CHECKING:

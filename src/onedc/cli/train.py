@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_plugin_argument, number
-from onedc.cli.jobs import HelpFormatter, UsageError
+from onedc.cli.arguments import add_parser, add_plugin_argument, number
+from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 from onedc.errors import MissingExtraError
 
@@ -29,12 +29,7 @@ at the end of --max-minutes or on Ctrl-C, and the same command with --resume goe
 
 def add_command(commands: Any) -> None:
     """Declare `onedc train`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "train",
-        help="train a model by a recipe",
-        description=_DESCRIPTION,
-        formatter_class=HelpFormatter,
-    )
+    parser = add_parser(commands, "train", "train a model by a recipe", _DESCRIPTION, run)
     parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows what each is for')
     parser.add_argument(
         "--data",
@@ -57,7 +52,6 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
     add_plugin_argument(parser, "recipes and training stages")
-    parser.set_defaults(run=run)
 
 
 def check_extra() -> None:
