@@ -92,15 +92,19 @@ class Batch:
                 shards = [shard for shard in shards if not self.output.finished(shard.name)]
             else:
                 shards = self._read_shards(source, found, wanted)
-            self.shards = {shard.name: shard for shard in shards}
-            self.todo = self._plan(shards)
-            self.left = Counter(item.shard for item in self.todo)
-            for shard in shards:
-                if not self.left[shard.name]:
-                    self.output.finish(shard)
+            self._begin(shards)
         except BaseException:
             self.manifest.close()
             raise
+
+    def _begin(self, shards: list[Shard]) -> None:
+        """Find what is to be done, and pack the shards of which nothing is."""
+        self.shards = {shard.name: shard for shard in shards}
+        self.todo = self._plan(shards)
+        self.left = Counter(item.shard for item in self.todo)
+        for shard in shards:
+            if not self.left[shard.name]:
+                self.output.finish(shard)
 
     def run(self, work: Source | None = None, advance: Callable[[], object] = lambda: None) -> Summary:
         """Do what is missing, once; then the folder is free for another run.
@@ -230,7 +234,7 @@ def _check_stems(files: Iterable[Path]) -> None:
 
 def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
     """What must stay the same from run to run."""
-    digest = _weights_sha256(Path(spec.weights or BUNDLED))
+    digest = _weights_sha256(spec.weights or BUNDLED)
     settings: dict[str, Any] = {
         "direction": "decode",
         "to": kind,
@@ -246,7 +250,7 @@ def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
             "keep": sorted(spec.keep),
         }
     if spec.effort:
-        lpips = spec.metric_weights and _weights_sha256(Path(spec.metric_weights) / LPIPS_SQUEEZE_FILE)
+        lpips = spec.metric_weights and _weights_sha256(spec.metric_weights / LPIPS_SQUEEZE_FILE)
         settings |= {"effort": spec.effort, "lpips_sha256": lpips}
     return settings
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from onedc.batch.items import Item, Wanted
@@ -34,10 +35,10 @@ class Spec:
     decode: bool = False  # .1dc files to PNG instead of pictures to .1dc files
     quality: float = DEFAULT_QUALITY  # 0..100
     effort: int = 0  # 0..9
-    metric_weights: str | None = None  # folder of the networks by which an effort above 0 judges
+    metric_weights: Path | None = None  # folder of the networks by which an effort above 0 judges
     background: Color | None = None  # under transparent places
     keep: tuple[Keepable, ...] = ()  # beside the picture
-    weights: str | None = None
+    weights: Path | None = None
     engine: EngineName = "auto"
     device: str = "cpu"
     precision: Precision = "auto"

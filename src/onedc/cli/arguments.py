@@ -87,7 +87,9 @@ def add_model_arguments(
         default=threads,
         help="processor threads (default: PyTorch's choice)" if threads is None else f"default: {threads}",
     )
-    group.add_argument("--weights", metavar="FILE", help="a model other than the bundled one (.safetensors)")
+    group.add_argument(
+        "--weights", type=Path, metavar="FILE", help="a model other than the bundled one (.safetensors)"
+    )
 
 
 def load_codec(args: argparse.Namespace) -> Codec:
@@ -116,6 +118,7 @@ def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metric-weights",
+        type=Path,
         metavar="DIR",
         help="folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
         "(without it by features of the model's own autoencoder)",

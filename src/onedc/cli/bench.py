@@ -76,12 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> BenchOptions:
-    from pathlib import Path
-
     from onedc.evaluation.bench import BenchOptions
 
     return BenchOptions(
-        weights=None if args.weights is None else Path(args.weights),
+        weights=args.weights,
         preset=args.preset,
         device=args.device,
         precision=args.precision,

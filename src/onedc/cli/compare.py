@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from onedc.cli.arguments import add_model_arguments, add_parser, add_plugin_argument, names, quality
 from onedc.cli.jobs import Job, UsageError, check_targets
+
+if TYPE_CHECKING:
+    from onedc.evaluation.plan import EvaluationOptions
 
 _DESCRIPTION = """\
 Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
@@ -41,7 +45,9 @@ def add_command(commands: Any) -> None:
         metavar="LIST",
         help="of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)",
     )
-    parser.add_argument("--metric-weights", metavar="DIR", help="folder of LPIPS' network, for its number")
+    parser.add_argument(
+        "--metric-weights", type=Path, metavar="DIR", help="folder of LPIPS' network, for its number"
+    )
     parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
     add_model_arguments(parser)
     add_plugin_argument(parser, "codecs")
@@ -49,13 +55,9 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and the PNG; returns the exit status."""
-    from pathlib import Path
-
     from rich.console import Console
 
     from onedc.evaluation.compare import compare_picture, to_html, to_png
-    from onedc.evaluation.matching import default_cache
-    from onedc.evaluation.plan import EvaluationOptions
     from onedc.files import refuse_existing, write_whole
     from onedc.plugins import load_plugins
 
@@ -68,20 +70,8 @@ def run(args: argparse.Namespace) -> int:
     check_targets(Job(str(image), str(path)) for path in outputs)
     for path in outputs:
         refuse_existing(path, force=args.force)
-    options = EvaluationOptions(
-        output=Path(),
-        qualities=(args.quality,),
-        against=args.against,
-        metrics=("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ())),
-        metric_weights=None if args.metric_weights is None else Path(args.metric_weights),
-        weights=None if args.weights is None else Path(args.weights),
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        cache=default_cache(),
-    )
     with Console(stderr=True).status(f"{image}: onedc, {', '.join(args.against)}"):
-        comparison = compare_picture(image, options)
+        comparison = compare_picture(image, _options(args))
     for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):
         write_whole(path, data, force=args.force)
         print(path)
@@ -90,3 +80,21 @@ def run(args: argparse.Namespace) -> int:
     for note in comparison.notes:
         print(f"  {note}")
     return 0
+
+
+def _options(args: argparse.Namespace) -> EvaluationOptions:
+    from onedc.evaluation.matching import default_cache
+    from onedc.evaluation.plan import EvaluationOptions
+
+    return EvaluationOptions(
+        output=Path(),
+        qualities=(args.quality,),
+        against=args.against,
+        metrics=("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ())),
+        metric_weights=args.metric_weights,
+        weights=args.weights,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        cache=default_cache(),
+    )

@@ -110,7 +110,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode what the command line names; returns the exit status."""
-    from onedc.image import MAX_PIXELS, MISSING_PLUGINS, READABLE_SUFFIXES, read_picture
+    from onedc.image import MISSING_PLUGINS, READABLE_SUFFIXES
 
     passed: list[str] = []
     jobs = plan(
@@ -125,32 +125,37 @@ def run(args: argparse.Namespace) -> int:
     make_folders(jobs)
 
     codec = load_codec(args)
+    alone = len(jobs) == 1
+    return run_jobs(
+        jobs, lambda job: _encode_job(codec, job, args, alone=alone), as_json=args.json, passed=passed
+    )
 
-    def encode_one(job: Job) -> Report:
-        check_output(job, force=args.force)
-        source = _from_pipe() if job.source == PIPE else job.source
-        picture = read_picture(
-            source,
-            background=args.background,
-            keep=kept(args),
-            max_pixels=args.max_pixels or MAX_PIXELS,
-            page=args.page,
-            strict=args.strict,
-            draft=wanted_size(args).longer,
-        )
-        started_s = time.perf_counter()
-        try:
-            with progress_line(f"{job.source}: effort {args.effort}", shown=len(jobs) == 1) as progress:
-                data = _encode(codec, picture, args, progress)
-        except ConfigError as error:
-            raise ConfigError(f"{job.source}: {error}") from error
-        elapsed_s = time.perf_counter() - started_s
-        write_output(job, data, force=args.force)
-        if args.show is not None:
-            show(codec, data, args)
-        return _report(job, data, elapsed_s)
 
-    return run_jobs(jobs, encode_one, as_json=args.json, passed=passed)
+def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool) -> Report:
+    """Encode one file; one that is alone tells how far its effort is. Raises OneDCError."""
+    from onedc.image import MAX_PIXELS, read_picture
+
+    check_output(job, force=args.force)
+    picture = read_picture(
+        _from_pipe() if job.source == PIPE else job.source,
+        background=args.background,
+        keep=kept(args),
+        max_pixels=args.max_pixels or MAX_PIXELS,
+        page=args.page,
+        strict=args.strict,
+        draft=wanted_size(args).longer,
+    )
+    started_s = time.perf_counter()
+    try:
+        with progress_line(f"{job.source}: effort {args.effort}", shown=alone) as progress:
+            data = _encode(codec, picture, args, progress)
+    except ConfigError as error:
+        raise ConfigError(f"{job.source}: {error}") from error
+    elapsed_s = time.perf_counter() - started_s
+    write_output(job, data, force=args.force)
+    if args.show is not None:
+        show(codec, data, args)
+    return _report(job, data, elapsed_s)
 
 
 def _from_pipe() -> BytesIO:

@@ -113,7 +113,7 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         "inception_score and those of --plugin (default: psnr, ms_ssim, and with --metric-weights "
         "lpips_squeeze, fd_mobilenet)",
     )
-    group.add_argument("--metric-weights", metavar="DIR", help="folder of the metrics' networks")
+    group.add_argument("--metric-weights", type=Path, metavar="DIR", help="folder of the metrics' networks")
     group.add_argument(
         "--patch-size", type=int, default=256, metavar="PX", help="of the metrics over sets (default 256)"
     )
@@ -195,8 +195,11 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
 
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")
-    weights = None if args.metric_weights is None else Path(args.metric_weights)
-    metrics = args.metrics or ("psnr", "ms_ssim", *(("lpips_squeeze", "fd_mobilenet") if weights else ()))
+    metrics = args.metrics or (
+        "psnr",
+        "ms_ssim",
+        *(("lpips_squeeze", "fd_mobilenet") if args.metric_weights else ()),
+    )
     return EvaluationOptions(
         output=Path(args.output),
         codecs=args.codec or (() if args.recon else (OURS,)),
@@ -207,12 +210,12 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
         against=args.against,
         rule=Rule(args.rule),
         metrics=metrics,
-        metric_weights=weights,
+        metric_weights=args.metric_weights,
         patches=PatchGrid(size=args.patch_size, count=args.patch_count),
         recon=tuple(map(Path, args.recon)),
         sizes=tuple(map(Path, args.sizes)),
         recon_name=args.name or "recon",
-        weights=None if args.weights is None else Path(args.weights),
+        weights=args.weights,
         device=args.device,
         precision=args.precision,
         threads=args.threads,

@@ -80,77 +80,62 @@ def mount_page(app: Any, service: Service) -> Any:
 
 def make_page(service: Service) -> gr.Blocks:
     """The page, not yet served."""
+
+    def choose(by: str) -> tuple[Any, Any]:
+        return gr.update(visible=by == QUALITY), gr.update(visible=by == BYTES)
+
+    def show(path: str | None, by: str, q: float, n: float, colour: str) -> tuple[Any, ...]:
+        if path is None:
+            raise gr.Error("Drop a photo or a .1dc file first.", print_exception=False)
+        return _outputs(_run(service, Path(path), q if by == QUALITY else None, int(n or 0), colour), path)
+
     with gr.Blocks(title="onedc", analytics_enabled=False) as blocks:
         gr.Markdown(_HEAD)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                upload = gr.File(label="Photo, or .1dc file to decode", height=150, elem_id="upload")
-                spend = gr.Radio(
-                    [("Quality", QUALITY), ("Size in bytes", BYTES)], value=QUALITY, label="Choose by"
-                )
-                quality = gr.Slider(
-                    0, 100, DEFAULT_QUALITY, step=1, label="Quality", info="0: the semantic layer alone"
-                )
-                target = gr.Number(
-                    3000,
-                    precision=0,
-                    minimum=1,
-                    label="At most so many bytes",
-                    visible=False,
-                    elem_id="target",
-                )
-                background = gr.Dropdown(["white", "black"], label="Colour under transparent places")
-                button = gr.Button("Encode", variant="primary", elem_id="run")
-                with gr.Accordion("For programs", open=False):
-                    gr.Markdown(_PROGRAMS)
+                upload, spend, quality, target, background, button = _controls()
             with gr.Column(scale=3, min_width=420):
-                slider = gr.ImageSlider(
-                    label="Original | decoded",
-                    type="filepath",
-                    max_height=500,
-                    interactive=False,
-                    buttons=["fullscreen"],
-                    elem_id="slider",
-                )
-                with gr.Row():
-                    with gr.Column(scale=2, min_width=280):
-                        facts = gr.HTML(elem_id="facts")
-                        with gr.Row():
-                            get_file = gr.DownloadButton(
-                                "Download .1dc", interactive=False, elem_id="get-1dc"
-                            )
-                            get_picture = gr.DownloadButton(
-                                "Download PNG", interactive=False, elem_id="get-png"
-                            )
-                    preview = gr.Image(
-                        label="Semantic layer alone",
-                        type="filepath",
-                        height=240,
-                        interactive=False,
-                        buttons=["fullscreen"],
-                        elem_id="preview",
-                    )
-
-        def choose(by: str) -> tuple[Any, Any]:
-            return gr.update(visible=by == QUALITY), gr.update(visible=by == BYTES)
-
-        def show(path: str | None, by: str, q: float, n: float, colour: str) -> tuple[Any, ...]:
-            if path is None:
-                raise gr.Error("Drop a photo or a .1dc file first.", print_exception=False)
-            return _outputs(
-                _run(service, Path(path), q if by == QUALITY else None, int(n or 0), colour), path
-            )
-
+                results = _results()
         spend.change(choose, spend, [quality, target], queue=False, api_visibility="private")
         gr.on(
             [upload.upload, button.click],
             show,
             [upload, spend, quality, target, background],
-            [slider, facts, get_file, get_picture, preview],
-            show_progress_on=slider,
+            results,
+            show_progress_on=results[0],
             api_visibility="private",
         )
     return blocks
+
+
+def _controls() -> tuple[Any, ...]:
+    """Upload, what to choose by, quality, bytes, background, and the button."""
+    upload = gr.File(label="Photo, or .1dc file to decode", height=150, elem_id="upload")
+    by = [("Quality", QUALITY), ("Size in bytes", BYTES)]
+    spend = gr.Radio(by, value=QUALITY, label="Choose by")
+    info = "0: the semantic layer alone"
+    quality = gr.Slider(0, 100, DEFAULT_QUALITY, step=1, label="Quality", info=info)
+    label = "At most so many bytes"
+    target = gr.Number(3000, precision=0, minimum=1, label=label, visible=False, elem_id="target")
+    background = gr.Dropdown(["white", "black"], label="Colour under transparent places")
+    button = gr.Button("Encode", variant="primary", elem_id="run")
+    with gr.Accordion("For programs", open=False):
+        gr.Markdown(_PROGRAMS)
+    return upload, spend, quality, target, background, button
+
+
+def _results() -> list[Any]:
+    """Slider, facts, the two download buttons and the preview."""
+    picture = {"type": "filepath", "interactive": False, "buttons": ["fullscreen"]}
+    slider = gr.ImageSlider(label="Original | decoded", max_height=500, elem_id="slider", **picture)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            facts = gr.HTML(elem_id="facts")
+            with gr.Row():
+                get_file = gr.DownloadButton("Download .1dc", interactive=False, elem_id="get-1dc")
+                get_picture = gr.DownloadButton("Download PNG", interactive=False, elem_id="get-png")
+        preview = gr.Image(label="Semantic layer alone", height=240, elem_id="preview", **picture)
+    return [slider, facts, get_file, get_picture, preview]
 
 
 def _run(service: Service, path: Path, quality: float | None, target_bytes: int, background: str) -> Shown:

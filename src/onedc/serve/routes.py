@@ -32,7 +32,13 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """Add the two routes over a service, and the form of their refusals."""
+    _add(app, _encoding(service), takes="application/octet-stream", gives=(ONEDC_TYPE,))
+    _add(app, _decoding(service), takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
+    app.add_exception_handler(OneDCError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_query)
 
+
+def _encoding(service: Service) -> Any:
     async def encode(
         request: Request,
         quality: Annotated[
@@ -64,6 +70,10 @@ def add_routes(app: FastAPI, service: Service) -> None:
         )
         return Response(encoded.data, media_type=ONEDC_TYPE)
 
+    return encode
+
+
+def _decoding(service: Service) -> Any:
     async def decode(
         request: Request,
         picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
@@ -76,10 +86,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
         return Response(picture, media_type=_MEDIA_TYPES[picture_format])
 
-    _add(app, encode, takes="application/octet-stream", gives=(ONEDC_TYPE,))
-    _add(app, decode, takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
-    app.add_exception_handler(OneDCError, _refuse)
-    app.add_exception_handler(RequestValidationError, _refuse_query)
+    return decode
 
 
 def _add(app: FastAPI, route: Any, *, takes: str, gives: tuple[str, ...]) -> None:
