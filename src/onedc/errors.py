@@ -44,3 +44,8 @@ class MissingExtraError(OneDCError, ImportError):
 
 class PictureWarning(UserWarning):
     """A picture that is read in spite of a fault: a profile that does not fit, damage beside the pixels."""
+
+
+def one_line(message: object) -> str:
+    """An error's message without line breaks, or its type where it has none."""
+    return " ".join(str(message).split()) or type(message).__name__

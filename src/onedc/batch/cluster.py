@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from onedc.batch.items import Item
 from onedc.batch.work import Outcome, Spec, Worker
-from onedc.errors import ConfigError, MissingExtraError, OneDCError
+from onedc.errors import ConfigError, MissingExtraError, OneDCError, one_line
 
 _MOST_BLOCKS = 5000
 """A block of items is what an actor is given at a time, and what is done again when it dies."""
@@ -76,9 +76,7 @@ class Cluster:
                 )
             except Exception as error:  # Ray raises the plainest one where its node does not come up in time
                 where = self.address or "this machine"
-                raise OneDCError(
-                    f"Ray cannot be reached at {where}: {' '.join(str(error).split())}"
-                ) from error
+                raise OneDCError(f"Ray cannot be reached at {where}: {one_line(error)}") from error
         processors = ray.cluster_resources().get("CPU", 0)
         if self.address is None and self.cpus > processors:
             raise ConfigError(

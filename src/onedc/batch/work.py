@@ -20,7 +20,7 @@ from onedc.container.info import info
 from onedc.container.packing import read_header
 from onedc.datasets.shards import named
 from onedc.engine.choice import EngineName, Precision
-from onedc.errors import OneDCError
+from onedc.errors import OneDCError, one_line
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 from onedc.loading import load
 from onedc.rate import DEFAULT_QUALITY
@@ -227,4 +227,4 @@ def _line(error: Exception) -> str:
     """An error in one line."""
     if isinstance(error, OSError) and not isinstance(error, OneDCError):
         return f"cannot be read: {error.strerror or error}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

@@ -133,14 +133,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool) -> Report:
     """Encode one file; one that is alone tells how far its effort is. Raises OneDCError."""
-    from onedc.image import MAX_PIXELS, read_picture
+    from onedc.container.packing import DEFAULT_MAX_PIXELS
+    from onedc.image import read_picture
 
     check_output(job, force=args.force)
     picture = read_picture(
         _from_pipe() if job.source == PIPE else job.source,
         background=args.background,
         keep=kept(args),
-        max_pixels=args.max_pixels or MAX_PIXELS,
+        max_pixels=args.max_pixels or DEFAULT_MAX_PIXELS,
         page=args.page,
         strict=args.strict,
         draft=wanted_size(args).longer,

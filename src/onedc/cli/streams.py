@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TextIO
 
-from onedc.errors import OneDCError, OutputError, PictureWarning
+from onedc.errors import OneDCError, OutputError, PictureWarning, one_line
 
 PATIENCE_S = 2.0
 """What takes longer than this tells how far it is."""
@@ -99,11 +99,6 @@ def warnings_in_lines() -> Iterator[None]:
 def tell(line: str) -> None:
     """A line of progress on standard error."""
     _printed(line, sys.stderr)
-
-
-def one_line(message: object) -> str:
-    """A message without line breaks."""
-    return " ".join(str(message).split())
 
 
 def _printed(text: str, stream: TextIO, end: str = "\n") -> bool:

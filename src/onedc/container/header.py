@@ -17,9 +17,9 @@ from onedc.errors import FormatError
 MAGIC = 0x1D
 """First byte of every file."""
 VERSION = 1
-SIDE_MAX_PX = 65535
+FORMAT_MAX_SIDE_PX = 65535
 """Largest width or height that the format can state."""
-COMPACT_SIDE_MAX_PX = 4096
+COMPACT_MAX_SIDE_PX = 4096
 """Largest side of a picture whose header is compact."""
 COMMON_MODEL_ID = 1
 """The model that a compact header need not name."""
@@ -107,17 +107,17 @@ FIELDS = (
     _Field("quality", 8, 0, QUALITY_MAX, "full"),
     _Field("quality", 8, 1, QUALITY_MAX, "compact quality"),
     _Field("checksum", 24, 0, 0xFFFFFF, "full"),
-    _Field("width", 0, 1, SIDE_MAX_PX, "full"),
-    _Field("height", 0, 1, SIDE_MAX_PX, "full"),
-    _Field("working", 0, 1, SIDE_MAX_PX - 1, "full original"),
+    _Field("width", 0, 1, FORMAT_MAX_SIDE_PX, "full"),
+    _Field("height", 0, 1, FORMAT_MAX_SIDE_PX, "full"),
+    _Field("working", 0, 1, FORMAT_MAX_SIDE_PX - 1, "full original"),
     _Field("ratio", 4, 0, len(RATIOS) - 1, "compact ratio"),
-    _Field("longer", 12, 1, COMPACT_SIDE_MAX_PX, "compact ratio !original", 1),
-    _Field("longer", 16, 1, SIDE_MAX_PX, "compact ratio original", 1),
-    _Field("width", 12, 1, COMPACT_SIDE_MAX_PX, "compact !ratio !original", 1),
-    _Field("height", 12, 1, COMPACT_SIDE_MAX_PX, "compact !ratio !original", 1),
-    _Field("width", 14, 1, 4 * COMPACT_SIDE_MAX_PX, "compact !ratio original", 1),
-    _Field("height", 14, 1, 4 * COMPACT_SIDE_MAX_PX, "compact !ratio original", 1),
-    _Field("working", 12, 1, COMPACT_SIDE_MAX_PX, "compact original", 1),
+    _Field("longer", 12, 1, COMPACT_MAX_SIDE_PX, "compact ratio !original", 1),
+    _Field("longer", 16, 1, FORMAT_MAX_SIDE_PX, "compact ratio original", 1),
+    _Field("width", 12, 1, COMPACT_MAX_SIDE_PX, "compact !ratio !original", 1),
+    _Field("height", 12, 1, COMPACT_MAX_SIDE_PX, "compact !ratio !original", 1),
+    _Field("width", 14, 1, 4 * COMPACT_MAX_SIDE_PX, "compact !ratio original", 1),
+    _Field("height", 14, 1, 4 * COMPACT_MAX_SIDE_PX, "compact !ratio original", 1),
+    _Field("working", 12, 1, COMPACT_MAX_SIDE_PX, "compact original", 1),
 )
 """Both headers in file order; writing, reading and the documentation's tables follow it."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onedc.container.header import SIDE_MAX_PX, VERSION, Form
+from onedc.container.header import FORMAT_MAX_SIDE_PX, VERSION, Form
 from onedc.container.packing import (
     SECTIONS,
     File,
@@ -50,7 +50,7 @@ def info(source: File) -> Info:
     """
     data = read_file(source)
     try:
-        header, _, sections, form = unpack(data, fingerprint=None, max_pixels=SIDE_MAX_PX**2)
+        header, _, sections, form = unpack(data, fingerprint=None, max_pixels=FORMAT_MAX_SIDE_PX**2)
     except FormatError as error:
         raise FormatError(f"{name_of(source)}: {error}") from error
     original_width, original_height = header.original or (None, None)

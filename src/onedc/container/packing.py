@@ -27,7 +27,7 @@ from onedc.container.header import (
 from onedc.errors import ConfigError, FormatError
 
 DEFAULT_MAX_PIXELS = 1 << 26
-"""Largest width * height that is decoded unless the caller allows more: 67 megapixels."""
+"""Largest width * height that is read or decoded unless the caller allows more: 67 megapixels."""
 
 COMPACT_MOST_BYTES = 1024
 """Largest file of the compact form with a check: more bytes deserve a better one."""

@@ -14,7 +14,7 @@ from onedc.errors import ConfigError, ImageError
 
 STEPS = (0, 2, 4, 6, 9, 14, 20, 30, 42, 60)
 """Gradient steps of each level."""
-MAX_PIXELS = 1 << 20
+MOST_PIXELS = 1 << 20
 """Pictures above it are refused: their gradients take about 3 kB of memory a pixel."""
 
 Progress: TypeAlias = Callable[[int, int], object]
@@ -46,8 +46,8 @@ class Effort:
 
     def check_size(self, width: int, height: int) -> None:
         """Raise ImageError for a picture that is too large for gradients, where there are any."""
-        if self.level and height * width > MAX_PIXELS:
-            limit = f"{MAX_PIXELS / 1e6:.1f} megapixels"
+        if self.level and height * width > MOST_PIXELS:
+            limit = f"{MOST_PIXELS / 1e6:.1f} megapixels"
             raise ImageError(
                 f"picture: {width}x{height} px; effort above 0 takes up to {limit}, so use effort 0"
             )

@@ -16,7 +16,7 @@ from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
-from onedc.errors import ConfigError, MissingExtraError, WeightsError
+from onedc.errors import ConfigError, MissingExtraError, WeightsError, one_line
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
 from onedc.model.band_layout import bands
@@ -94,7 +94,7 @@ class Sessions:
                 self._graphs[name], options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors have no common root
-            raise WeightsError(f"the graph {name!r} cannot be run: {' '.join(str(error).split())}") from error
+            raise WeightsError(f"the graph {name!r} cannot be run: {one_line(error)}") from error
 
 
 class OnnxEngine:

@@ -16,6 +16,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
+from onedc.engine.choice import Precision
 from onedc.errors import ConfigError, MissingExtraError, OneDCError
 from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec
 from onedc.evaluation.ours import OneDCCodec
@@ -201,7 +202,7 @@ def load_codec(
     shown_as: str | None = None,
     weights: Path | None = None,
     device: str = "cpu",
-    precision: str = "auto",
+    precision: Precision = "auto",
 ) -> EvaluatedCodec:
     """The codec of that name; the other arguments are for onedc: what to call this model, and how to run it.
 

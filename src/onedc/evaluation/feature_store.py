@@ -6,6 +6,7 @@ A metric over any set of records comes from here, whichever runs measured them; 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from onedc.evaluation.frechet import SET_METRICS, Features, set_metric
 from onedc.evaluation.metrics import Value, number_or_reason
 from onedc.evaluation.records import Record
+from onedc.files import make_folder, write_whole
 
 
 class FeatureStore:
@@ -29,10 +31,10 @@ class FeatureStore:
     def save(self, picture_hash: str, made_by: str, features: Features) -> None:
         """Write features [patches,width] as .npy, whole or not at all."""
         path = self.folders[0] / _file_name(picture_hash, made_by)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npy")
-        np.save(part, features)
-        part.replace(path)
+        buffer = io.BytesIO()
+        np.save(buffer, features)
+        make_folder(path.parent)
+        write_whole(path, buffer.getvalue(), force=True)
 
     def measure(self, name: str, records: Sequence[Record]) -> Value:
         """A metric over the originals and the decoded pictures of records."""

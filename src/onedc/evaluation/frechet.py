@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash, to_tensor
+from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash
 from onedc.image import RGBArray
 from onedc.pretrained.loading import load_mobilenet_v2
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError, OneDCError
 from onedc.files import file_sha256
 from onedc.image import RGBArray
@@ -132,11 +133,6 @@ def psnr(original: RGBArray, decoded: RGBArray) -> Value:
     if error == 0:
         return Value(None, "the pictures are identical: PSNR is infinite")
     return Value(float(10 * np.log10(255.0**2 / error)))
-
-
-def to_tensor(picture: RGBArray) -> Tensor:
-    """[H,W,3] uint8 -> [1,3,H,W] float32 in [-1,1]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def file_hash(path: Path) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import torch
 
 import onedc
 from onedc.config import QUALITY_MAX
+from onedc.engine.choice import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import FileCodec, Picture
 from onedc.evaluation.metrics import file_hash
 from onedc.image import RGBArray
+from onedc.loading import load
 from onedc.weights import BUNDLED
 
 
@@ -22,11 +23,10 @@ class OneDCCodec(FileCodec):
     suffix = ".1dc"
 
     def __init__(
-        self, name: str, weights: Path | None = None, *, device: str = "cpu", precision: str = "auto"
+        self, name: str, weights: Path | None = None, *, device: str = "cpu", precision: Precision = "auto"
     ) -> None:
-        module = importlib.import_module("onedc.loading")
         self.name = name
-        self.codec = module.load(weights, device=device, precision=precision)
+        self.codec = load(weights, device=device, precision=precision)
         digest = file_hash(weights or BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         engine = self.codec.model.engine

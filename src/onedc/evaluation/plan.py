@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onedc.engine.choice import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import codec_names
 from onedc.evaluation.frechet import PatchGrid
@@ -40,7 +41,7 @@ class EvaluationOptions:
     recon_name: str = "recon"
     weights: Path | None = None  # of onedc
     device: str = "cpu"
-    precision: str = "auto"
+    precision: Precision = "auto"
     threads: int | None = None  # of the processor; part of the key, since bytes may depend on it
     keep_decoded: bool = False
     cache: Path | None = None  # folder of file sizes for rate matching

@@ -99,9 +99,14 @@ def _load_codecs(options: EvaluationOptions) -> tuple[dict[str, EvaluatedCodec],
     unavailable = {}
     for name in dict.fromkeys((*options.codecs, *options.against)):
         shown = options.shown_as(name)
-        how = {"weights": options.weights, "device": options.device, "precision": options.precision}
         try:
-            codecs[shown] = load_codec(name, shown_as=shown, **how)  # type: ignore[arg-type]
+            codecs[shown] = load_codec(
+                name,
+                shown_as=shown,
+                weights=options.weights,
+                device=options.device,
+                precision=options.precision,
+            )
         except MissingExtraError as error:
             unavailable[shown] = str(error)
     if options.recon:

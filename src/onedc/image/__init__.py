@@ -6,7 +6,6 @@ Pillow and numpy only. Knows nothing of the codec, its tensors or its files.
 from onedc.image.opening import MISSING_PLUGINS, READABLE_SUFFIXES
 from onedc.image.reading import (
     KEEPABLE,
-    MAX_PIXELS,
     MAX_SIDE_PX,
     File,
     Keepable,
@@ -20,7 +19,6 @@ from onedc.image.writing import WRITABLE_SUFFIXES, image_bytes, is_generated, wr
 
 __all__ = [
     "KEEPABLE",
-    "MAX_PIXELS",
     "MAX_SIDE_PX",
     "MISSING_PLUGINS",
     "READABLE_SUFFIXES",

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from PIL import Image, ImageCms
 
-from onedc.errors import ImageError
-from onedc.image.opening import Remarks, one_line
+from onedc.errors import ImageError, one_line
+from onedc.image.opening import Remarks
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "LAB"}
 """Colour space that a profile must be of to fit a mode."""

@@ -16,7 +16,6 @@ from PIL import Image, PngImagePlugin
 from onedc.image.opening import Remarks
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_END = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 _ANCILLARY = 0x20
 """Bit of the first letter of chunks that a picture can do without."""
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
-from onedc.container.header import SIDE_MAX_PX, Header, positions_of
+from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
 from onedc.image.reading import KEEPABLE, File, Keepable, Loaded, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
@@ -82,8 +82,8 @@ def read_batch(
     sizes = {(source.width, source.height) for source in found}
     common_positions(sizes, "pictures of one size", ImageError)
     for width, height in sorted(sizes):
-        if max(height, width) > SIDE_MAX_PX:
-            raise ImageError(f"picture: {width}x{height} px; no side may exceed {SIDE_MAX_PX}")
+        if max(height, width) > FORMAT_MAX_SIDE_PX:
+            raise ImageError(f"picture: {width}x{height} px; no side may exceed {FORMAT_MAX_SIDE_PX}")
     return found
 
 

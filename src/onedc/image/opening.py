@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
-from onedc.errors import ImageError, PictureWarning
+from onedc.errors import ImageError, PictureWarning, one_line
 
 
 class _Plugin(NamedTuple):
@@ -175,7 +175,6 @@ def _sub_widths(image: TiffImagePlugin.TiffImageFile) -> Iterator[int]:
         yield int(directory.get(256, 0))
 
 
-_TOO_MANY_PIXELS = Image.DecompressionBombWarning
 _LOCK = threading.RLock()
 """Python keeps one list of warning filters for all threads."""
 
@@ -216,8 +215,3 @@ class Remarks:
             )
             if ours and not issubclass(warning.category, Image.DecompressionBombWarning):
                 self.add(one_line(warning.message).rstrip(". "))
-
-
-def one_line(message: object) -> str:
-    """An error's message without line breaks, or its type where it has none."""
-    return " ".join(str(message).split()) or type(message).__name__

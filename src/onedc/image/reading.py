@@ -12,10 +12,11 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from onedc.errors import ImageError, OneDCError
+from onedc.container.packing import DEFAULT_MAX_PIXELS
+from onedc.errors import ImageError, OneDCError, one_line
 from onedc.image.colour import has_cicp, said_by, to_srgb
 from onedc.image.damage import is_cut, mended, seems_cut
-from onedc.image.opening import Remarks, as_file, choose_page, one_line, open_picture
+from onedc.image.opening import Remarks, as_file, choose_page, open_picture
 from onedc.image.samples import (
     Color,
     RGBArray,
@@ -38,8 +39,7 @@ Keepable: TypeAlias = Literal["alpha", "icc", "exif"]
 KEEPABLE: frozenset[Keepable] = frozenset(("alpha", "icc", "exif"))
 
 MAX_SIDE_PX = 16383
-MAX_PIXELS = 1 << 26
-"""Default limit of pixels in a picture to read (67 million); checked before anything is decoded."""
+"""Longest side of a picture that is read."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,7 +76,7 @@ def read_image(
     source: File,
     *,
     background: Color | None = None,
-    max_pixels: int | None = MAX_PIXELS,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
     page: int | None = None,
     strict: bool = False,
 ) -> RGBArray:
@@ -107,7 +107,7 @@ def read_picture(
     *,
     background: Color | None = None,
     keep: Collection[Keepable] = (),
-    max_pixels: int | None = MAX_PIXELS,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
     page: int | None = None,
     strict: bool = False,
     draft: Callable[[int, int], int] | None = None,

@@ -10,9 +10,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from onedc.container.packing import GENERATED
-from onedc.errors import ImageError
+from onedc.errors import ImageError, one_line
 from onedc.files import refuse_existing, write_whole
-from onedc.image.opening import one_line
 from onedc.image.samples import RGBArray
 from onedc.image.side_data import DESCRIPTION
 

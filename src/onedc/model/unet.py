@@ -34,7 +34,7 @@ class TimeResnet(nn.Module):
         same = channels_in == channels_out
         self.conv_shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
 
-    def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         if self.time_emb_proj is not None and time is not None:
             h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]

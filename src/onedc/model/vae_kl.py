@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onedc.model.blocks import GROUP_NORM
 from onedc.model.tiling import tiled
+from onedc.model.unet import TimeResnet
 
 SCALING = 0.18215
 """Factor between what the autoencoder works in and the `vae_latents` everybody else sees."""
@@ -23,27 +25,8 @@ LATENT_CHANNELS = 4
 LOGVAR_RANGE = (-30.0, 20.0)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """The normalisation used throughout: 32 groups, epsilon 1e-6."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
-
-
-class ResnetBlock(nn.Module):
-    """Two normalised 3x3 convolutions and a skip: [B,ci,h,w] -> [B,co,h,w]."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.norm1 = group_norm(channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm2 = group_norm(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        if channels_in != channels_out:
-            self.conv_shortcut = nn.Conv2d(channels_in, channels_out, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+def _resnet(channels_in: int, channels_out: int) -> TimeResnet:
+    return TimeResnet(channels_in, channels_out, 0, GROUP_NORM)
 
 
 class WindowAttention(nn.Module):
@@ -58,7 +41,7 @@ class WindowAttention(nn.Module):
     def __init__(self, channels: int, window: int = WINDOW) -> None:
         super().__init__()
         self.window = window
-        self.group_norm = group_norm(channels)
+        self.group_norm = GROUP_NORM(channels)
         self.to_q = nn.Linear(channels, channels)
         self.to_k = nn.Linear(channels, channels)
         self.to_v = nn.Linear(channels, channels)
@@ -141,7 +124,7 @@ class DownLevel(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
-            [ResnetBlock(channels_in, channels_out), ResnetBlock(channels_out, channels_out)]
+            [_resnet(channels_in, channels_out), _resnet(channels_out, channels_out)]
         )
         self.downsamplers = nn.ModuleList([] if last else [Downsample(channels_out)])
 
@@ -157,7 +140,7 @@ class UpLevel(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
-            [ResnetBlock(channels_in if i == 0 else channels_out, channels_out) for i in range(3)]
+            [_resnet(channels_in if i == 0 else channels_out, channels_out) for i in range(3)]
         )
         self.upsamplers = nn.ModuleList([] if last else [Upsample(channels_out)])
 
@@ -173,7 +156,7 @@ class MidBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.attentions = nn.ModuleList([WindowAttention(channels)])
-        self.resnets = nn.ModuleList([ResnetBlock(channels, channels), ResnetBlock(channels, channels)])
+        self.resnets = nn.ModuleList([_resnet(channels, channels), _resnet(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.resnets[1](self.attentions[0](self.resnets[0](x)))
@@ -190,7 +173,7 @@ class Encoder(nn.Module):
             [DownLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, WIDTHS, strict=True))]
         )
         self.mid_block = MidBlock(WIDTHS[-1])
-        self.conv_norm_out = group_norm(WIDTHS[-1])
+        self.conv_norm_out = GROUP_NORM(WIDTHS[-1])
         self.conv_out = nn.Conv2d(WIDTHS[-1], 2 * LATENT_CHANNELS, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,7 +195,7 @@ class Decoder(nn.Module):
             [UpLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, widths, strict=True))]
         )
         self.mid_block = MidBlock(widths[0])
-        self.conv_norm_out = group_norm(widths[-1])
+        self.conv_norm_out = GROUP_NORM(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from onedc.errors import WeightsError
+from onedc.errors import WeightsError, one_line
 from onedc.weights.layout import reading
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -45,7 +45,7 @@ class Checkpoint:
         try:
             tensor = self.read(key)
         except (SafetensorError, RuntimeError, OSError) as error:
-            raise WeightsError(f"{self.name}: cannot read {key!r}: {_first_line(error)}") from error
+            raise WeightsError(f"{self.name}: cannot read {key!r}: {one_line(error)}") from error
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{self.name}: {key!r} holds values that are not finite")
         return tensor
@@ -152,7 +152,7 @@ def _open_pytorch(path: Path) -> Checkpoint:
             f"{path}: refused: not a PyTorch file of plain tensors; nothing was run"
         ) from error
     except Exception as error:  # the loader raises nearly anything on damaged files
-        reason = _first_line(error)
+        reason = one_line(error)
         raise WeightsError(f"{path}: damaged PyTorch file, fetch it again ({reason})") from error
     found = dict(_flat(tensors))
     if not found:
@@ -178,7 +178,3 @@ def _open_shards(index: Path) -> Checkpoint:
             raise WeightsError(f"{shard.name}: lacks {list_keys(lost)}, which {index.name} says it has")
         parts.append(shard)
     return joined(str(index), parts)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from onedc.errors import WeightsError
+from onedc.errors import WeightsError, one_line
 from onedc.model.features import MobileNetV2Features
 from onedc.model.lpips import BACKBONES, LPIPS, backbone_of
 from onedc.pretrained.checkpoint import open_checkpoint
@@ -29,7 +29,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], origin: str, what: st
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise WeightsError(f"{origin}: does not fit {what or type(module).__name__} ({reason})") from error
 
 

@@ -22,7 +22,6 @@ BLOCKS = (
     unet.TimeResnet,
     unet.SelfAttention2d,
     unet.Transformer2d,
-    vae_kl.ResnetBlock,
     vae_kl.WindowAttention,
     taef2.Block,
     SwinBlock,
