@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conformance.from_the_page.header import parse_header
 from tests.properties.check_misses import misses
 from tests.properties.mutations import MUTATIONS, mutants
-from tests.properties.plain_format import plain_header
 
 from onedc.container.header import RATIOS, Form, Header, checksum_place, fits_compact, working_size
 from onedc.container.packing import SECTIONS, pack, read_header, seal, unpack
@@ -65,12 +65,17 @@ def test_the_plain_reader_of_the_page_agrees(header: Header, form: Form) -> None
     if form is not Form.FULL and not fits_compact(header):
         form = Form.FULL
     data = pack(header, b"payload", FINGERPRINT, form=form)
-    plain = plain_header(data)
-    assert plain[:4] == (header.model_id, header.quality, (header.width, header.height), header.original)
+    plain = parse_header(data)
+    assert (plain.model_id, plain.quality, plain.original) == (
+        header.model_id,
+        header.quality,
+        header.original,
+    )
+    assert (plain.form, plain.width, plain.height) == (form.value, header.width, header.height)
     place = checksum_place(data)
-    assert plain.check[1] == form.check_bytes == place.stop - place.start
-    assert form is Form.UNCHECKED or plain.check[0] == place.start
-    assert data[plain.payload :] == b"payload"
+    assert form is Form.UNCHECKED or plain.checksum == place
+    assert form.check_bytes == place.stop - place.start
+    assert data[plain.length :] == b"payload"
 
 
 @given(

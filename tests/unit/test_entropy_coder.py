@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.properties import plain_format
+from tests.conformance.from_the_page.coder import Reader, uniform
+from tests.conformance.from_the_page.payload import YReader
+from tests.properties import plain_writer
 from tests.properties.streams import Stream, random_stream
 
 from onedc.entropy.coder import RANGE_CODER, SYMBOL_MAX, SymbolDecoder, SymbolEncoder
@@ -42,16 +44,18 @@ def test_the_page_is_enough_to_write_and_read() -> None:
     """The plain implementation of docs/format.md agrees in both directions."""
     for seed in range(60):
         stream = random_stream(seed, most_symbols=60)
-        writer = plain_format.Writer()
-        plain_format.code_digits(writer, stream.base, stream.digits.size, stream.digits.tolist())
+        writer = plain_writer.Writer()
+        writer.digits(stream.base, stream.digits.tolist())
         for symbols, table_idx in stream.parts:
-            plain_format.code_part(writer, table_idx.tolist(), symbols.tolist())
+            writer.part(table_idx.tolist(), symbols.tolist())
         data = stream.encode()
-        assert writer.interval.payload() == data
-        reader = plain_format.Reader(data)
-        assert plain_format.code_digits(reader, stream.base, stream.digits.size) == stream.digits.tolist()
+        assert writer.payload() == data
+        reader = Reader(data)
+        model = uniform(stream.base)
+        assert [reader.symbol(model) for _ in stream.digits] == stream.digits.tolist()
+        parts = YReader(reader, plain_writer.CDF)
         for symbols, table_idx in stream.parts:
-            assert plain_format.code_part(reader, table_idx.tolist()) == symbols.tolist()
+            assert parts.part(table_idx.astype(np.int64)).tolist() == symbols.tolist()
         reader.finish()
 
 
@@ -77,7 +81,7 @@ def test_model_boundaries_are_those_of_the_page(coder: RangeCoder) -> None:
     """Every edge of every table, as realised by the first symbol of a fresh encoder."""
     tables = load_tables()
     for index in range(0, 256, 1 if coder is NATIVE else 16):
-        model, edges = coder.categorical(tables.freq[index]), plain_format.table_model(index)
+        model, edges = coder.categorical(tables.freq[index]), plain_writer.table_model(index)
         for symbol in range(len(edges) - 1):
             encoder = coder.encoder()
             encoder.encode(np.array([symbol], np.int32), model)
