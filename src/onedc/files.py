@@ -95,7 +95,9 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{os.fspath(path)}: cannot be made a folder: {error.strerror or error}") from error
+        raise OutputError(
+            f"{os.fspath(path)}: the folder cannot be created: {error.strerror or error}"
+        ) from error
 
 
 def user_cache() -> Path:

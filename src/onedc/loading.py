@@ -44,7 +44,7 @@ def load(
         WeightsError: a weights file that is missing, damaged or of another kind; so for metric_weights.
         ConfigError: an unknown or unavailable device, an unknown precision or engine, one that cannot do what
             is asked for, or fewer than one thread.
-        MissingExtraError: what is asked for takes torch, which is not installed.
+        MissingExtraError: what is asked for needs torch, which is not installed.
     """
     models = open_models(
         BUNDLED if weights is None else weights,

@@ -159,7 +159,9 @@ def _most_common(
     if not ranked:
         raise FormatError("none of these is a message of a .1dc file")
     if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
-        raise FormatError("messages of several pictures, and none has more than the others: join each apart")
+        raise FormatError(
+            "messages of several pictures, none with more messages than the others: join each separately"
+        )
     return ranked[0][0]
 
 

@@ -134,11 +134,11 @@ def test_frequencies_of_extreme_logits() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("near", None, "are not one's"),
+        ("near", None, "are not those of a prior of z"),
         ("bias", np.zeros(0, np.int16), "0 hidden units"),
         ("own", np.zeros((6, 4, 3), np.int16), r"own is int16 \(6, 4, 3\)"),
         ("out", np.zeros((7, 4, 8), np.int64), "out is int64"),
-        ("more", np.zeros(1, np.int16), "are not one's"),
+        ("more", np.zeros(1, np.int16), "are not those of a prior of z"),
     ],
 )
 def test_integers_that_make_no_prior_are_refused(name: str, value: np.ndarray | None, message: str) -> None:

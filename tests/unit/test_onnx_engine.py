@@ -116,9 +116,9 @@ def test_effort_is_that_of_torch(onnx: Codec, with_torch: Codec) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "onnx", "device": "cuda"}, "device 'cuda' takes torch"),
-        ({"engine": "onnx", "precision": "bf16"}, "precision 'bf16' takes torch"),
-        ({"engine": "onnx", "metric_weights": "nets"}, "LPIPS takes torch"),
+        ({"engine": "onnx", "device": "cuda"}, "device 'cuda' needs torch"),
+        ({"engine": "onnx", "precision": "bf16"}, "precision 'bf16' needs torch"),
+        ({"engine": "onnx", "metric_weights": "nets"}, "LPIPS needs torch"),
         ({"engine": "numpy"}, "engine 'numpy' is none of"),
     ],
 )
@@ -130,7 +130,7 @@ def test_what_onnxruntime_cannot_do(weights: Path, options: dict[str, Any], mess
 def test_models_without_graphs_are_refused(onnx: Codec) -> None:
     with pytest.raises(ConfigError, match=r"fixture\.safetensors holds no graphs"):
         load(FIXTURE, engine="onnx")
-    with pytest.raises(ConfigError, match="compiling the networks takes torch"):
+    with pytest.raises(ConfigError, match="compiling the networks needs torch"):
         onnx.compile()
     with pytest.raises(ConfigError, match="only light models"):
         export_graphs(TINY)
@@ -200,7 +200,7 @@ def test_the_commands_run_without_torch(weights: Path, with_torch: Codec, tmp_pa
     assert abs(np.asarray(Image.open(decoded)).astype(int) - reference).max() <= 1
     for refused, message in (
         (["encode", photo, "-o", tmp_path / "c.1dc"], 'pip install "onedc[torch]"'),
-        (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", weights, "--effort", 2], "takes torch"),
+        (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", weights, "--effort", 2], "needs torch"),
         (["decode", coded, "-o", tmp_path / "c.png", "--engine", "torch"], "torch is not installed"),
     ):
         done = without_torch(*refused)

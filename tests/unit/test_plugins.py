@@ -32,7 +32,7 @@ def test_a_plugin_runs_once_a_process(tmp_path: Path, capsys: pytest.CaptureFixt
         ("import nothing_of_this_name\n", r"mine\.py: line 1: ModuleNotFoundError"),
         (
             "from onedc.evaluation.baselines import register_codec\nregister_codec('webp', None)\n",
-            r"mine\.py: line 2: codec 'webp': there is one of this name",
+            r"mine\.py: line 2: codec 'webp': this name is taken",
         ),
         (
             "from onedc.evaluation.metrics import METRICS, register_metric\n"

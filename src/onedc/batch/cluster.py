@@ -35,7 +35,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.actors < 1 or not self.cpus > 0 or not self.gpus >= 0:
-            raise ConfigError(f"{self.actors} actors of {self.cpus:g} CPUs and {self.gpus:g} GPUs cannot be")
+            raise ConfigError(
+                f"{self.actors} actors of {self.cpus:g} CPUs and {self.gpus:g} GPUs: need 1 actor, CPUs above 0"
+            )
 
     def outcomes(self, spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
         """As `work.Worker.outcomes`, by actors; their order is any.

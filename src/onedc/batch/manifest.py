@@ -23,7 +23,7 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
     """Make `folder` the place of a batch with these settings, or check that it is one.
 
     Raises:
-        ConfigError: it was begun with other settings.
+        ConfigError: it was started with other settings.
         OutputError: it holds something else, or cannot be written.
     """
     path = folder / SETTINGS_FILE
@@ -31,9 +31,7 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             if any(not name.name.startswith(".onedc-") for name in folder.iterdir()):
-                raise OutputError(
-                    f"{folder}: is not empty, and no batch has been begun there; name a new folder"
-                )
+                raise OutputError(f"{folder}: is not empty and holds no batch; name a new folder")
             write_whole(path, json.dumps(settings, indent=1).encode() + b"\n")
         earlier = json.loads(path.read_text(encoding="utf-8"))
     except OutputError:
@@ -45,8 +43,8 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
     for key in settings | earlier:
         if earlier.get(key) != settings.get(key):
             raise ConfigError(
-                f"{folder}: was begun with {key} {earlier.get(key)!r}, not {settings.get(key)!r}; "
-                "go on with the same or name a new folder"
+                f"{folder}: was started with {key} {earlier.get(key)!r}, not {settings.get(key)!r}; "
+                "use the same or name a new folder"
             )
 
 

@@ -54,7 +54,7 @@ class Batch:
         column: of pictures, in Parquet and Arrow files.
 
     Raises:
-        ConfigError: an unusable source, a bad option, or a target that was begun with other settings.
+        ConfigError: an unusable source, a bad option, or a target that was started with other settings.
         OutputError: a target that holds something else, is in use, or cannot be written.
         MissingExtraError: Parquet or Arrow files without pyarrow.
     """

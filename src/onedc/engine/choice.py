@@ -65,15 +65,15 @@ def _why_torch(
 ) -> str:
     """What onnxruntime cannot do of what is asked for; empty: it can."""
     if str(device) != "cpu":
-        return f"device {str(device)!r} takes torch"
+        return f"device {str(device)!r} needs torch"
     if precision == "bf16":
-        return "precision 'bf16' takes torch"
+        return "precision 'bf16' needs torch"
     if metric_weights is not None:
-        return "an effort that is judged by LPIPS takes torch"
+        return "an effort that is judged by LPIPS needs torch"
     if not has_graphs(weights):
-        return f"{weights} holds no graphs, so its networks take torch"
+        return f"{weights} holds no graphs, so its networks need torch"
     if find_spec("onnxruntime") is None:
-        return 'onnxruntime is not installed (pip install "onedc[onnx]"), so the networks take torch'
+        return 'onnxruntime is not installed (pip install "onedc[onnx]"), so the networks need torch'
     return ""
 
 

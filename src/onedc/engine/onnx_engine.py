@@ -139,7 +139,7 @@ class OnnxEngine:
             ConfigError: there is no torch.
         """
         if self._with_torch is None:
-            raise ConfigError('an effort above 0 takes torch: pip install "onedc[torch]"')
+            raise ConfigError('an effort above 0 needs torch: pip install "onedc[torch]"')
         return self._with_torch().refine(pixels, y, hyper, quality, effort)
 
     def synthesise(
@@ -168,7 +168,7 @@ class OnnxEngine:
         Raises:
             ConfigError: always.
         """
-        raise ConfigError("compiling the networks takes torch: load the model with engine='torch'")
+        raise ConfigError("compiling the networks needs torch: load the model with engine='torch'")
 
     def _in_bands(
         self,

@@ -92,7 +92,9 @@ class LearnedZPrior:
         hidden = integers["bias"].size if "bias" in integers else 0
         expected = self.shapes(hidden)
         if set(integers) != set(expected) or not 0 < hidden <= _MOST_HIDDEN:
-            raise WeightsError(f"z prior: tensors {sorted(integers)} of {hidden} hidden units are not one's")
+            raise WeightsError(
+                f"z prior: tensors {sorted(integers)} of {hidden} hidden units are not those of a prior of z"
+            )
         for name, shape in expected.items():
             dtype, found = ("int32" if name == "out_bias" else "int16"), integers[name]
             if found.shape != shape or found.dtype != dtype:

@@ -187,7 +187,7 @@ def register_codec(name: str, make: Callable[[], EvaluatedCodec]) -> None:
         ConfigError: a name that is taken.
     """
     if name in codec_names():
-        raise ConfigError(f"codec {name!r}: there is one of this name")
+        raise ConfigError(f"codec {name!r}: this name is taken")
     BASELINES[name] = make
 
 

@@ -77,7 +77,9 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         if self.preset is not None and (self.preset not in PRESETS or self.weights is not None):
-            raise ConfigError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}, or beside weights")
+            raise ConfigError(
+                f"preset {self.preset!r} is none of {', '.join(PRESETS)}, or was given with weights"
+            )
         if self.runs < 1 or min(self.batches, default=1) < 1:
             raise ConfigError(f"runs {self.runs} and batches {self.batches} must be at least 1")
         if unknown := set(self.ways) - {"onedc", "reference", "sampler"}:

@@ -265,7 +265,9 @@ def register_set_metric(
         ConfigError: a name that is taken, or an unknown source without `make`.
     """
     if (metric.source in SOURCES) == (make is not None):
-        raise ConfigError(f"feature source {metric.source!r}: known and made again, or unknown and not made")
+        raise ConfigError(
+            f"feature source {metric.source!r}: a new source needs `make`, a known one must not have it"
+        )
     add_info(replace(info, per_set=True))
     SET_METRICS[info.name] = metric
     if make is not None:

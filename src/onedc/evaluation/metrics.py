@@ -272,5 +272,5 @@ def register_metric(info: MetricInfo, make: Callable[[Path | None], ImageMetric]
 def add_info(info: MetricInfo) -> None:
     """Make a metric's name known. Raises ConfigError for one that is taken."""
     if info.name in METRICS:
-        raise ConfigError(f"metric {info.name!r}: there is one of this name")
+        raise ConfigError(f"metric {info.name!r}: this name is taken")
     METRICS[info.name] = info

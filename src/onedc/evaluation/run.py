@@ -122,8 +122,8 @@ def _rows(
                 yield path.name, rows
         except BrokenProcessPool as error:
             raise OneDCError(
-                "a process of --jobs ended early, perhaps for want of memory; what was measured is kept, "
-                "so run it again, with fewer"
+                "a process of --jobs ended early, perhaps out of memory; what was measured is kept, "
+                "so run it again with fewer"
             ) from error
 
 

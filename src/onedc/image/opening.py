@@ -133,7 +133,7 @@ def choose_page(image: Image.Image, page: int | None, name: str) -> None:
     elif 1 <= page <= len(frames):
         image.seek(frames[page - 1])
     else:
-        raise ImageError(f"{name}: has no page {page}, but 1 to {len(frames)}")
+        raise ImageError(f"{name}: has no page {page}; its pages are 1 to {len(frames)}")
 
 
 def _is_reduced(image: TiffImagePlugin.TiffImageFile, frame: int) -> bool:

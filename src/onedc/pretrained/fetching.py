@@ -90,9 +90,9 @@ def _download(source: Source, say: Say) -> Iterator[bytes]:
                 yield piece
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise OneDCError(f"{source.place}: cannot be had: {reason}") from error
+        raise OneDCError(f"{source.place}: cannot be fetched: {reason}") from error
     found = digest.hexdigest()
     if not found.startswith(source.sha256):
         raise WeightsError(
-            f"{source.place}: another file came: sha256 {found[:12]}, not {source.sha256[:12]}"
+            f"{source.place}: unexpected file: sha256 {found[:12]}, expected {source.sha256[:12]}"
         )

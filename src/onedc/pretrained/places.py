@@ -76,7 +76,7 @@ def from_hub(hub_id: str, name: str) -> Path | None:
     except errors.EntryNotFoundError:
         return None
     except (errors.HfHubHTTPError, OSError, ValueError) as error:
-        raise WeightsError(f"{hub_id}: not to be had from the model hub: {one_line(error)}") from error
+        raise WeightsError(f"{hub_id}: cannot be fetched from the model hub: {one_line(error)}") from error
 
 
 def folder_from_hub(hub_id: str, part: str) -> list[Path]:
@@ -89,7 +89,7 @@ def folder_from_hub(hub_id: str, part: str) -> list[Path]:
     try:
         inside = [name for name in hub.list_repo_files(hub_id) if name.startswith(f"{part}/")]
     except Exception as error:  # each layer of a transfer has errors of its own
-        raise WeightsError(f"{hub_id}: not to be had from the model hub: {one_line(error)}") from error
+        raise WeightsError(f"{hub_id}: cannot be fetched from the model hub: {one_line(error)}") from error
     if not inside:
         raise WeightsError(f"{hub_id}: holds no folder {part}/")
     return [path for name in inside if (path := from_hub(hub_id, name)) is not None]

@@ -69,7 +69,7 @@ def read_arrays(path: str | Path) -> Arrays:
         try:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (TypeError, AttributeError) as error:
-            raise WeightsError(f"{path}: stored in bf16, which takes torch; export it as fp16") from error
+            raise WeightsError(f"{path}: stored in bf16, which needs torch; export it as fp16") from error
     identity = Identity.of(metadata, path)
     if integers_sha256(digested(tensors)) != identity.seam_sha256:
         raise WeightsError(f"{path}: the integers do not match their digest; the file is damaged")

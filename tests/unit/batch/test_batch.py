@@ -132,7 +132,7 @@ def test_a_folder_becomes_tar_shards(photos: Path, tmp_path: Path, expected: dic
     }
     assert records(out)["f.png"]["output"] == "000001/f.1dc"
     (photos / "0.png").write_bytes(png((8, 8)))
-    with pytest.raises(ConfigError, match="begun with files_sha256"):
+    with pytest.raises(ConfigError, match="started with files_sha256"):
         batch(photos, out, kind="tar", shard_size=3)
 
 
@@ -273,15 +273,15 @@ def test_what_does_not_fit_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="another batch is at work"):
         batch(photos, out)
     held.manifest.close()
-    with pytest.raises(ConfigError, match="begun with quality_byte 76, not 102"):
+    with pytest.raises(ConfigError, match="started with quality_byte 76, not 102"):
         batch(photos, out, Spec(weights=str(FIXTURE), quality=40))
-    with pytest.raises(ConfigError, match="begun with to 'folder', not 'tar'"):
+    with pytest.raises(ConfigError, match="started with to 'folder', not 'tar'"):
         batch(photos, out, kind="tar")
-    with pytest.raises(ConfigError, match="begun with column None, not 'jpg'"):
+    with pytest.raises(ConfigError, match="started with column None, not 'jpg'"):
         batch(photos, out, column="jpg")
     refined = replace(SPEC, effort=1)
     Batch(photos, tmp_path / "refined", refined).manifest.close()
-    with pytest.raises(ConfigError, match="begun with effort 1, not None"):
+    with pytest.raises(ConfigError, match="started with effort 1, not None"):
         batch(photos, tmp_path / "refined")
     with pytest.raises(OutputError, match="not empty"):
         batch(photos, photos / "b")

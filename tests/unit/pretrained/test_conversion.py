@@ -182,7 +182,7 @@ def test_fetching_brings_converts_and_does_not_bring_twice(tmp_path: Path, publi
 def test_what_is_not_the_known_file_is_not_kept(tmp_path: Path, published: Network) -> None:
     first, second = published.sources
     other = replace(published, sources=(replace(first, sha256="7be5be79"), second))
-    with pytest.raises(WeightsError, match="another file came"):
+    with pytest.raises(WeightsError, match="unexpected file"):
         fetch_network(other, tmp_path / "nets", str)
     gone = replace(published, sources=(replace(first, place=first.place + ".gone"), second))
     with pytest.raises(OneDCError, match="cannot be had"):
