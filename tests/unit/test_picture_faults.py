@@ -272,7 +272,7 @@ def test_a_page_can_be_chosen(file_format: str) -> None:
     with pytest.raises(ImageError, match="3 frames or pages"):
         read_image(data)
     for page in (0, 4, -1):
-        with pytest.raises(ImageError, match=f"no page {page}, but 1 to 3"):
+        with pytest.raises(ImageError, match=f"no page {page}; its pages are 1 to 3"):
             read_image(data, page=page)
 
 

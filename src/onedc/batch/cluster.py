@@ -35,9 +35,8 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.actors < 1 or not self.cpus > 0 or not self.gpus >= 0:
-            raise ConfigError(
-                f"{self.actors} actors of {self.cpus:g} CPUs and {self.gpus:g} GPUs: need 1 actor, CPUs above 0"
-            )
+            asked = f"{self.actors} actors of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+            raise ConfigError(f"{asked}: at least 1 actor and CPUs above 0 are needed")
 
     def outcomes(self, spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
         """As `work.Worker.outcomes`, by actors; their order is any.

@@ -145,7 +145,7 @@ def test_command_draws_and_tabulates(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*command, "--metrics", "fid"]) == 2 and "fid: not measured" in capsys.readouterr().err
     command[command.index("-o") + 1] = str(page)
     assert main(command) == 1
-    assert "page.md: cannot be made a folder" in capsys.readouterr().err
+    assert "page.md: the folder cannot be created" in capsys.readouterr().err
 
 
 def test_published_points_are_whole() -> None:
