@@ -17,6 +17,11 @@ DOWNSAMPLING_PX = 64
 
 FSQ_LEVELS = 4
 FSQ_DIMS = 7
+PARTS = 4
+"""Steps in which y is coded, each seeing those before it."""
+TURN = (0, 3, 2, 1)
+"""Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
+group ^ TURN[part] of a quarter of the channels (group) belong to the part."""
 QUALITY_MAX = 255
 """Largest value of the quality byte; 0 means that no y section is stored."""
 

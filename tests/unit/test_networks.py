@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from onedc.config import SD15, SMALL, TINY, ModelConfig
+from onedc.config import PARTS, SD15, SMALL, TINY, ModelConfig
 from onedc.engine.device import prepare_compiler
 from onedc.errors import ConfigError
 from onedc.model.blocks import (
@@ -19,7 +19,7 @@ from onedc.model.blocks import (
     ResnetBlock,
     windowed,
 )
-from onedc.model.hyperprior import FSQ, PARTS, collapse, expand
+from onedc.model.hyperprior import FSQ, collapse, expand
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
 from onedc.weights import BUNDLED

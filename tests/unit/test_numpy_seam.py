@@ -23,7 +23,7 @@ from onedc.seam import numpy_seam
 from onedc.seam.numpy_seam import NumpySeam
 from onedc.seam.parts import collapse
 from onedc.seam.protocol import Seam as SeamProtocol
-from onedc.seam.torch_seam import Seam, TorchSeam, seam_integers
+from onedc.seam.torch_seam import FixedSeam, TorchSeam, seam_integers
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
 
@@ -71,7 +71,7 @@ def test_the_same_integers_as_with_torch(name: str, slices: int, monkeypatch: py
     model, integers = trained(CONFIGS[name])
     z_idx = np.random.default_rng(0).integers(0, 4**7, (2, 3, 2))
     channels = CONFIGS[name].y_channels
-    with_torch = TorchSeam(Seam(model.h_s, model.prior, integers))
+    with_torch = TorchSeam(FixedSeam(model.h_s, model.prior, integers))
     wanted, found = (everything(seam, z_idx, channels) for seam in (with_torch, NumpySeam(arrays(integers))))
     assert wanted.keys() == found.keys()
     for key, value in wanted.items():
@@ -85,7 +85,7 @@ def test_activations_beyond_the_limit_are_clamped_alike() -> None:
         name: value * 200 if name.endswith("conv2.bias") else value for name, value in integers.items()
     }
     z_idx = np.random.default_rng(0).integers(0, 4**7, (1, 2, 2))
-    with_torch = TorchSeam(Seam(model.h_s, model.prior, integers))
+    with_torch = TorchSeam(FixedSeam(model.h_s, model.prior, integers))
     wanted, found = (everything(seam, z_idx, 16) for seam in (with_torch, NumpySeam(arrays(integers))))
     assert abs(wanted["features"]).max() >= 2**27
     for key, value in wanted.items():

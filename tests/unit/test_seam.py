@@ -14,7 +14,7 @@ from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.model.hyperprior import collapse
 from onedc.model.onedc import OneDC
-from onedc.seam.torch_seam import Seam, scale_thresholds, seam_integers
+from onedc.seam.torch_seam import FixedSeam, scale_thresholds, seam_integers
 from onedc.seam.units import UNITS
 
 SCALES = load_tables().scale.tolist()
@@ -31,15 +31,15 @@ def integers(model: OneDC) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def seam(model: OneDC, integers: dict[str, Tensor]) -> Seam:
-    return Seam(model.h_s, model.prior, integers)
+def seam(model: OneDC, integers: dict[str, Tensor]) -> FixedSeam:
+    return FixedSeam(model.h_s, model.prior, integers)
 
 
 def z_hat() -> Tensor:
     return torch.randint(-2, 2, (2, 7, 2, 3), generator=torch.Generator().manual_seed(0)) / 2
 
 
-def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: FixedSeam) -> None:
     hyper, z_semantic = seam.hyper(z_hat())
     float_hyper, float_semantic = model.h_s(z_hat())
     assert hyper.dtype == torch.float64
@@ -48,14 +48,14 @@ def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: Seam) -> Non
     assert (z_semantic - float_semantic).abs().max() < 0.001
 
 
-def test_means_of_the_scan_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+def test_means_of_the_scan_are_near_the_float_ones(model: OneDC, seam: FixedSeam) -> None:
     quality = torch.tensor([0, 200])
     y_hat = seam.scan(seam.hyper(z_hat())[0], quality, lambda _, table_idx, mean: torch.zeros_like(mean))
     float_y_hat = model.prior.scan(model.h_s(z_hat())[0], quality, lambda _, scale, mean: mean)
     assert (y_hat - float_y_hat).abs().max() < 0.02
 
 
-def test_symbols_come_back_as_y(seam: Seam) -> None:
+def test_symbols_come_back_as_y(seam: FixedSeam) -> None:
     quality = torch.tensor([120, 250])
     hyper = seam.hyper(z_hat())[0]
     y = torch.randn(2, TINY.y_channels, 8, 12, generator=torch.Generator().manual_seed(1))
@@ -81,11 +81,11 @@ def test_missing_and_unexpected_and_misshapen_integers_are_named(
     name = "prior.fusion.0.depth.conv1.weight"
     without = {key: value for key, value in integers.items() if key != name}
     with pytest.raises(WeightsError, match=f"{name}' is missing"):
-        Seam(model.h_s, model.prior, without)
+        FixedSeam(model.h_s, model.prior, without)
     with pytest.raises(WeightsError, match="unexpected tensor 'extra'"):
-        Seam(model.h_s, model.prior, {**integers, "extra": torch.zeros(1)})
+        FixedSeam(model.h_s, model.prior, {**integers, "extra": torch.zeros(1)})
     with pytest.raises(WeightsError, match="expected integers"):
-        Seam(model.h_s, model.prior, {**integers, name: integers[name].float()})
+        FixedSeam(model.h_s, model.prior, {**integers, name: integers[name].float()})
 
 
 def test_a_seam_with_another_kind_of_layer_is_refused(model: OneDC) -> None:
@@ -101,7 +101,7 @@ def test_activations_fit_int32_whatever_the_weights(model: OneDC, integers: dict
         name: torch.full_like(value, 2**14) if name.endswith(".weight") else value
         for name, value in integers.items()
     } | {name: torch.full_like(value, 1) for name, value in integers.items() if name.endswith(".shift")}
-    seam, largest = Seam(model.h_s, model.prior, wild), [0.0]
+    seam, largest = FixedSeam(model.h_s, model.prior, wild), [0.0]
 
     def watch(_module: nn.Module, _inputs: object, out: object) -> None:
         for tensor in out if isinstance(out, tuple) else (out,):

@@ -17,7 +17,7 @@ from onedc.datasets.tables import Cell, open_arrow, pyarrow
 from onedc.datasets.tar import members, sample_key
 from onedc.files import make_folder, write_whole
 
-PARTS = ".parts"
+PARTS_FOLDER = ".parts"
 """Folder of the results of unfinished shards."""
 
 
@@ -34,7 +34,7 @@ class Output:
 
     def path(self, item: Item) -> Path:
         """The file that holds an item's result until its shard is packed."""
-        folder = self.root if self.kind == FOLDER else self.root / PARTS
+        folder = self.root if self.kind == FOLDER else self.root / PARTS_FOLDER
         return folder / item.shard / item.output
 
     def holds(self, item: Item) -> bool:
@@ -60,11 +60,11 @@ class Output:
         if self.kind == FOLDER:
             return
         write_whole(self.shard_path(shard.name), self._packed(shard), force=True)
-        shutil.rmtree(self.root / PARTS / shard.name, ignore_errors=True)
+        shutil.rmtree(self.root / PARTS_FOLDER / shard.name, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what kills have left of the parts, once no shard needs them."""
-        shutil.rmtree(self.root / PARTS, ignore_errors=True)
+        shutil.rmtree(self.root / PARTS_FOLDER, ignore_errors=True)
 
     def _packed(self, shard: Shard) -> bytes | Iterable[bytes]:
         """The bytes of a shard file: its results, and what else a source of the same kind holds of them."""

@@ -92,7 +92,7 @@ def add_model_arguments(
     )
 
 
-def load_codec(args: argparse.Namespace) -> Codec:
+def codec_of(args: argparse.Namespace) -> Codec:
     """The model that `add_model_arguments` (and where there is one, --metric-weights) names."""
     from onedc.loading import load
 

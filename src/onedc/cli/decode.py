@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, load_codec
+from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, codec_of
 from onedc.cli.jobs import (
     PIPE,
     Job,
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
-    codec = load_codec(args)
+    codec = codec_of(args)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 
     def decode_one(job: Job) -> Report:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, load_codec, quality
+from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, quality
 from onedc.cli.jobs import Job, check_targets
 from onedc.files import make_folder, refuse_existing, write_whole
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     pixels = read_image(args.photo)
 
     started_s = time.perf_counter()
-    codec = load_codec(args)
+    codec = codec_of(args)
     loaded_s = time.perf_counter()
     data = codec.encode(pixels, **({} if args.quality is None else {"quality": args.quality}))
     encoded_s = time.perf_counter()

@@ -13,8 +13,8 @@ from onedc.cli.arguments import (
     add_file_arguments,
     add_model_arguments,
     add_parser,
+    codec_of,
     kept,
-    load_codec,
     positive,
     quality,
     whole,
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     check_show(args, jobs)
     make_folders(jobs)
 
-    codec = load_codec(args)
+    codec = codec_of(args)
     alone = len(jobs) == 1
     return run_jobs(
         jobs, lambda job: _encode_job(codec, job, args, alone=alone), as_json=args.json, passed=passed

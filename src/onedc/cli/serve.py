@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, effort, load_codec, positive, whole
+from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, effort, positive, whole
 
 _DESCRIPTION = """\
 Serve a page that encodes and decodes, and the same as HTTP routes for programs.
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, args.port) as listener:
         from onedc.serve.service import Limits, Service
 
-        codec = load_codec(args)
+        codec = codec_of(args)
         limits = Limits(
             upload_bytes=int(args.max_upload_mb * 1e6),
             pixels=int(args.max_megapixels * 1e6),

@@ -34,7 +34,7 @@ _MARGIN = 2  # rows above and columns beside the picture that NEIGHBOURS reach
 _MOST_HIDDEN = 1024
 
 Integers = npt.NDArray[np.int64]
-Code = Callable[[Integers, Integers, int, Integers], npt.NDArray[Any]]
+LevelCode = Callable[[Integers, Integers, int, Integers], npt.NDArray[Any]]
 """(rows [n], columns [n], dimension, frequencies [n, 4]) -> levels [n] of that dimension there."""
 
 
@@ -132,7 +132,7 @@ class LearnedZPrior:
         """See `ZPrior.decode`."""
         return _indices_of(self.walk(height, width, lambda rows, cols, dim, freq: decoder.decode_each(freq)))
 
-    def walk(self, height: int, width: int, code: Code) -> Integers:
+    def walk(self, height: int, width: int, code: LevelCode) -> Integers:
         """Visit all levels in coding order with their frequencies; `code` tells or reads what they are.
 
         Returns:

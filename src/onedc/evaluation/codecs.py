@@ -23,7 +23,7 @@ class BaselineError(OneDCError):
 
 
 @dataclass(frozen=True)
-class Picture:
+class Original:
     """An original [H,W,3] with its file's name and the hash of its pixels."""
 
     name: str
@@ -31,7 +31,7 @@ class Picture:
     hash: str
 
     @classmethod
-    def read(cls, path: Path) -> Picture:
+    def read(cls, path: Path) -> Original:
         """Read a picture file, with white under transparent places. Raises ImageError."""
         pixels = read_image(path, background="white")
         return cls(path.name, pixels, pixels_hash(pixels))
@@ -78,18 +78,18 @@ class EvaluatedCodec(ABC):
     ladder: Sequence[float]
 
     @abstractmethod
-    def coded(self, original: Picture, setting: float, folder: Path) -> Coded:
+    def coded(self, original: Original, setting: float, folder: Path) -> Coded:
         """The original coded and decoded; files may be left in `folder`. Raises OneDCError."""
 
     @abstractmethod
-    def size_of(self, original: Picture, setting: float) -> int:
+    def size_of(self, original: Original, setting: float) -> int:
         """Bytes of the original's file at a setting. Raises OneDCError."""
 
-    def version(self, original: Picture, setting: float) -> str:
+    def version(self, original: Original, setting: float) -> str:
         """What the result depends on beside the original, the identity and the setting; part of its key."""
         return ""
 
-    def setting_within(self, original: Picture, target_bytes: int) -> float | None:
+    def setting_within(self, original: Original, target_bytes: int) -> float | None:
         """The setting of the largest file of at most `target_bytes`, by a quicker way than trying the ladder.
 
         None: this codec has no quicker way.
@@ -127,7 +127,7 @@ class FileCodec(EvaluatedCodec):
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
         """The bytes of a file -> [height,width,3]; the size is that of the original."""
 
-    def coded(self, original: Picture, setting: float, folder: Path) -> Coded:
+    def coded(self, original: Original, setting: float, folder: Path) -> Coded:
         """Encode to a file, which stays in the folder, read it back, decode."""
         path = kept_file(folder, self.name, setting, original.name, self.suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ class FileCodec(EvaluatedCodec):
             decode_s = time.perf_counter() - start_s
         return Coded(path.stat().st_size, decoded, encode_s, decode_s)
 
-    def size_of(self, original: Picture, setting: float) -> int:
+    def size_of(self, original: Original, setting: float) -> int:
         """Bytes of the original's file at a setting."""
         with naming(self):
             return len(self.encode(original.pixels, setting))

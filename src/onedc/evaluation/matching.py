@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from onedc.errors import OutputError
-from onedc.evaluation.codecs import EvaluatedCodec, Picture
+from onedc.evaluation.codecs import EvaluatedCodec, Original
 from onedc.files import make_folder, user_cache, write_whole
 
 
@@ -54,7 +54,7 @@ def match_rate(
 class SizeCache:
     """File sizes of one codec on one picture, kept in a small JSON file between runs."""
 
-    def __init__(self, folder: Path | None, codec: EvaluatedCodec, original: Picture) -> None:
+    def __init__(self, folder: Path | None, codec: EvaluatedCodec, original: Original) -> None:
         self.codec, self.original = codec, original
         key = hashlib.sha256(f"{codec.identity}\0{original.hash}".encode()).hexdigest()[:24]
         self.path = folder / f"{codec.name}-{key}.json" if folder is not None else None

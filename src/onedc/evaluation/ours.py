@@ -10,7 +10,7 @@ import onedc
 from onedc.config import QUALITY_MAX
 from onedc.engine.choice import Precision
 from onedc.errors import ConfigError
-from onedc.evaluation.codecs import FileCodec, Picture
+from onedc.evaluation.codecs import FileCodec, Original
 from onedc.evaluation.metrics import file_hash
 from onedc.image import RGBArray
 from onedc.loading import load
@@ -42,7 +42,7 @@ class OneDCCodec(FileCodec):
         """The bytes of a .1dc file -> [height,width,3]."""
         return self.codec.decode(data, output="numpy")
 
-    def setting_within(self, original: Picture, target_bytes: int) -> float:
+    def setting_within(self, original: Original, target_bytes: int) -> float:
         """The quality that the codec's own search chooses; its lowest where every file is too large."""
         try:
             data = self.codec.encode_to_size(original.pixels, target_bytes, shrink=False)

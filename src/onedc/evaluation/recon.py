@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onedc.errors import ConfigError
-from onedc.evaluation.codecs import BaselineError, Coded, EvaluatedCodec, Picture
+from onedc.evaluation.codecs import BaselineError, Coded, EvaluatedCodec, Original
 from onedc.image import READABLE_SUFFIXES, read_image
 
 
@@ -27,23 +27,23 @@ class Reconstructions(EvaluatedCodec):
         self.files = [_pictures(folder) for folder in folders]
         self.bytes = [_read_sizes(path) for path in sizes]
 
-    def coded(self, original: Picture, setting: float, folder: Path) -> Coded:
+    def coded(self, original: Original, setting: float, folder: Path) -> Coded:
         """The picture and the size that were given. Raises OneDCError where one is missing."""
         return Coded(self.size_of(original, setting), read_image(self._file(original, setting)))
 
-    def size_of(self, original: Picture, setting: float) -> int:
+    def size_of(self, original: Original, setting: float) -> int:
         """The size that was given. Raises BaselineError where there is none."""
         sizes = self.bytes[int(setting)]
         if original.stem not in sizes:
             raise BaselineError(f"{self.name}: no size for {original.stem}")
         return sizes[original.stem]
 
-    def version(self, original: Picture, setting: float) -> str:
+    def version(self, original: Original, setting: float) -> str:
         """Hash of the decoded picture's file, and its size."""
         digest = hashlib.sha256(self._file(original, setting).read_bytes()).hexdigest()
         return f"{digest} {self.size_of(original, setting)}"
 
-    def _file(self, original: Picture, setting: float) -> Path:
+    def _file(self, original: Original, setting: float) -> Path:
         files = self.files[int(setting)]
         if original.stem not in files:
             raise BaselineError(f"{self.name}: no reconstruction named {original.stem}")

@@ -23,7 +23,7 @@ from onedc.files import write_whole
 SHOWN_SHARE = 0.5
 """A codec that reaches a target on less than this share of the pictures is left out of its group's means."""
 
-SetMetric = Callable[[str, Sequence[Record]], Value]
+SetMeasure = Callable[[str, Sequence[Record]], Value]
 """A metric over all decoded pictures of some records."""
 
 
@@ -46,7 +46,7 @@ class Row:
 
 
 def summarise(
-    records: Iterable[Record], metrics: Sequence[str], set_metric: SetMetric | None = None
+    records: Iterable[Record], metrics: Sequence[str], set_metric: SetMeasure | None = None
 ) -> list[Row]:
     """One row per group and codec, in the order of the records.
 
@@ -85,7 +85,7 @@ def _row(
     chosen: Sequence[Record],
     shown: bool,
     metrics: Sequence[str],
-    set_metric: SetMetric | None,
+    set_metric: SetMeasure | None,
 ) -> Row:
     values = {name: _mean(name, chosen, set_metric) for name in metrics}
     return Row(
@@ -104,7 +104,7 @@ def _row(
     )
 
 
-def _mean(name: str, records: Sequence[Record], set_metric: SetMetric | None) -> Value:
+def _mean(name: str, records: Sequence[Record], set_metric: SetMeasure | None) -> Value:
     """A metric over records: missing as soon as one of them lacks it."""
     if METRICS[name].per_set:
         return set_metric(name, records) if set_metric is not None else Value(None, "features were not kept")

@@ -18,7 +18,7 @@ from onedc.evaluation.baselines import load_codec
 from onedc.evaluation.codecs import (
     BaselineError,
     EvaluatedCodec,
-    Picture,
+    Original,
     kept_file,
     naming,
     pixels_hash,
@@ -56,7 +56,7 @@ class Workbench:
     def measure(self, path: Path, done: Mapping[str, Record]) -> Iterator[Record | Failure]:
         """All rows of one picture; those whose key is in `done` (with their features) are not made again."""
         try:
-            walk = _Walk(self, Picture.read(path))
+            walk = _Walk(self, Original.read(path))
         except OneDCError as error:
             yield Failure(path.name, "", str(error))
             return
@@ -68,7 +68,7 @@ class Workbench:
             except OneDCError as error:
                 yield Failure(path.name, entry.codec, str(error))
 
-    def key(self, entry: Entry, picture: Picture) -> str:
+    def key(self, entry: Entry, picture: Original) -> str:
         """Hash of all that a row's numbers on a picture depend on. Raises OneDCError."""
         facts = [
             [picture.hash, picture.name, entry.group, entry.bpp, str(self.rule(entry))],
@@ -78,7 +78,7 @@ class Workbench:
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
-    def _codec_facts(self, entry: Entry, picture: Picture) -> list[object]:
+    def _codec_facts(self, entry: Entry, picture: Original) -> list[object]:
         codec = self.codecs[entry.codec]
         version = "" if entry.quality is None else codec.version(picture, entry.quality)
         return [codec.name, codec.identity, entry.quality, version]
@@ -117,7 +117,7 @@ def _load_codecs(options: EvaluationOptions) -> tuple[dict[str, EvaluatedCodec],
 class _Walk:
     """One picture on its way through the rows of a run: what was made on the way is not made again."""
 
-    def __init__(self, bench: Workbench, picture: Picture) -> None:
+    def __init__(self, bench: Workbench, picture: Original) -> None:
         self.bench, self.options, self.picture = bench, bench.options, picture
         self.bytes: dict[tuple[str, str], int] = {}  # by group and codec
         self.made: dict[tuple[str, float], Record] = {}  # by codec and setting

@@ -20,7 +20,7 @@ from PIL import Image
 from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
-from onedc.image.reading import KEEPABLE, File, Keepable, Loaded, read_picture, to_picture
+from onedc.image.reading import KEEPABLE, Keepable, Loaded, PictureFile, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
 from onedc.image.shrink import Size
 from onedc.image.side_data import SideData, apply_profile, info_of, to_sections
@@ -28,7 +28,7 @@ from onedc.image.side_data import SideData, apply_profile, info_of, to_sections
 if TYPE_CHECKING:
     from torch import Tensor
 
-Picture: TypeAlias = "Image.Image | Loaded | NDArray[np.uint8] | Tensor | File"
+Picture: TypeAlias = "Image.Image | Loaded | NDArray[np.uint8] | Tensor | PictureFile"
 """A Pillow image, what `image.read_picture` returns, an [H,W,3 or 4] uint8 array, a [3 or 4,H,W] float tensor
 in [-1,1], or a picture file: its path, its bytes, or a binary file object."""
 Output: TypeAlias = Literal["pil", "numpy", "torch"]
@@ -102,7 +102,7 @@ def _read(image: Picture, size: Size | None, background: Color | None, keep: Col
     elif isinstance(image, Image.Image):
         loaded = to_picture(image, background=background, keep=keep)
     elif isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
-        file = cast(File, image)
+        file = cast(PictureFile, image)
         draft = None if size is None else size.longer
         loaded = read_picture(file, background=background, keep=keep, draft=draft)
     else:

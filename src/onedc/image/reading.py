@@ -30,7 +30,7 @@ from onedc.image.samples import (
 )
 from onedc.image.side_data import SideData
 
-File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+PictureFile: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A picture file: a path, its bytes, or a binary file object."""
 
 Keepable: TypeAlias = Literal["alpha", "icc", "exif"]
@@ -73,7 +73,7 @@ class _Wanted:
 
 
 def read_image(
-    source: File,
+    source: PictureFile,
     *,
     background: Color | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
@@ -103,7 +103,7 @@ def read_image(
 
 
 def read_picture(
-    source: File,
+    source: PictureFile,
     *,
     background: Color | None = None,
     keep: Collection[Keepable] = (),

@@ -23,7 +23,7 @@ from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.pretrained.fitting import COMPILED, fit
-from onedc.seam.torch_seam import Seam, seam_integers
+from onedc.seam.torch_seam import FixedSeam, seam_integers
 from onedc.weights.file import SEAM_NETS, file_metadata, stored
 from onedc.weights.layout import SEAM
 from onedc.weights.stream_writer import Entry, write_safetensors
@@ -111,7 +111,7 @@ def convert_seam(config: ModelConfig, weights: Checkpoint) -> dict[str, Tensor]:
     """
     h_s, prior = (build_network(config, weights, name) for name in ("h_s", "prior"))
     integers = seam_integers(h_s, prior, load_tables().scale.tolist())  # type: ignore[arg-type]
-    Seam(h_s, prior, integers)  # type: ignore[arg-type]  # refuses sums that could leave the exact range
+    FixedSeam(h_s, prior, integers)  # type: ignore[arg-type]  # refuses sums that could leave the exact range
     return integers
 
 

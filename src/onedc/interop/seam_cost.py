@@ -23,7 +23,7 @@ from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.seam.parts import y_writer
 from onedc.seam.protocol import Code
-from onedc.seam.torch_seam import Seam, TorchSeam, seam_integers
+from onedc.seam.torch_seam import FixedSeam, TorchSeam, seam_integers
 
 _RATE = torch.ones(1, dtype=torch.int64)
 
@@ -70,7 +70,7 @@ def compare_seam(
 ) -> SeamCost:
     """Code pairs of y [1,N,H/16,W/16] and z_hat [1,7,H/64,W/64] with both forms of h_s and prior."""
     scales = torch.tensor(load_tables().scale)
-    seam = TorchSeam(Seam(h_s, prior, seam_integers(h_s, prior, scales.tolist())))
+    seam = TorchSeam(FixedSeam(h_s, prior, seam_integers(h_s, prior, scales.tolist())))
     totals = [0, 0]
     for y, z_hat in latents:
         floats, integers = SymbolEncoder(), SymbolEncoder()

@@ -15,7 +15,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from onedc.config import FSQ_DIMS, FSQ_LEVELS, ModelConfig
+from onedc.config import FSQ_DIMS, FSQ_LEVELS, PARTS, TURN, ModelConfig
 from onedc.model.blocks import (
     AttentionBlock,
     DepthConvBlock,
@@ -125,11 +125,6 @@ class FSQ(nn.Module):
         levels = z_idx[:, None] // powers[:, None, None] % FSQ_LEVELS
         return (levels - FSQ_LEVELS // 2).float() / (FSQ_LEVELS // 2)
 
-
-PARTS = 4
-# Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
-# group ^ TURN[part] of a quarter of the channels (group) belong to the part.
-TURN = (0, 3, 2, 1)
 
 Visitor = Callable[[int, Tensor, Tensor], Tensor]
 """(part, scale, mean) -> decoded values; all collapsed, [B,N/4,H/16,W/16], in the gained domain."""

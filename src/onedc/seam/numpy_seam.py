@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from onedc.config import PARTS
 from onedc.entropy.z_prior import levels_of
 from onedc.errors import WeightsError
-from onedc.seam.parts import PARTS, collapse, expand
+from onedc.seam.parts import collapse, expand
 from onedc.seam.protocol import Code, Hyper
 from onedc.seam.units import EXACT, GAIN_BITS, LIMIT, SLOPE_BITS, TABLES, UNITS
 

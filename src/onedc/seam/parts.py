@@ -8,14 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onedc.config import PARTS, TURN
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.errors import FormatError
 from onedc.seam.protocol import Code, Seam
-
-PARTS = 4
-TURN = (0, 3, 2, 1)
-"""Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
-group ^ TURN[part] of a quarter of the channels (group) belong to the part."""
 
 T = TypeVar("T", bound=np.generic)
 

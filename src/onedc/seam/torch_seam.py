@@ -19,18 +19,17 @@ from onedc.errors import WeightsError
 from onedc.model.blocks import ConvFFN
 from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.seam.fixed_point import FIXED, SlicedRows
-from onedc.seam.protocol import Code as ArrayCode
-from onedc.seam.protocol import Hyper
+from onedc.seam.protocol import Code, Hyper
 from onedc.seam.units import TABLES, UNITS
 
 NEUTRAL = (nn.PixelShuffle, nn.Identity, nn.Sequential, nn.ModuleList)
 """Leaves that work on integers as they are, and empty containers."""
 
-Code = Callable[[int, Tensor, Tensor], Tensor]
+TensorCode = Callable[[int, Tensor, Tensor], Tensor]
 """(part, table_idx, mean) -> symbols; all [B,N/4,H/16,W/16]."""
 
 
-class Seam(nn.Module):
+class FixedSeam(nn.Module):
     """h_s and the prior in fixed point: everything that both sides of the coder must agree on, bit by bit.
 
     Args:
@@ -65,7 +64,7 @@ class Seam(nn.Module):
         return self.prior.gained(units, quality.to(units.device)) / UNITS
 
     @torch.inference_mode()
-    def scan(self, hyper: Tensor, quality: Tensor, code: Code) -> Tensor:
+    def scan(self, hyper: Tensor, quality: Tensor, code: TensorCode) -> Tensor:
         """The four-step walk. `code(part, table_idx, mean)` writes or reads the symbols of one part.
 
         Args:
@@ -176,13 +175,13 @@ def _plain(like: Tensor) -> torch.autocast:
 
 
 class TorchSeam:
-    """`Seam` behind `protocol.Seam`.
+    """`FixedSeam` behind `protocol.Seam`.
 
     Args:
         module: on its device.
     """
 
-    def __init__(self, module: Seam) -> None:
+    def __init__(self, module: FixedSeam) -> None:
         self.module = module
 
     def hyper(self, z_idx: NDArray[np.int64]) -> Hyper:
@@ -199,7 +198,7 @@ class TorchSeam:
         return gained
 
     def scan(
-        self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: ArrayCode
+        self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: Code
     ) -> NDArray[np.float32]:
         """See `protocol.Seam`."""
 

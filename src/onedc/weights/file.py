@@ -22,7 +22,7 @@ from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyperprior import HyperSynthesis, SpatialPrior
 from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets
-from onedc.seam.torch_seam import Seam, seam_floats, seam_integers
+from onedc.seam.torch_seam import FixedSeam, seam_floats, seam_integers
 from onedc.weights.int8 import pack, unpack
 from onedc.weights.layout import (
     FORMAT,
@@ -63,7 +63,7 @@ class Weights:
     model_id: int
     seam_sha256: bytes
     nets: OneDC
-    seam: Seam
+    seam: FixedSeam
     seam_integers: Mapping[str, Tensor] = field(default_factory=dict)
     z_prior: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ def save_weights(
     if not 0 <= model_id <= 255:
         raise WeightsError(f"model id {model_id} is not in 0..255")
     integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
-    Seam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
+    FixedSeam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     precise, unpacked = precise_nets(model.config), UNPACKED if model.config.light is None else ()
     for name, value in model.state_dict().items():
@@ -206,7 +206,7 @@ def assemble(
     with torch.device("meta"):
         nets = OneDC(config)
     integers = behind(SEAM, tensors)
-    seam = Seam(nets.h_s, nets.prior, integers)
+    seam = FixedSeam(nets.h_s, nets.prior, integers)
     del nets.h_s, nets.prior
     _assign(
         nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR, GRAPH))})

@@ -14,7 +14,7 @@ from tests.unit.evaluation.conftest import picture
 
 from onedc.errors import ConfigError, MissingExtraError
 from onedc.evaluation.baselines import BASELINES, load_codec
-from onedc.evaluation.codecs import FileCodec, Picture
+from onedc.evaluation.codecs import FileCodec, Original
 from onedc.evaluation.matching import Rule, SizeCache, match_rate
 from onedc.image import RGBArray
 
@@ -51,7 +51,7 @@ def test_matches_equal_brute_force(sizes: list[int], target: int) -> None:
 
 
 def test_cache_saves_encoding(tmp_path: Path) -> None:
-    codec, original = Ladder([10, 20, 30, 40]), Picture("p.png", picture(0), "hash")
+    codec, original = Ladder([10, 20, 30, 40]), Original("p.png", picture(0), "hash")
     first = SizeCache(tmp_path, codec, original)
     assert match_rate(codec, 25, Rule.AT_MOST, first.size_of).setting == 1
     calls = codec.calls
@@ -67,13 +67,13 @@ def test_cache_saves_encoding(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_costs_no_codec(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     codec = Ladder([10, 20, 30, 40])
-    cache = SizeCache(tmp_path / "file" / "cache", codec, Picture("p.png", picture(0), "hash"))
+    cache = SizeCache(tmp_path / "file" / "cache", codec, Original("p.png", picture(0), "hash"))
     assert match_rate(codec, 25, Rule.AT_MOST, cache.size_of).setting == 1
 
 
 def test_white_lies_under_what_is_transparent(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 3), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (Picture.read(tmp_path / "clear.png").pixels == 255).all()
+    assert (Original.read(tmp_path / "clear.png").pixels == 255).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -92,7 +92,7 @@ def test_baselines_code_odd_sizes_and_grow_along_their_ladder(name: str) -> None
 
 
 def test_the_codecs_own_search_finds_what_bisection_finds() -> None:
-    codec, original = load_codec("onedc", weights=FIXTURE), Picture("p.png", picture(0), "")
+    codec, original = load_codec("onedc", weights=FIXTURE), Original("p.png", picture(0), "")
     assert len(codec.ladder) == 256 and codec.ladder[-1] == 100
     for target in (10, 300, 500, 10**6):
         size_of = SizeCache(None, codec, original).size_of

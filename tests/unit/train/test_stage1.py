@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onedc.config import PARTS
 from onedc.errors import ConfigError
-from onedc.model.hyperprior import CENTRE, PARTS, SPREAD, collapse, expand
+from onedc.model.hyperprior import CENTRE, SPREAD, collapse, expand
 from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
