@@ -22,6 +22,7 @@ SYMBOL_MAX = 30000
 """Symbols are integers from -SYMBOL_MAX to SYMBOL_MAX; encoders clamp."""
 
 _ESCAPE_BASE = 4
+_NOT_CANONICAL = "the coded data is damaged: it is not what an encoder writes"
 _MOST_ESCAPE_DIGITS = 8  # 4**8 is the first power above any escaped value
 
 
@@ -100,15 +101,6 @@ class SymbolEncoder:
             self._encode_bins(bins[start:stop], models[table])
         self._encode_escapes(_fold(above[escaped], escape_bin[escaped]))
 
-    def least_bytes(self) -> int:
-        """Fewest bytes that any payload can have that begins with what was appended so far."""
-        size, bits = self._range.extent()
-        return max(0, Interval(0, size, bits).most_bytes() - 1)
-
-    def fixed_bytes(self, data: bytes) -> int:
-        """How many leading bytes of `data`, a payload that begins like this one, fix all appended so far."""
-        return self._range.interval().fixed_bytes(data)
-
     def finish(self) -> bytes:
         """The payload: less than one byte above the information of what was appended."""
         return self._range.interval().payload()
@@ -130,13 +122,13 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Reads a payload back. It encodes along what it reads: the end of the payload is checked by that."""
+    """Reads a payload back. A range encoder follows what is read, which tells where the payload must end."""
 
     def __init__(self, data: bytes, coder: RangeCoder = RANGE_CODER) -> None:
         self._data = bytes(data)
         self._coder = coder
         self._range = coder.decoder(self._data)
-        self._mirror = SymbolEncoder(coder)
+        self._follower = coder.encoder()
 
     def decode_uniform(self, count: int, base: int) -> IntArray:
         """The next `count` digits [count] from 0 to base - 1.
@@ -145,7 +137,6 @@ class SymbolDecoder:
             FormatError: damaged data, or its end was passed.
         """
         values = self._decode_bins(_uniform_model(self._coder, base), count)
-        self._mirror.encode_uniform(values, base)
         self._check_end()
         return values
 
@@ -155,8 +146,10 @@ class SymbolDecoder:
         Raises:
             FormatError: damaged data, or its end was passed.
         """
-        values = self._range.decode_each(freq) if len(freq) else np.empty(0, np.int32)
-        self._mirror.encode_each(values, freq)
+        if not len(freq):
+            return np.empty(0, np.int32)
+        values = self._range.decode_each(freq)
+        self._follower.encode_each(values, freq)
         self._check_end()
         return values
 
@@ -178,7 +171,6 @@ class SymbolDecoder:
         symbols[order] = above + tables.offset[table_idx[order]]
         if symbols.size and max(-int(symbols.min()), int(symbols.max())) > SYMBOL_MAX:
             raise FormatError(f"the coded data is damaged: a symbol is beyond {SYMBOL_MAX}")
-        self._mirror.encode(symbols, table_idx)
         self._check_end()
         return symbols
 
@@ -196,7 +188,7 @@ class SymbolDecoder:
 
         May exceed the length of a payload that ends here, since zero bytes are implied behind it.
         """
-        return self._mirror.fixed_bytes(self._data)
+        return self._follower.interval().fixed_bytes(self._data)
 
     def check_cut(self) -> None:
         """Check that a payload whose end was cut off still fixes all that was read so far.
@@ -214,11 +206,11 @@ class SymbolDecoder:
         Raises:
             FormatError: bytes are left over or missing, or the payload is not in its canonical form.
         """
-        canonical = self._mirror.finish()
+        canonical = self._follower.interval().payload()
         if len(self._data) > len(canonical):
             raise FormatError(f"{len(self._data) - len(canonical)} bytes are left over behind the coded data")
         if self._data != canonical:
-            raise FormatError("the coded data is damaged: it is not what an encoder writes")
+            raise FormatError(_NOT_CANONICAL)
 
     def _decode_escapes(self, count: int) -> IntArray:
         """Mirror image of `SymbolEncoder._encode_escapes`."""
@@ -235,13 +227,19 @@ class SymbolDecoder:
             active = np.flatnonzero(counts > k)
             digits = self._decode_bins(_uniform_model(self._coder, _ESCAPE_BASE), active.size)
             values[active] |= digits << 2 * k
+            if (digits[counts[active] == k + 1] == 0).any():  # the highest digit of a value
+                raise FormatError(_NOT_CANONICAL)
         return values
 
     def _decode_bins(self, model: Any, count: int) -> IntArray:
-        return self._range.decode(model, count) if count else np.empty(0, np.int32)
+        if not count:
+            return np.empty(0, np.int32)
+        bins = self._range.decode(model, count)
+        self._follower.encode(bins, model)
+        return bins
 
     def _check_end(self) -> None:
-        if self._mirror.least_bytes() > len(self._data):
+        if Interval(0, *self._follower.extent()).most_bytes() - 1 > len(self._data):
             raise FormatError("the coded data ends too early")
 
 
