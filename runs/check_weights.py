@@ -24,13 +24,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from degenerate import degenerate_pictures
 from PIL import Image
 
 from onedc.cli.jobs import exit_status, expand
 from onedc.cli.streams import tell
 from onedc.errors import ConfigError, OneDCError
 from onedc.evaluation.bench import resident_peak_mb
-from onedc.evaluation.degenerate import degenerate_pictures
 from onedc.evaluation.metrics import METRICS, file_hash, psnr
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.run import evaluate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from runs.degenerate import LONG_PX, degenerate_pictures
 
-from onedc.evaluation.degenerate import LONG_PX, degenerate_pictures
 from onedc.loading import bundled_codec
 
 PICTURES = degenerate_pictures(100, 70)
