@@ -22,7 +22,7 @@ from tests.unit.z_integers import z_integers
 from tests.web_package import build, node
 
 from onedc.codec import Codec
-from onedc.container import seal, unpack
+from onedc.container.packing import seal, unpack
 from onedc.errors import FormatError
 from onedc.loading import load
 from onedc.weights.file import read_content, save_with_z_prior
