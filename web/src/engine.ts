@@ -3,7 +3,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { bands } from "./bands.ts";
 import { WeightsError } from "./errors.ts";
-import { metadataOf, withParameters } from "./graphs.ts";
+import { inSinglePrecision, metadataOf, withParameters } from "./graphs.ts";
 import type { FloatMap, Integers } from "./integers.ts";
 import { Runtime, hasGraphicsCard, type Backend, type RuntimeOptions } from "./runtime.ts";
 import type { Weights } from "./weights.ts";
@@ -37,7 +37,8 @@ export class Engine {
     };
     const start = async (backend: Backend) => {
       const runtime = await Runtime.start(backend, threads);
-      const latents = await runtime.session("latents", whole.latents);
+      const graph = backend === "webgpu" ? inSinglePrecision(whole.latents) : whole.latents;
+      const latents = await runtime.session("latents", graph);
       return new Engine(runtime, latents, await runtime.session("pixels", whole.pixels), halo);
     };
     if (backend !== "auto") return start(backend);

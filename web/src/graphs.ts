@@ -9,9 +9,12 @@ import { joined } from "./inflate.ts";
 import type { Bytes } from "./digest.ts";
 
 // Field numbers of onnx.proto.
-const MODEL_GRAPH = 7, MODEL_METADATA = 14, GRAPH_INITIALIZER = 5;
-const TENSOR_NAME = 8, TENSOR_RAW_DATA = 9, TENSOR_EXTERNAL_DATA = 13, TENSOR_DATA_LOCATION = 14;
+const MODEL_GRAPH = 7, MODEL_METADATA = 14, GRAPH_NODE = 1, GRAPH_INITIALIZER = 5;
+const NODE_ATTRIBUTE = 5, ATTRIBUTE_NAME = 1, ATTRIBUTE_INTEGER = 3, ATTRIBUTE_TENSOR = 5;
+const TENSOR_TYPE = 2, TENSOR_NAME = 8, TENSOR_RAW_DATA = 9, TENSOR_EXTERNAL_DATA = 13, TENSOR_DATA_LOCATION = 14;
 const ENTRY_KEY = 1, ENTRY_VALUE = 2;
+/** Types of values. */
+const FLOAT = 1, DOUBLE = 11;
 /** The wire type of fields that state their length. */
 const DELIMITED = 2;
 
@@ -34,6 +37,39 @@ export function withParameters(graph: Bytes, parameter: (name: string) => Float3
       return concatenated([...kept.map(({ whole }) => whole), ...delimited(TENSOR_RAW_DATA, new Uint8Array(values.buffer))]);
     }),
   );
+}
+
+/**
+ * A graph that computes in float32 what it has in float64, for devices without the latter.
+ *
+ * Light models have it in the last step to the latents, whose rounding is far below a step of a pixel.
+ */
+export function inSinglePrecision(graph: Bytes): Bytes {
+  return rewritten(graph, MODEL_GRAPH, (body) =>
+    rewritten(body, GRAPH_NODE, (node) =>
+      rewritten(node, NODE_ATTRIBUTE, (attribute) => {
+        const casts = textOf(fieldsOf(attribute), ATTRIBUTE_NAME) === "to";
+        const cast = casts ? withType(attribute, ATTRIBUTE_INTEGER) : attribute;
+        return rewritten(cast, ATTRIBUTE_TENSOR, singleTensor);
+      }),
+    ),
+  );
+}
+
+function singleTensor(tensor: Bytes): Bytes {
+  const single = withType(tensor, TENSOR_TYPE);
+  if (single === tensor) return tensor;
+  return rewritten(single, TENSOR_RAW_DATA, (values) => {
+    return new Uint8Array(new Float32Array(new Float64Array(values.slice().buffer)).buffer);
+  });
+}
+
+/** A message whose type, a number in field `number`, is float where it was double. */
+function withType(message: Bytes, number: number): Bytes {
+  const fields = fieldsOf(message);
+  const isDouble = (field: Field) => field.number === number && field.whole[1] === DOUBLE;
+  if (!fields.some(isDouble)) return message;
+  return concatenated(fields.map((field) => (isDouble(field) ? Uint8Array.of(field.whole[0]!, FLOAT) : field.whole)));
 }
 
 /** What a graph's metadata says under a key; null: nothing. Throws WeightsError. */

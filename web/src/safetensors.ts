@@ -68,11 +68,11 @@ export function integersOf(name: string, { dtype, shape, bytes }: StoredTensor):
   const buffer = bytes.slice().buffer; // aligned
   switch (dtype) {
     case "I8":
-      return { shape, values: Float64Array.from(new Int8Array(buffer)) };
+      return { shape, values: new Float64Array(new Int8Array(buffer)) };
     case "I16":
-      return { shape, values: Float64Array.from(new Int16Array(buffer)) };
+      return { shape, values: new Float64Array(new Int16Array(buffer)) };
     case "I32":
-      return { shape, values: Float64Array.from(new Int32Array(buffer)) };
+      return { shape, values: new Float64Array(new Int32Array(buffer)) };
     case "I64":
       return { shape, values: Float64Array.from(new BigInt64Array(buffer), Number) };
     default:
@@ -87,11 +87,13 @@ export function floatsOf(name: string, tensor: StoredTensor): Float32Array<Array
     case "F32":
       return new Float32Array(buffer);
     case "F16":
-      return Float32Array.from(new Uint16Array(buffer), fromHalf);
+      return new Float32Array(new Uint16Array(buffer)).map(fromHalf);
     case "BF16":
-      return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (half) => half << 16).buffer);
+      return new Float32Array(new Uint32Array(new Uint16Array(buffer)).map((half) => half << 16).buffer);
+    case "I8":
+      return new Float32Array(new Int8Array(buffer));
     default:
-      return Float32Array.from(integersOf(name, tensor).values);
+      throw new WeightsError(`tensor ${name} is of type ${tensor.dtype}, which cannot be read here`);
   }
 }
 

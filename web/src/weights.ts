@@ -64,7 +64,9 @@ export class Weights {
     const scale = this.tensors.get(name + SCALE);
     if (!scale) return values;
     const scales = floatsOf(name + SCALE, scale), row = values.length / scales.length;
-    for (let i = 0; i < values.length; i++) values[i] = values[i]! * scales[Math.floor(i / row)]!;
+    scales.forEach((scale, index) => {
+      for (let i = index * row; i < (index + 1) * row; i++) values[i] = values[i]! * scale;
+    });
     return values;
   }
 
