@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from onedc.train.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss
 
 MODES, RADIUS, SPREAD = 8, 2.0, 0.1
-CRITIC_STEPS = 5  # steps of the fake score for one of the generator
+FAKE_SCORE_STEPS = 5  # for one of the generator
 DRAWN_STEPS = 4000
 
 
 def ring_of_modes(count: int, *, seed: int | None) -> Tensor:
-    """Samples [count,2] of eight Gaussians on a circle; without a seed, their centres in turn."""
+    """Samples [count,2] of eight Gaussians on a circle; without a seed, their centres in optimizer."""
     angles = 2 * math.pi * torch.arange(MODES) / MODES
     centres = RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)
     if seed is None:
@@ -74,17 +74,19 @@ def train_one_step(*, steps: int, seed: int, batch: int = 256) -> list[Tensor]:
         diffusion = Diffusion()
         real = RingScore(diffusion)
         generator, fake = PointNetwork(), PointNetwork()
-        drawer = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9))
-        critic = torch.optim.Adam(fake.parameters(), lr=2e-3)
-        seen = torch.randn(2000, 2)
-        history = [_samples(generator, seen)]
+        optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9))
+        fake_optimizer = torch.optim.Adam(fake.parameters(), lr=2e-3)
+        start = torch.randn(2000, 2)
+        history = [_samples(generator, start)]
         for step in range(steps):
-            for _ in range(CRITIC_STEPS):
-                _move(critic, _fake_error(diffusion, fake, _samples(generator, torch.randn(batch, 2))))
+            for _ in range(FAKE_SCORE_STEPS):
+                _step(
+                    fake_optimizer, _fake_error(diffusion, fake, _samples(generator, torch.randn(batch, 2)))
+                )
             points = _one_step(generator, torch.randn(batch, 2))
-            _move(drawer, _matching(diffusion, real, fake, points))
+            _step(optimizer, _matching(diffusion, real, fake, points))
             if (step + 1) % max(steps // 10, 1) == 0:
-                history.append(_samples(generator, seen))
+                history.append(_samples(generator, start))
     return history
 
 
@@ -98,7 +100,7 @@ def _samples(generator: nn.Module, noise: Tensor) -> Tensor:
     return _one_step(generator, noise)
 
 
-def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

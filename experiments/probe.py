@@ -1,9 +1,9 @@
-"""A probe of what z knows: a head learns to tell the teacher's tokens from the z of a finished codec.
+"""A probe of what z knows: a head predicts the teacher's tokens from the z of a finished codec.
 
     onedc train small-probe --plugin experiments/probe.py --data SHARDS --nets NETWORKS --out OUT \
         --set nets.start=CODEC nets.teacher=TOKENS
 
-The codec stays as it is, so `distill_right` in validation says how much of the tokens lies in z, whether
+The codec stays as it is, so `distill_accuracy` in validation says how much of the tokens lies in z, whether
 it was trained with distillation or without.
 """
 
@@ -24,7 +24,7 @@ from onedc.train.data import Batch
 from onedc.train.distill import CODE_WEIGHT, DistillHead, distillation
 from onedc.train.nets import load_model, load_tokenizer
 from onedc.train.recipes import RECIPES, tiny_stage1
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stage1 import used_share, vae_latents_of
 from onedc.train.stages import STAGES
 from onedc.train.tokenizer import FeatureTokenizer
@@ -36,7 +36,7 @@ class ProbeConfig:
 
 
 class Probe(Stage):
-    """Only the head moves."""
+    """Only the head is trained."""
 
     best_by = "loss"
 
@@ -54,22 +54,24 @@ class Probe(Stage):
     def stored(self) -> dict[str, nn.Module]:
         return {"head": self.head}
 
-    def players(self) -> list[Player]:
-        return [Player("probe", trainable(self.head, "head"), self.optim)]
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        return [OptimizerGroup("probe", trainable(self.head, "head"), self.optim)]
 
     def vae(self) -> nn.Module:
         return self.model.vae
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             _, z_hat = self.model.analyse(batch.x, vae_latents_of(self.model.vae, batch))
             _, indices = self.teacher(batch.x)
-        entropy, error, right = distillation(self.head(levels_apart(z_hat)), self.teacher.codebook, indices)
+        entropy, error, accuracy = distillation(
+            self.head(levels_apart(z_hat)), self.teacher.codebook, indices
+        )
         used = used_share(self.model.fsq.to_indices(z_hat))
-        figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right, "z_used": used}
+        figures = {"distill_ce": entropy, "distill_mse": error, "distill_accuracy": accuracy, "z_used": used}
         return entropy + CODE_WEIGHT * error, figures
 
-    def score(self, batch: Batch) -> Figures:
+    def validate(self, batch: Batch) -> Figures:
         total, figures = self.loss("probe", batch, 0)
         return figures | {"loss": total}
 
@@ -80,7 +82,7 @@ def levels_apart(z_hat: Tensor) -> Tensor:
 
 
 def small_probe() -> TrainConfig:
-    """How many of the tokens of nets.teacher can be told from z of nets.start, a run of stage I."""
+    """How many of the tokens of nets.teacher can be predicted from z of nets.start, a run of stage I."""
     return TrainConfig(
         recipe="small-probe",
         needs=("start",),

@@ -4,7 +4,7 @@
 
 First a tokenizer of 64 codes; then for each arm and seed `small-stage1` from the linear start, on crops of
 128 px, and for the arms that differ in distillation `small-probe`, which says how many of the tokens can be
-told from their z. Figures are of the held-out photos, through the running mean of the weights. Stopped and
+predicted from their z. Figures are of the held-out photos, through the EMA of the weights. Stopped and
 started again, it goes on where it was.
 Writes OUT/ablations.json and prints the table.
 """
@@ -67,7 +67,7 @@ def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Pat
         "small-stage1", label, steps, *runs.cached, f"run.seed={seed}", "run.ema=0.99",
         "data.crop_px=128", "data.validation_images=32",
         "optim.lr=3e-4", "optim.warmup_steps=50", f"optim.decay_steps={steps // 2}",
-        f"objective.scored_qualities={','.join(map(str, QUALITY_BYTES))}",
+        f"objective.validation_qualities={','.join(map(str, QUALITY_BYTES))}",
         teacher, f"objective.distill.weight={weight}", *ARMS[name],
     )  # fmt: skip
     found: dict[str, Any] = {"arm": name, "seed": seed}
@@ -77,7 +77,7 @@ def arm(runs: Runs, name: str, seed: int, steps: int, weight: float, tokens: Pat
             "data.crop_px=128", "data.validation_images=113", f"optim.decay_steps={PROBE_STEPS // 2}",
             f"nets.start={codec}", teacher,
         )  # fmt: skip
-        found["told"] = validated(probe, PROBE_STEPS)["val_distill_right"]
+        found["accuracy"] = validated(probe, PROBE_STEPS)["val_distill_accuracy"]
     figures = validated(codec, steps)
     for byte in QUALITY_BYTES:
         found |= {f"{key}_{byte}": figures[f"val_{key}_{byte}"] for key in ("bpp", "lpips", "psnr")}
@@ -101,7 +101,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     middle = QUALITY_BYTES[1]
     lines = [
-        f"| arm | seed | bpp, LPIPS, PSNR at byte {middle} | bits at equal LPIPS, PSNR | tokens told right |",
+        f"| arm | seed | bpp, LPIPS, PSNR at byte {middle} | bits at equal LPIPS, PSNR | accuracy |",
         "|---|---:|---|---|---:|",
     ]
     bases = {row["seed"]: row for row in rows if row["arm"] == "base"}
@@ -111,8 +111,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         )
         against = [more_bits(row, bases[row["seed"]], metric) for metric in ("lpips", "psnr")]
         bits = "" if row["arm"] == "base" else "{:+.1f} % {:+.1f} %".format(*against)
-        told = f"{row['told']:.1%}" if "told" in row else ""
-        lines.append(f"| {row['arm']} | {row['seed']} | {at_middle} | {bits} | {told} |")
+        accuracy = f"{row['accuracy']:.1%}" if "accuracy" in row else ""
+        lines.append(f"| {row['arm']} | {row['seed']} | {at_middle} | {bits} | {accuracy} |")
     return "\n".join(lines)
 
 

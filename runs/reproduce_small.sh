@@ -46,15 +46,15 @@ stage() {
 }
 
 # Tokens for stage I: what each 32x32 px look like from afar.
-told=()
+distilled=()
 stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100 \
     objective.features=pixels objective.channels=10
 if [ "$tokens" -gt 0 ]; then
-    told=("nets.teacher=$out/tokens" objective.distill.weight=0.1)
+    distilled=("nets.teacher=$out/tokens" objective.distill.weight=0.1)
 fi
 
 # Stage I: rate and distortion, from a linear code, on small crops first.
-stage codec small-stage1 "$codec" data.crop_px=128 "${told[@]}"
+stage codec small-stage1 "$codec" data.crop_px=128 "${distilled[@]}"
 last=codec
 
 # Stage II, if wanted: TEACHER=10000 MATCH=10000.
@@ -68,7 +68,7 @@ fi
 
 # Crops of 256 px and the fall of the learning rate, with the terms of stage I.
 if [ "$last" = codec ]; then
-    stage decay small-decay "$decay" "nets.start=$out/$last" "optim.decay_steps=$decay" "${told[@]}"
+    stage decay small-decay "$decay" "nets.start=$out/$last" "optim.decay_steps=$decay" "${distilled[@]}"
     if [ "$decay" -gt 0 ]; then
         last=decay
     fi

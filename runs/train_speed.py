@@ -25,8 +25,8 @@ from onedc.evaluation.breakdown import Clock, FlopMeter
 from onedc.train.config import apply_settings
 from onedc.train.data import Batch
 from onedc.train.loop import Trainer
+from onedc.train.meter import Meter
 from onedc.train.recipes import find_recipe, with_places
-from onedc.train.turns import Meter
 
 WARM_UP = 3  # steps left out; the operations are counted in the first
 

@@ -44,7 +44,7 @@ def model_card(run: Path, step: int) -> str:
 def _moved(config: dict[str, Any]) -> str:
     """What became of TAEF2's decoder, as far as a run's config tells."""
     nets = config["nets"]
-    if config["objective"].get("move_decoder"):
+    if config["objective"].get("train_decoder"):
         return ", its decoder trained on"
     if nets["start"]:
         return f", as it stands in {Path(nets['start']).name}"

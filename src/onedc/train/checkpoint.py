@@ -1,7 +1,7 @@
 """Checkpoints: a folder for each, written whole or not at all; the last few and the best are kept.
 
     RUN/checkpoints/step-00000500/   model, ema, optim, rank-0 ... (.safetensors) and state.json
-    RUN/checkpoints/best.json        {"step": 500, "score": 0.31}
+    RUN/checkpoints/best.json        {"step": 500, "value": 0.31}
 
 Only tensors and plain numbers are stored; what they mean is the loop's matter.
 """
@@ -34,7 +34,7 @@ class Best:
     """The best validation so far."""
 
     step: int
-    score: float
+    value: float
 
 
 class CheckpointFolder:
@@ -118,7 +118,7 @@ class CheckpointFolder:
 
     def set_best(self, best: Best) -> None:
         """Note that the checkpoint of this step is the best."""
-        note = json.dumps({"step": best.step, "score": best.score})
+        note = json.dumps({"step": best.step, "value": best.value})
         write_whole(self.folder / "best.json", note.encode(), force=True)
 
 
@@ -190,17 +190,17 @@ def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
         loading.fill(module, own, str(origin), f"the {prefix} of this run")
 
 
-def optimizer_tensors(player: str, names: list[str], optimizer: torch.optim.Optimizer) -> Tensors:
+def optimizer_tensors(group: str, names: list[str], optimizer: torch.optim.Optimizer) -> Tensors:
     """State of an optimiser whose parameters are `names`, in order."""
     found: Tensors = {}
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
-            found[f"{player}/{names[index]}/{key}"] = torch.as_tensor(value)
+            found[f"{group}/{names[index]}/{key}"] = torch.as_tensor(value)
     return found
 
 
 def fill_optimizer(
-    player: str,
+    group: str,
     names: list[str],
     optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, Tensor],
@@ -215,7 +215,7 @@ def fill_optimizer(
     places = {name: index for index, name in enumerate(names)}
     for key, value in tensors.items():
         owner, name, slot = key.split("/")
-        if owner != player:
+        if owner != group:
             continue
         if name not in places:
             raise WeightsError(f"{origin}: optimiser state of an unknown parameter, {name}")

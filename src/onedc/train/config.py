@@ -65,7 +65,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How one set of parameters moves. All lengths are optimiser steps, whatever the number of processes."""
+    """The optimizer of one group of parameters. Lengths are steps, whatever the number of processes."""
 
     kind: str = "adamw"  # "adamw", "muon" (AdamW but for matrices) or "sgd" (no state, no momentum)
     lr: float = 1e-4  # peak learning rate
@@ -99,7 +99,7 @@ class RunConfig:
     graph: bool = False  # on a GPU: replay loss and gradients of a step as one CUDA graph
     seed: int = 33550336
     precision: str = "no"  # "no" (fp32), "bf16" or "fp16" (autocast), "auto": bf16 where it is fast
-    adapter_rank: int = 0  # of adapters in the generator's UNet, whose own layers then stay (0: they move)
+    adapter_rank: int = 0  # of adapters in the generator's UNet, whose own layers are then frozen (0: none)
     recompute: bool = False  # keep few activations and compute the rest again: less memory, more time
     accumulation: int = 1  # parts in which each process handles its share of a batch
     ema: float = 0.0  # decay per step of the running mean of the weights (0: none)
@@ -131,7 +131,7 @@ RANDOM = "random"
 
 @dataclass(frozen=True, kw_only=True)
 class NetsConfig:
-    """Pretrained networks a stage starts from or is judged by: paths, "" where not used, or "random"."""
+    """Pretrained networks a stage starts from or measures by: paths, "" where not used, or "random"."""
 
     vae_encoder: str = ""
     vae_decoder: str = ""
@@ -143,7 +143,7 @@ class NetsConfig:
     features: str = ""  # frozen features for a tokenizer or a discriminator
     start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
     codec: str = ""  # weights file of a codec that another learns to imitate
-    teacher: str = ""  # tokenizer's run whose indices the hyperprior learns to tell, or MaskGIT-VQGAN's file
+    teacher: str = ""  # tokenizer's run whose indices z learns to predict, or MaskGIT-VQGAN's file
     score: str = ""  # diffusion checkpoint: real score and start of the fake one
     text: str = ""  # folder of a CLIP text encoder with its tokenizer, in transformers' layout
 
@@ -154,11 +154,11 @@ class TrainConfig:
 
     recipe: str  # the name it goes by
     model: ModelConfig
-    objective: Any  # a frozen dataclass; its class tells the stage
+    objective: Any  # a frozen dataclass; its class selects the stage
     needs: tuple[str, ...] = ()  # fields of `nets` without which it refuses; "random" there is an answer
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    critic_optim: OptimConfig = field(default_factory=OptimConfig)  # of discriminators and fake scores
+    discriminator_optim: OptimConfig = field(default_factory=OptimConfig)  # fake scores too
     run: RunConfig = field(default_factory=RunConfig)
     nets: NetsConfig = field(default_factory=NetsConfig)
 

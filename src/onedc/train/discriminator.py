@@ -12,7 +12,7 @@ from accelerate.utils import reduce
 from torch import Tensor, nn
 
 from onedc.train.balance import balanced
-from onedc.train.dmd import critic_gan_loss, generator_gan_loss
+from onedc.train.dmd import discriminator_gan_loss, generator_gan_loss
 from onedc.train.pixel_loss import PixelTerms
 from onedc.train.score import FeatureHeads
 
@@ -44,22 +44,22 @@ class Discriminator(nn.Module):
             others: the other terms that pass through `decoded`.
             decoded: vae_latents [B,C,h,w], where both gradients are measured.
         """
-        self._features = ([f.detach() for f in terms.seen], terms.wanted)
-        value = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.seen)]).mean()
+        self._features = [f.detach() for f in terms.features], terms.target_features
+        value = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.features)]).mean()
         if decoded.requires_grad:
             own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
             with torch.no_grad():
                 norms = own.float().norm(), rest.float().norm()
-                wanted = balanced(*norms, self.share, LARGEST)
-                self.weight.lerp_(wanted, FOLLOW)
+                measured = balanced(*norms, self.share, LARGEST)
+                self.weight.lerp_(measured, FOLLOW)
         return self.counts * self.weight.clone() * value, value
 
     def loss(self) -> Tensor:
-        """Its own loss on the pictures that `generator_term` saw last."""
+        """Its own loss on the pictures of the last `generator_term`."""
         assert self._features is not None
-        seen, wanted = self._features
-        pairs = zip(self.heads(wanted), self.heads(seen), strict=True)
-        return torch.stack([critic_gan_loss(*pair) for pair in pairs]).mean()
+        generated, target = self._features
+        pairs = zip(self.heads(target), self.heads(generated), strict=True)
+        return torch.stack([discriminator_gan_loss(*pair) for pair in pairs]).mean()
 
     def stepped(self) -> None:
         """Called after each of its optimizer steps, in all processes."""

@@ -1,4 +1,4 @@
-"""Semantic distillation: from z alone, tell the teacher's tokens. Lives in training only.
+"""Semantic distillation: predict the teacher's tokens from z alone. In training only.
 
 Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
 under the predicted probabilities. Source: Xue et al. 2025 (OneDC). The convolutional head serves crops of
@@ -67,7 +67,7 @@ def make_head(config: DistillConfig, model: ModelConfig, codes: int) -> DistillH
 
 
 def distillation(logits: Tensor, codebook: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy, squared error of the codes, and share of positions told right.
+    """Cross-entropy, squared error of the codes, and accuracy.
 
     Args:
         logits: [B,K,h,w].
@@ -78,5 +78,5 @@ def distillation(logits: Tensor, codebook: Tensor, indices: Tensor) -> tuple[Ten
     entropy = F.cross_entropy(logits, indices)
     expected = torch.einsum("bkhw,kc->bhwc", logits.softmax(dim=1), codebook)
     error = F.mse_loss(expected, F.embedding(indices, codebook))
-    right = (logits.argmax(dim=1) == indices).float().mean()
-    return entropy, error, right
+    accuracy = (logits.argmax(dim=1) == indices).float().mean()
+    return entropy, error, accuracy

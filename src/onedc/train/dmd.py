@@ -65,6 +65,6 @@ def generator_gan_loss(fake_logits: Tensor) -> Tensor:
     return F.softplus(-fake_logits.float()).mean()
 
 
-def critic_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def discriminator_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """softplus(D(fake)) + softplus(-D(real))."""
     return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()

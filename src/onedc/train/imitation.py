@@ -77,7 +77,7 @@ class Imitation(Stage1):
             y, z = self.codec.analyse_unquantised(x, latents)
         return {"vae_latents": latents, "y": y, "z": z}
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         model = self.model
         targets = dict(batch.targets) or self.targets(batch.x)
         latents = batch.vae_latents if batch.vae_latents is not None else targets["vae_latents"]

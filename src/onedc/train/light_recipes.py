@@ -20,9 +20,9 @@ STAGE1 = Stage1Config(
         lpips=2.0, pixel=3.0, coarse=4.0, latent=0.7, structure=0.5, zonly=0.3, spread=0.1, **RATES
     ),
     drop_y=0.15,
-    move_decoder=True,
+    train_decoder=True,
     slow_share=1.0,
-    scored_qualities=(0, 16, 64, 128, 224),
+    validation_qualities=(0, 16, 64, 128, 224),
 )
 OPTIM = OptimConfig(kind="muon", lr=5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=50, decay_share=0.65)
 
@@ -61,7 +61,7 @@ def light_gan() -> TrainConfig:
         needs=("start",),
         objective=replace(config.objective, gan_share=0.5),
         optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
-        critic_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
+        discriminator_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
         run=replace(config.run, steps=4000),
     )
 

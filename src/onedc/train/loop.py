@@ -1,4 +1,4 @@
-"""The one loop of all stages: turns, schedules, validation, checkpoints, slices of time.
+"""The one loop of all stages: optimizers, schedules, validation, checkpoints, slices of time.
 
 accelerate gives the device, the precision and the collectives. What is learned is the stage's matter.
 """
@@ -37,7 +37,9 @@ from onedc.train.data import (
 )
 from onedc.train.ema import RunningMean
 from onedc.train.latents import LatentCache, fingerprint
+from onedc.train.meter import Meter, summed
 from onedc.train.noise import derived_seed
+from onedc.train.optimizer import GroupOptimizer
 from onedc.train.pool import Pool
 from onedc.train.processes import make_accelerator
 from onedc.train.replay import Replay
@@ -45,14 +47,13 @@ from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
 from onedc.train.stage import Figures, Stage
 from onedc.train.stages import build_stage
-from onedc.train.turns import Meter, Turn, summed
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a session of a run ended."""
 
-    step: int  # optimiser steps done, all sessions together
+    step: int  # optimizer steps done, all sessions together
     finished: bool
 
 
@@ -107,17 +108,17 @@ class Trainer:
             raise ConfigError(f"{out}: holds a run already; go on with --resume, or name another folder")
         data = open_data(config.data)
         self.training, self.validation = data.training, data.validation
-        scored = min(len(self.validation), config.data.validation_images)
-        if config.run.validate_every and 0 < scored < self.world:
-            raise ConfigError(f"data.validation_images: {scored} images for {self.world} processes")
-        self.photos = self.scored_photos = Photos(data.source, config.data.memory_mib)
+        count = min(len(self.validation), config.data.validation_images)
+        if config.run.validate_every and 0 < count < self.world:
+            raise ConfigError(f"data.validation_images: {count} images for {self.world} processes")
+        self.photos = self.validation_photos = Photos(data.source, config.data.memory_mib)
         if data.validation_source is not data.source:
-            self.scored_photos = Photos(data.validation_source, config.data.memory_mib)
+            self.validation_photos = Photos(data.validation_source, config.data.memory_mib)
         set_seed(config.run.seed)  # the same start in all processes
         self.stage: Stage = build_stage(config)
         self.stage.to(self.accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.turns = [Turn(player, self.accelerator) for player in self.stage.players()]
-        averaged = {n: p for t in self.turns if t.player.averaged for n, p in t.player.parameters.items()}
+        self.optimizers = [GroupOptimizer(group, self.accelerator) for group in self.stage.optimizer_groups()]
+        averaged = {n: p for o in self.optimizers if o.group.ema for n, p in o.group.parameters.items()}
         self.mean = RunningMean(averaged, config.run.ema) if config.run.ema else None
         self.step, self.skipped, self.begun = 0, 0, time.monotonic()
         self.replay = self._replay()
@@ -170,7 +171,9 @@ class Trainer:
         config = self.config
         if not config.run.graph:
             return None
-        changing = getattr(config.objective, "ramp_steps", 0) or any(t.player.every > 1 for t in self.turns)
+        changing = getattr(config.objective, "ramp_steps", 0) or any(
+            o.group.every > 1 for o in self.optimizers
+        )
         if not config.data.pool_windows or changing or self.world > 1:
             raise ConfigError("run.graph: needs data.pool_windows, one process, and no ramp or alternation")
         return Replay(self._gradients) if self.accelerator.device.type == "cuda" else None
@@ -234,39 +237,44 @@ class Trainer:
                 parts = [next(batches) for _ in range(run.accumulation)]
 
     def _one_step(self, parts: list[Batch], meter: Meter) -> None:
-        """Every player whose turn it is moves once."""
+        """One step of every optimizer that is due."""
         self.stage.train()
         self.skipped += sum(part.skipped for part in parts)
         if self.replay:
             self.replay.take(parts[0])
-        for turn in self.turns:
-            if self.step % turn.player.every:
+        for optimizer in self.optimizers:
+            if self.step % optimizer.group.every:
                 continue
             for part in parts:
-                figures = self.replay(turn) if self.replay else self._gradients(turn, part, len(parts))
+                figures = (
+                    self.replay(optimizer) if self.replay else self._gradients(optimizer, part, len(parts))
+                )
                 meter.add(figures, 1 / len(parts))
-            lr = self._lr(turn.player.optim, self.step)
-            meter.add({f"norm_{turn.player.name}": turn.step(self.accelerator, lr, keep=bool(self.replay))})
-            self.stage.moved(turn.player.name)
+            lr = self._lr(optimizer.group.optim, self.step)
+            meter.add(
+                {f"norm_{optimizer.group.name}": optimizer.step(self.accelerator, lr, keep=bool(self.replay))}
+            )
+            self.stage.after_step(optimizer.group.name)
         if self.mean:
             self.mean.update(self.step)
         self.step += 1
 
-    def _gradients(self, turn: Turn, part: Batch, parts: int = 1) -> Figures:
-        """Add the gradients of one of so many parts of a batch to those of a player's parameters."""
-        self._only_moves(turn)
+    def _gradients(self, optimizer: GroupOptimizer, part: Batch, parts: int = 1) -> Figures:
+        """Add the gradients of one of so many parts of a batch to those of a group's parameters."""
+        self._require_grad(optimizer)
         with self.accelerator.autocast(AutocastKwargs(cache_enabled=not self.config.run.graph)):
-            loss, figures = self.stage.loss(turn.player.name, part, self.step)
+            loss, figures = self.stage.loss(optimizer.group.name, part, self.step)
         self.accelerator.backward(loss / parts)
-        return {**figures, f"loss_{turn.player.name}": loss}
+        return {**figures, f"loss_{optimizer.group.name}": loss}
 
     def _lr(self, optim: OptimConfig, step: int) -> float:
         return lr_at(optim, step, self.config.run.steps, self.done if self.config.run.minutes else None)
 
-    def _only_moves(self, mover: Turn) -> None:
-        for turn in self.turns:
-            for p in turn.parameters:
-                p.requires_grad_(turn is mover)
+    def _require_grad(self, active: GroupOptimizer) -> None:
+        """Gradients are taken of the parameters of one optimizer alone."""
+        for optimizer in self.optimizers:
+            for p in optimizer.parameters:
+                p.requires_grad_(optimizer is active)
 
     def _report(self, values: dict[str, float], log: RunLog | None) -> None:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
@@ -298,20 +306,20 @@ class Trainer:
         shown: list[Tensor] = []
         indices = self.validation[: self.config.data.validation_images][self.rank :: self.world]
         with self.mean.in_place() if self.mean else nullcontext():
-            for batch in validation_batches(self.scored_photos, indices, self.config.data.validation_px):
+            for batch in validation_batches(self.validation_photos, indices, self.config.data.validation_px):
                 batch = to_device(batch, self.accelerator.device)
                 with self.accelerator.autocast():
-                    meter.add(self.stage.score(batch))
-                    wanted = log is not None and len(shown) < self.config.run.pictures
-                    picture = self.stage.pictures(batch) if wanted else None
+                    meter.add(self.stage.validate(batch))
+                    show = log is not None and len(shown) < self.config.run.pictures
+                    picture = self.stage.pictures(batch) if show else None
                 if picture is not None:
                     shown.append(picture)
         values = meter.take()
         if not values:
             return
-        score = values[self.stage.best_by]
-        if not math.isfinite(score):
-            raise self._diverged(f"val_{self.stage.best_by} is {score}")
+        value = values[self.stage.best_by]
+        if not math.isfinite(value):
+            raise self._diverged(f"val_{self.stage.best_by} is {value}")
         if log:
             log.figures(self.step, values, prefix="val_")
             figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -319,8 +327,8 @@ class Trainer:
             if shown:
                 log.pictures(self.step, "validation", torch.cat(shown))
         best = self.checkpoints.best()
-        if best is None or score < best.score:
-            self._save(ck.Best(self.step, score))
+        if best is None or value < best.value:
+            self._save(ck.Best(self.step, value))
 
     def _save(self, best: ck.Best | None = None) -> None:
         """A checkpoint of this moment, unless there is one; and the note that it is the best.
@@ -353,8 +361,8 @@ class Trainer:
         if self.mean:
             found["ema"] = self.mean.means
         found["optim"] = {}
-        for turn in self.turns:
-            found["optim"] |= ck.optimizer_tensors(turn.player.name, turn.names, turn.optimizer)
+        for optimizer in self.optimizers:
+            found["optim"] |= ck.optimizer_tensors(optimizer.group.name, optimizer.names, optimizer.optimizer)
         return found
 
     def _write_shared(self, step: int, files: dict[str, ck.Tensors]) -> None:
@@ -383,8 +391,8 @@ class Trainer:
             raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")
         ck.fill_modules(self.stage.stored(), ck.read_tensors(folder, "model"), folder)
         optim = ck.read_tensors(folder, "optim")
-        for turn in self.turns:
-            ck.fill_optimizer(turn.player.name, turn.names, turn.optimizer, optim, folder)
+        for optimizer in self.optimizers:
+            ck.fill_optimizer(optimizer.group.name, optimizer.names, optimizer.optimizer, optim, folder)
         if self.mean:
             means = ck.read_tensors(folder, "ema")
             if set(means) != set(self.mean.means):

@@ -22,13 +22,13 @@ INSET_PX = 8  # border on each side that pixel terms leave out, on average
 
 
 class PixelTerms(NamedTuple):
-    """How far pictures in [-1,1] are from their originals, each [B], and what LPIPS's network saw of them."""
+    """How far pictures in [-1,1] are from their originals, each [B]; features of LPIPS's network."""
 
     lpips: Tensor
     l1: Tensor  # mean absolute error
     coarse: Tensor  # mean absolute error of means of COARSE_PX squares
-    seen: list[Tensor]  # features of the pictures
-    wanted: list[Tensor]  # of the originals
+    features: list[Tensor]  # of the pictures
+    target_features: list[Tensor]  # of the originals
     picture: Tensor  # the parts that were compared, [B,3,h,w]
     target: Tensor
 
@@ -53,14 +53,14 @@ def pixel_terms(
     if inset is not None:
         picture, target = (windows(t, inset, x.shape[-1] - 2 * INSET_PX) for t in (picture, target))
     with torch.no_grad():
-        wanted = lpips.features(target)
-    error, seen = picture - target, lpips.features(picture)
+        target_features = lpips.features(target)
+    error, features = picture - target, lpips.features(picture)
     return PixelTerms(
-        lpips=lpips.distance(seen, wanted),
+        lpips=lpips.distance(features, target_features),
         l1=error.abs().mean(dim=(1, 2, 3)),
         coarse=F.avg_pool2d(error.float(), COARSE_PX).abs().mean(dim=(1, 2, 3)),
-        seen=seen,
-        wanted=wanted,
+        features=features,
+        target_features=target_features,
         picture=picture,
         target=target,
     )

@@ -48,7 +48,7 @@ def small_stage1() -> TrainConfig:
             window_px=96,
             linear_start=True,
             spread_start=True,
-            scored_qualities=(0, 32, 96, 224),
+            validation_qualities=(0, 32, 96, 224),
         ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
@@ -61,7 +61,7 @@ def tiny_stage1() -> TrainConfig:
     return TrainConfig(
         recipe="tiny-stage1",
         model=TINY,
-        objective=Stage1Config(window_px=0, ramp_steps=10, scored_qualities=(64, 192)),
+        objective=Stage1Config(window_px=0, ramp_steps=10, validation_qualities=(64, 192)),
         data=DataConfig(
             batch=4, crop_px=128, view_px=128, validation_px=128, validation_images=2, held_out=HELD_OUT
         ),
@@ -130,7 +130,7 @@ def small_decay() -> TrainConfig:
         linear_start=False,
         spread_start=False,
         window_px=112,
-        move_decoder=True,
+        train_decoder=True,
         slow_share=0.25,
     )
     return replace(
@@ -174,13 +174,13 @@ def small_gpu() -> TrainConfig:
 def small_gpu_gan() -> TrainConfig:
     """Stage I beside a discriminator on LPIPS's features, from a run of small-gpu on: four minutes there."""
     config = small_gpu()
-    objective = replace(config.objective, gan_share=0.5, move_decoder=False)
+    objective = replace(config.objective, gan_share=0.5, train_decoder=False)
     return replace(
         config,
         recipe="small-gpu-gan",
         objective=objective,
         optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
-        critic_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
+        discriminator_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
         run=replace(config.run, minutes=4.0),
     )
 
@@ -194,7 +194,7 @@ def small_preview() -> TrainConfig:
         drop_y=1.0,
         window_px=168,
         only=("generator.quality.zero", "g_s.quality_bias.zero"),
-        scored_qualities=(0,),
+        validation_qualities=(0,),
     )
     return replace(
         config,
@@ -207,7 +207,7 @@ def small_preview() -> TrainConfig:
 
 
 def small_tokenizer() -> TrainConfig:
-    """The tokens that small-stage1 may be told to know: nets.teacher is a run of this."""
+    """The tokens that small-stage1 may learn to predict: nets.teacher is a run of this."""
     return TrainConfig(
         recipe="small-tokenizer",
         model=SMALL,
@@ -242,7 +242,7 @@ def small_stage2() -> TrainConfig:
         ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=optim,
-        critic_optim=replace(optim, lr=1e-4),
+        discriminator_optim=replace(optim, lr=1e-4),
         run=RunConfig(steps=10_000, precision="auto", ema=0.998, log_every=25),
     )
 
@@ -289,7 +289,7 @@ def sd15_stage2() -> TrainConfig:
         nets=PAPER_LPIPS,
         data=sd15_stage1().data,
         optim=optim,
-        critic_optim=optim,
+        discriminator_optim=optim,
         run=replace(sd15_stage1().run, steps=1_000_100),
     )
 
@@ -317,9 +317,9 @@ def tiny_stage2() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
     objective = Stage2Config(
-        score=_TINY_SCORE, guidance_weight=1.5, generator_every=2, window_px=0, scored_qualities=(128,)
+        score=_TINY_SCORE, guidance_weight=1.5, generator_every=2, window_px=0, validation_qualities=(128,)
     )
-    return replace(config, recipe="tiny-stage2", objective=objective, critic_optim=config.optim)
+    return replace(config, recipe="tiny-stage2", objective=objective, discriminator_optim=config.optim)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -10,17 +10,17 @@ from collections.abc import Callable
 import torch
 
 from onedc.train.data import Batch
+from onedc.train.optimizer import GroupOptimizer
 from onedc.train.stage import Figures
-from onedc.train.turns import Turn
 
 WARMUP = 3  # passes before a capture, which allocate what it may not
 
-Compute = Callable[[Turn, Batch], Figures]
-"""Leaves the gradients of a player's loss in its parameters."""
+Compute = Callable[[GroupOptimizer, Batch], Figures]
+"""Leaves the gradients of a group's loss in its parameters."""
 
 
 class Replay:
-    """Runs `compute` as one graph for each player, captured when it first comes."""
+    """Runs `compute` as one graph for each group, captured when it first comes."""
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
@@ -38,26 +38,26 @@ class Replay:
         for name, target in self._batch.targets.items():
             target.copy_(batch.targets[name])
 
-    def __call__(self, turn: Turn) -> Figures:
-        """Leave the gradients of a player's loss in its parameters; figures hold until the next call."""
-        name = turn.player.name
+    def __call__(self, optimizer: GroupOptimizer) -> Figures:
+        """Leave the gradients of a group's loss in its parameters; figures hold until the next call."""
+        name = optimizer.group.name
         if name not in self._graphs:
-            self._graphs[name] = self._captured(turn)
+            self._graphs[name] = self._captured(optimizer)
         graph, figures = self._graphs[name]
         graph.replay()
         return figures
 
-    def _captured(self, turn: Turn) -> tuple[torch.cuda.CUDAGraph, Figures]:
+    def _captured(self, optimizer: GroupOptimizer) -> tuple[torch.cuda.CUDAGraph, Figures]:
         assert self._batch is not None
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
             for _ in range(WARMUP):
-                turn.forget()
-                self._compute(turn, self._batch)
+                optimizer.zero_grad()
+                self._compute(optimizer, self._batch)
         torch.cuda.current_stream().wait_stream(beside)
-        turn.forget()
+        optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            figures = self._compute(turn, self._batch)
+            figures = self._compute(optimizer, self._batch)
         return graph, {name: value.detach() for name, value in figures.items()}

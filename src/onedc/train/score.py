@@ -1,4 +1,4 @@
-"""Score networks: a noise prediction for latents at a timestep, maybe told what the picture shows.
+"""Score networks: noise predictions for latents at a timestep, conditioned on tokens or text or not.
 
 Their UNet has diffusers' key names, so Stable Diffusion's weights load as they are. No losses here.
 """
@@ -21,7 +21,7 @@ from onedc.model.unet import Transformer2d, UNet
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """A score network and what it is told."""
+    """A score network and its condition."""
 
     unet: UNetConfig = field(
         default_factory=lambda: UNetConfig(
@@ -51,28 +51,28 @@ class ScoreNetwork(nn.Module):
             unet, model.vae_channels, lambda c: Transformer2d(c, unet.heads, width, NO_WINDOWS, NO_WINDOWS)
         )
         self.unet.conv_in = nn.Conv2d(model.vae_channels, unet.widths[0], 3, padding=1)
-        self.withheld = nn.Parameter(torch.zeros(width))  # stands for tokens that are not told
+        self.null_token = nn.Parameter(torch.zeros(width))  # in place of tokens: unconditional
 
-    def _told(self, noisy: Tensor, tokens: Tensor | None) -> Tensor:
+    def _condition(self, noisy: Tensor, tokens: Tensor | None) -> Tensor:
         if tokens is not None:
             return tokens
         rows, cols = (max(side // 8, 1) for side in noisy.shape[-2:])
-        return self.withheld[:, None, None].expand(len(noisy), -1, rows, cols)
+        return self.null_token[:, None, None].expand(len(noisy), -1, rows, cols)
 
     def _time(self, timesteps: Tensor) -> Tensor:
         time: Tensor = self.unet.time_embedding(timesteps)
         return time
 
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor | None = None) -> Tensor:
-        told = self._told(noisy, tokens)
-        noise, _ = self.unet.trunk(self.unet.conv_in(noisy), self._time(timesteps), told)
+        condition = self._condition(noisy, tokens)
+        noise, _ = self.unet.trunk(self.unet.conv_in(noisy), self._time(timesteps), condition)
         return noise
 
     def middle(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Output of the middle block alone [B,M,h',w']: what the discriminator judges by."""
-        told, time = self._told(noisy, tokens), self._time(timesteps)
-        h, _ = self.unet.down(self.unet.conv_in(noisy), time, told)
-        return self.unet.mid_block(h, time, told)
+        """Output of the middle block alone [B,M,h',w']: the discriminator's features."""
+        condition, time = self._condition(noisy, tokens), self._time(timesteps)
+        h, _ = self.unet.down(self.unet.conv_in(noisy), time, condition)
+        return self.unet.mid_block(h, time, condition)
 
 
 class FeatureHeads(nn.Module):

@@ -1,4 +1,4 @@
-"""What the loop asks of a stage: players that take turns, a loss for each, figures and pictures.
+"""What the loop asks of a stage: optimizer groups, a loss for each, figures and pictures.
 
 A stage knows its networks and its objective; it knows no files, processes or schedules.
 """
@@ -20,15 +20,15 @@ Figures = dict[str, Tensor]  # scalars, for the log
 
 
 @dataclass(frozen=True)
-class Player:
-    """Parameters that move together, by their own optimiser, each `every`-th step."""
+class OptimizerGroup:
+    """Parameters with an optimizer of their own, which steps at each `every`-th step of the run."""
 
     name: str
     parameters: Mapping[str, nn.Parameter]
     optim: OptimConfig
     every: int = 1
-    averaged: bool = True  # whether a running mean of them is kept
-    slow: frozenset[str] = frozenset()  # names that move at `slow_share` of the learning rate, without decay
+    ema: bool = True  # whether an EMA of them is kept
+    slow: frozenset[str] = frozenset()  # names trained at `slow_share` of the learning rate, without decay
     slow_share: float = 1.0
 
 
@@ -36,28 +36,28 @@ class Stage(nn.Module, ABC):
     """One stage of training."""
 
     model_config: ModelConfig
-    best_by: str  # the figure of `score` by which checkpoints are compared; less is better
+    best_by: str  # the figure of `validate` by which checkpoints are compared; less is better
 
     def begin(self, samples: Iterable[Batch]) -> None:
         """Called once, before the first step of a run: fit what is not learned to some training crops."""
 
     @abstractmethod
     def stored(self) -> dict[str, nn.Module]:
-        """What a checkpoint holds; networks that never move and come from files need not be in it."""
+        """What a checkpoint holds; frozen networks that come from files need not be in it."""
 
     @abstractmethod
-    def players(self) -> list[Player]:
-        """Who moves, in the order of their turns within a step."""
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        """What is trained, in the order of the optimizers within a step."""
 
     @abstractmethod
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        """The mean loss of a batch for one player, and figures for the log."""
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """The mean loss of a batch for one group, and figures for the log."""
 
-    def moved(self, player: str) -> None:
-        """Called in all processes after each move of a player."""
+    def after_step(self, group: str) -> None:
+        """Called in all processes after each optimizer step of a group."""
 
     @abstractmethod
-    def score(self, batch: Batch) -> Figures:
+    def validate(self, batch: Batch) -> Figures:
         """Validation figures of one batch; nothing random in them."""
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
@@ -74,7 +74,7 @@ class Stage(nn.Module, ABC):
 
 
 def trainable(module: nn.Module, prefix: str) -> dict[str, nn.Parameter]:
-    """The parameters of a module that may move, by full name."""
+    """The trainable parameters of a module, by full name."""
     return {f"{prefix}.{name}": p for name, p in module.named_parameters() if p.requires_grad}
 
 

@@ -29,7 +29,7 @@ from onedc.train.distill import CODE_WEIGHT, DistillConfig, distillation, make_h
 from onedc.train.noise import Noise
 from onedc.train.pixel_loss import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.schedule import ramped
-from onedc.train.stage import Figures, Player, Stage, panels, psnr, trainable
+from onedc.train.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
 from onedc.train.tokenizer import FeatureTokenizer
 
@@ -70,10 +70,10 @@ class Stage1Config:
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     spread_start: bool = False  # begin with a z that uses all its values
-    move_decoder: bool = False  # let the autoencoder's decoder learn too; its encoder stays
-    only: tuple[str, ...] = ()  # parts of the codec that learn, the rest staying as it is; (): all of it
+    train_decoder: bool = False  # train the autoencoder's decoder too; its encoder is frozen
+    only: tuple[str, ...] = ()  # parts of the codec that are trained, the rest frozen; (): all of it
     slow_share: float = 0.1  # share of the learning rate for that decoder, and for layers of the linear start
-    scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+    validation_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
     inset: bool = True  # pixel terms leave a border out, 8 px on average; false: they see all of a crop
     decoder_fp32: bool = False  # the autoencoder decodes in fp32, whatever the run's precision
     likelihood_offset: float = 0.0  # added to a value's likelihood before its bits are counted
@@ -89,8 +89,10 @@ class Stage1Config:
             raise ConfigError(f"objective.gan_share: {self.gan_share} must not be negative")
         if self.window_px % 8 or 0 < self.window_px < 64:
             raise ConfigError(f"objective.window_px: {self.window_px} is not 0 or a multiple of 8 from 64 on")
-        if not self.scored_qualities or not all(0 <= q <= QUALITY_MAX for q in self.scored_qualities):
-            raise ConfigError(f"objective.scored_qualities: {self.scored_qualities} are not quality bytes")
+        if not self.validation_qualities or not all(0 <= q <= QUALITY_MAX for q in self.validation_qualities):
+            raise ConfigError(
+                f"objective.validation_qualities: not quality bytes: {self.validation_qualities}"
+            )
 
 
 class TrainingVisitor:
@@ -239,7 +241,7 @@ class Stage1(Stage):
         self.discriminator_optim = discriminator_optim or optim
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
-        self.model.vae.get_submodule("decoder").requires_grad_(config.move_decoder)
+        self.model.vae.get_submodule("decoder").requires_grad_(config.train_decoder)
         if config.only:
             self._freeze_all_but(config.only)
         self.teacher, self.head = teacher, None
@@ -272,21 +274,23 @@ class Stage1(Stage):
         others = {"head": self.head, "discriminator": self.discriminator}
         return {"model": self.model} | {name: net for name, net in others.items() if net is not None}
 
-    def players(self) -> list[Player]:
+    def optimizer_groups(self) -> list[OptimizerGroup]:
         parameters = trainable(self.model, "model")
         paths = linear_path(self.model_config) if self.config.linear_start else ()
-        leads = tuple(f"model.{lead}" for lead in (*paths, "vae."))
-        slow = frozenset(name for name in parameters if name.startswith(leads))
+        prefixes = tuple(f"model.{path}" for path in (*paths, "vae."))
+        slow = frozenset(name for name in parameters if name.startswith(prefixes))
         if self.head:
             parameters |= trainable(self.head, "head")
-        players = [Player("codec", parameters, self.optim, slow=slow, slow_share=self.config.slow_share)]
+        groups = [
+            OptimizerGroup("codec", parameters, self.optim, slow=slow, slow_share=self.config.slow_share)
+        ]
         if self.discriminator is not None:
             own = trainable(self.discriminator, "discriminator")
-            players.append(Player("discriminator", own, self.discriminator_optim, averaged=False))
-        return players
+            groups.append(OptimizerGroup("discriminator", own, self.discriminator_optim, ema=False))
+        return groups
 
-    def moved(self, player: str) -> None:
-        if player == "discriminator" and self.discriminator is not None:
+    def after_step(self, group: str) -> None:
+        if group == "discriminator" and self.discriminator is not None:
             self.discriminator.stepped()
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
@@ -315,17 +319,17 @@ class Stage1(Stage):
         full, share = rate_weight(quality, self.config.weights), ramped(step, self.config.ramp_steps)
         return torch.where(quality > 0, RAMP_START + (full - RAMP_START) * share, full)
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        if player == "discriminator" and self.discriminator is not None:
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        if group == "discriminator" and self.discriminator is not None:
             return self.discriminator.loss(), {"gan_weight": self.discriminator.weight.clone()}
         coded = self.coded(batch)
         terms = self.pixel_terms(batch, coded.decoded)
         distortion, figures = self.distortion(terms, coded)
-        cost, told = self.cost(batch, coded, step)
+        cost, more = self.cost(batch, coded, step)
         if self.discriminator is not None:
             gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded)
-            return distortion + cost + gan, {**figures, **told, "gan_generator": value}
-        return distortion + cost, figures | told
+            return distortion + cost + gan, {**figures, **more, "gan_generator": value}
+        return distortion + cost, figures | more
 
     def coded(self, batch: Batch) -> Coded:
         """The batch through the whole codec but the autoencoder's decoder."""
@@ -349,14 +353,14 @@ class Stage1(Stage):
         return distortion.mean(), {name: value.mean() for name, value in figures.items()}
 
     def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:
-        """What the loss has of what was sent: its bits, how z spreads and what it tells of the tokens."""
+        """The terms of what was sent: its bits, how z spreads, how well it predicts the teacher's tokens."""
         sent, figures = coded.sent, {"bpp": coded.sent.bpp.mean()}
         total = (self.rate_weights(coded.quality, step) * sent.bpp).mean()
         if self.config.weights.spread:
             figures["spread_lack"] = spread_lack(sent.z)
             total = total + self.config.weights.spread * figures["spread_lack"]
-        term, told = self._distillation(batch, sent.z_semantic)
-        return total + self.config.distill.weight * term, figures | told
+        term, more = self._distillation(batch, sent.z_semantic)
+        return total + self.config.distill.weight * term, figures | more
 
     def _distillation(self, batch: Batch, z_semantic: Tensor) -> tuple[Tensor, Figures]:
         """What the head still gets wrong of the teacher's tokens; zero without a teacher."""
@@ -364,9 +368,9 @@ class Stage1(Stage):
             return z_semantic.new_zeros(()), {}
         with torch.no_grad():
             _, indices = self.teacher(batch.x)
-        seen = self.model.semantic(z_semantic) if self.config.distill.head == "swin" else z_semantic
-        entropy, error, right = distillation(self.head(seen), self.teacher.codebook, indices)
-        figures = {"distill_ce": entropy, "distill_mse": error, "distill_right": right}
+        inputs = self.model.semantic(z_semantic) if self.config.distill.head == "swin" else z_semantic
+        entropy, error, accuracy = distillation(self.head(inputs), self.teacher.codebook, indices)
+        figures = {"distill_ce": entropy, "distill_mse": error, "distill_accuracy": accuracy}
         return entropy + CODE_WEIGHT * error, figures
 
     def pixel_terms(self, batch: Batch, decoded: Tensor) -> PixelTerms:
@@ -390,24 +394,24 @@ class Stage1(Stage):
         with torch.autocast(vae_latents.device.type, enabled=False):
             return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
 
-    def score(self, batch: Batch) -> Figures:
+    def validate(self, batch: Batch) -> Figures:
         target = self.vae_latents(batch)
         figures: Figures = {}
-        for byte in self._scored():
+        for byte in self._validated():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
             sent = analysed(self.model, batch.x, target, quality, hard=True)
             decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
             x_hat = self._decode(decoded).clamp(-1, 1)
             own = self._quality_figures(batch.x, x_hat, quality, sent.bpp)
             figures |= {f"{name}_{byte}": value for name, value in own.items()}
-        figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._scored()]).mean()
+        figures["loss"] = torch.stack([figures[f"loss_{byte}"] for byte in self._validated()]).mean()
         figures["z_used"] = used_share(self.model.fsq.to_indices(self.model.fsq(sent.z)))
         return figures | self._distillation(batch, sent.z_semantic)[1]
 
-    def _scored(self) -> tuple[int, ...]:
+    def _validated(self) -> tuple[int, ...]:
         if self.model_config.z_only:
             return (0,)
-        return self.config.scored_qualities if self.model_config.quality_knots else (QUALITY_MAX,)
+        return self.config.validation_qualities if self.model_config.quality_knots else (QUALITY_MAX,)
 
     def _quality_figures(self, x: Tensor, x_hat: Tensor, quality: Tensor, bpp: Tensor) -> Figures:
         weights, l1, lpips = self.config.weights, (x_hat - x).abs().mean(), self.lpips(x_hat, x).mean()
@@ -416,7 +420,7 @@ class Stage1(Stage):
         return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr(x_hat, x), "loss": loss}
 
     def pictures(self, batch: Batch) -> Tensor:
-        quality = torch.full((len(batch.x),), self._scored()[-1], device=batch.x.device)
+        quality = torch.full((len(batch.x),), self._validated()[-1], device=batch.x.device)
         decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality, hard=True)
         x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

@@ -21,7 +21,7 @@ from onedc.train.data import Batch
 from onedc.train.dmd import (
     TIMESTEPS,
     Diffusion,
-    critic_gan_loss,
+    discriminator_gan_loss,
     dmd_gradient,
     dmd_loss,
     generator_gan_loss,
@@ -29,18 +29,18 @@ from onedc.train.dmd import (
 )
 from onedc.train.memory import halve
 from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, analysed
 from onedc.train.text import TextEncoder
 from onedc.weights.file import UNPACKED
 
 TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive
-CRITIC_GAN = 1e-2  # weight of the GAN in the critic's loss
+DISCRIMINATOR_GAN = 1e-2  # weight of the GAN beside the fake score's error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage2Config:
-    """Weights of the terms, timesteps and turns."""
+    """Weights of the terms, timesteps and steps."""
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
@@ -49,11 +49,11 @@ class Stage2Config:
     weights: Stage1Weights = field(  # of the terms of stage I; the paper's 0.625 is of L1 in [0,1]
         default_factory=lambda: Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.0)
     )
-    generator_every: int = 10  # steps; the critic moves at each
+    generator_every: int = 10  # steps of the discriminator for one of the generator
     storage: str = "fp32"  # or "bf16": how networks that stay as they are and the fake score are kept
     window_px: int = 128  # see Stage1Config
     drop_y: float = 0.1  # see Stage1Config
-    scored_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
+    validation_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
     inset: bool = True  # see Stage1Config
     decoder_fp32: bool = False  # see Stage1Config
 
@@ -65,7 +65,7 @@ class Stage2Config:
 
 
 class Stage2(Stage):
-    """Two players: the generator, and the critic (fake score and GAN head)."""
+    """Two optimizers: of the generator, and of the discriminator (fake score and GAN head)."""
 
     best_by = "loss"
 
@@ -76,17 +76,17 @@ class Stage2(Stage):
         real_score: ScoreNetwork,
         config: Stage2Config,
         optim: OptimConfig,
-        critic_optim: OptimConfig,
+        discriminator_optim: OptimConfig,
         text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         self.text = text
-        self.config, self.optim, self.critic_optim = config, optim, critic_optim
+        self.config, self.optim, self.discriminator_optim = config, optim, discriminator_optim
         pixel = Stage1Config(
             weights=config.weights,
             window_px=config.window_px,
             drop_y=config.drop_y,
-            scored_qualities=config.scored_qualities,
+            validation_qualities=config.validation_qualities,
             inset=config.inset,
             decoder_fp32=config.decoder_fp32,
         )
@@ -104,11 +104,11 @@ class Stage2(Stage):
         self.diffusion = Diffusion()
 
     def _freeze_codec(self) -> None:
-        """Nothing of it moves but the generator; what stays is halved if it may be."""
+        """Train the generator alone; keep what is frozen in bf16 if asked for."""
         model = self.codec.model
-        moving = [p for p in model.generator.parameters() if p.requires_grad]
+        trained = [p for p in model.generator.parameters() if p.requires_grad]
         model.requires_grad_(False)
-        for p in moving:
+        for p in trained:
             p.requires_grad_(True)
         if self.config.storage == "bf16":
             named = model.named_parameters()
@@ -117,12 +117,12 @@ class Stage2(Stage):
     def stored(self) -> dict[str, nn.Module]:
         return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
 
-    def players(self) -> list[Player]:
+    def optimizer_groups(self) -> list[OptimizerGroup]:
         generator = trainable(self.codec.model, "model")
-        critic = trainable(self.fake_score, "fake_score") | trainable(self.head, "head")
+        discriminator = trainable(self.fake_score, "fake_score") | trainable(self.head, "head")
         return [
-            Player("generator", generator, self.optim, every=self.config.generator_every),
-            Player("critic", critic, self.critic_optim, averaged=False),
+            OptimizerGroup("generator", generator, self.optim, every=self.config.generator_every),
+            OptimizerGroup("discriminator", discriminator, self.discriminator_optim, ema=False),
         ]
 
     def vae(self) -> nn.Module:
@@ -134,7 +134,7 @@ class Stage2(Stage):
         return self
 
     def _coded(self, batch: Batch) -> tuple[Coded, Tensor | None]:
-        """The batch with a gradient to what moves, and what scores are told of the pictures."""
+        """The batch with gradients to what is trained, and the condition of the score networks."""
         model = self.codec.model
         quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
         with torch.no_grad():
@@ -148,8 +148,8 @@ class Stage2(Stage):
             return coded, self.text(batch.captions)
         return coded, tokens if self.config.score.guidance == "tokens" else None
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        return self._generator_loss(batch) if player == "generator" else self._critic_loss(batch)
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        return self._generator_loss(batch) if group == "generator" else self._discriminator_loss(batch)
 
     def _generator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
         config, (coded, tokens) = self.config, self._coded(batch)
@@ -185,19 +185,19 @@ class Stage2(Stage):
         noisy = self.diffusion.add_noise(latents, noise, timesteps)
         return self.head(self.fake_score.middle(noisy, timesteps, tokens))
 
-    def _critic_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
+    def _discriminator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             coded, tokens = self._coded(batch)
         real = self._logits(batch, coded.target, tokens, "real_gan")
         fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
         error = self._fake_error(batch, coded.decoded, tokens)
         figures = {
-            "gan_critic": critic_gan_loss(real, fake),
+            "gan_discriminator": discriminator_gan_loss(real, fake),
             "logit_real": real.mean(),
             "logit_fake": fake.mean(),
             "fake_noise_mse": error,
         }
-        return error + CRITIC_GAN * figures["gan_critic"], figures
+        return error + DISCRIMINATOR_GAN * figures["gan_discriminator"], figures
 
     def _fake_error(self, batch: Batch, decoded: Tensor, tokens: Tensor | None) -> Tensor:
         """What the fake score gets wrong of noise added to decoded vae_latents."""
@@ -206,8 +206,8 @@ class Stage2(Stage):
         predicted = self.fake_score(self.diffusion.add_noise(decoded, noise, timesteps), timesteps, tokens)
         return F.mse_loss(predicted.float(), noise)
 
-    def score(self, batch: Batch) -> Figures:
-        return self.codec.score(batch)
+    def validate(self, batch: Batch) -> Figures:
+        return self.codec.validate(batch)
 
     def pictures(self, batch: Batch) -> Tensor:
         return self.codec.pictures(batch)

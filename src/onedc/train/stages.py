@@ -50,7 +50,9 @@ def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     if objective.gan_share and config.run.accumulation > 1:
         raise ConfigError("objective.gan_share: needs run.accumulation=1")
     autoencoder = load_autoencoder(config.model, config.nets)
-    return Stage1(_codec(config), lpips, objective, config.optim, teacher, config.critic_optim, autoencoder)
+    return Stage1(
+        _codec(config), lpips, objective, config.optim, teacher, config.discriminator_optim, autoencoder
+    )
 
 
 def _imitation(objective: ImitationConfig, config: TrainConfig) -> Stage:
@@ -76,11 +78,11 @@ def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     model, lpips = _codec(config), load_lpips(config.nets)
     real = load_score(objective.score, config.model, config.nets)
     text = load_text(objective.score, config.model, config.nets)
-    return Stage2(model, lpips, real, objective, config.optim, config.critic_optim, text)
+    return Stage2(model, lpips, real, objective, config.optim, config.discriminator_optim, text)
 
 
 def _codec(config: TrainConfig) -> OneDC:
-    """The model of a stage that moves the generator, with adapters where the run asks for them."""
+    """The model of a stage that trains the generator, with adapters where the run asks for them."""
     return load_model(config.model, config.nets, config.run.adapter_rank)
 
 

@@ -16,12 +16,12 @@ from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import TIMESTEPS, Diffusion
 from onedc.train.score import ScoreConfig, ScoreNetwork
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stage1 import vae_latents_of
 from onedc.train.text import TextEncoder
 
-DROPOUT = 0.1  # share of training images whose tokens or captions are withheld
-SCORED_TIMESTEPS = (100, 300, 500, 700)  # of validation
+DROPOUT = 0.1  # share of training images whose tokens or captions are dropped
+VALIDATION_TIMESTEPS = (100, 300, 500, 700)  # of validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TeacherConfig:
 
 
 class Teacher(Stage):
-    """Only the score network moves. With guidance by tokens these come from a codec that stays as it is."""
+    """Only the score network is trained. With guidance by tokens these come from a frozen codec."""
 
     best_by = "loss"
 
@@ -49,38 +49,38 @@ class Teacher(Stage):
     def stored(self) -> dict[str, nn.Module]:
         return {"score": self.score_net}
 
-    def players(self) -> list[Player]:
-        return [Player("teacher", trainable(self.score_net, "score"), self.optim)]
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        return [OptimizerGroup("teacher", trainable(self.score_net, "score"), self.optim)]
 
     def vae(self) -> nn.Module:
         return self.model.vae
 
-    def _told(self, batch: Batch, latents: Tensor) -> Tensor | None:
-        """What the score is told of each picture: tokens, its caption, or nothing."""
+    def _condition(self, batch: Batch, latents: Tensor) -> Tensor | None:
+        """The condition of the score network for each picture: tokens, its caption, or none."""
         if self.text is not None:
             return self.text(batch.captions)
         return tokens_of(self.model, batch.x, latents) if self.config.score.guidance == "tokens" else None
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         latents = vae_latents_of(self.model.vae, batch)
         timesteps = batch.noise.integers("timestep", 0, TIMESTEPS)
-        told = self._told(batch, latents)
-        if told is not None:
-            withheld = batch.noise.uniform("told") < DROPOUT
-            blind = self.text([""] * len(withheld)) if self.text else self.score_net.withheld[:, None, None]
-            told = torch.where(withheld[:, None, None, None], blind, told)
+        condition = self._condition(batch, latents)
+        if condition is not None:
+            dropped = batch.noise.uniform("dropout") < DROPOUT
+            null = self.text([""] * len(dropped)) if self.text else self.score_net.null_token[:, None, None]
+            condition = torch.where(dropped[:, None, None, None], null, condition)
         noise = batch.noise.normal("noise", *latents.shape[1:])
-        predicted = self.score_net(self.diffusion.add_noise(latents, noise, timesteps), timesteps, told)
+        predicted = self.score_net(self.diffusion.add_noise(latents, noise, timesteps), timesteps, condition)
         error = F.mse_loss(predicted.float(), noise)
         return error, {"noise_mse": error}
 
-    def score(self, batch: Batch) -> Figures:
+    def validate(self, batch: Batch) -> Figures:
         latents = vae_latents_of(self.model.vae, batch)
-        told, errors = self._told(batch, latents), {}
-        for timestep in SCORED_TIMESTEPS:
+        condition, errors = self._condition(batch, latents), {}
+        for timestep in VALIDATION_TIMESTEPS:
             at = torch.full((len(latents),), timestep, device=latents.device)
             noise = batch.noise.normal(f"noise{timestep}", *latents.shape[1:])
-            predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, told)
+            predicted = self.score_net(self.diffusion.add_noise(latents, noise, at), at, condition)
             errors[f"noise_mse_{timestep}"] = F.mse_loss(predicted.float(), noise)
         return {**errors, "loss": torch.stack(list(errors.values())).mean()}
 

@@ -19,7 +19,7 @@ from onedc.errors import ConfigError
 from onedc.model.features import MobileNetV2Features
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
-from onedc.train.stage import Figures, Player, Stage, trainable
+from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class FeatureTokenizer(nn.Module):
 
 
 class Tokenizer(Stage):
-    """The codes move towards the features nearest to them."""
+    """EMA: codes approach the mean of the features nearest to them."""
 
     best_by = "loss"
 
@@ -118,10 +118,10 @@ class Tokenizer(Stage):
     def stored(self) -> dict[str, nn.Module]:
         return {"tokenizer": self.tokenizer}
 
-    def players(self) -> list[Player]:
-        return [Player("codebook", trainable(self.tokenizer, "tokenizer"), self.optim)]
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        return [OptimizerGroup("codebook", trainable(self.tokenizer, "tokenizer"), self.optim)]
 
-    def loss(self, player: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+    def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             points = self.tokenizer.project(batch.x).float()
             indices = self.tokenizer.nearest(points)
@@ -131,6 +131,6 @@ class Tokenizer(Stage):
         entropy = -(share * share.clamp(min=1e-12).log2()).sum()
         return error, {"code_mse": error, "code_entropy_bits": entropy}
 
-    def score(self, batch: Batch) -> Figures:
+    def validate(self, batch: Batch) -> Figures:
         error, _ = self.loss("codebook", batch, 0)
         return {"loss": error}

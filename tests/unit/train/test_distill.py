@@ -113,7 +113,7 @@ def test_stage1_learns_from_a_trained_tokenizer(
     Trainer(config, tmp_path / "codec", resume=False).run()
     log = (tmp_path / "codec/log.jsonl").read_text()
     assert '"distill_ce"' in log
-    assert '"val_distill_right"' in log
+    assert '"val_distill_accuracy"' in log
 
 
 def test_the_teacher_stage_runs(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
     kept = start_tensors(tmp_path / "codec", config.model)
     assert all(torch.equal(t, kept[name]) for name, t in trainer.stage.model.state_dict().items())
     last = [json.loads(line) for line in (tmp_path / "probe" / "log.jsonl").read_text().splitlines()][-1]
-    assert 0 <= last["val_distill_right"] <= 1
+    assert 0 <= last["val_distill_accuracy"] <= 1
     assert 0 < last["val_z_used"] <= 1
 
 

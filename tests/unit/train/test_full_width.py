@@ -83,8 +83,9 @@ def test_stage2_at_256(tmp_path: Path, places: tuple[str, ...]) -> None:
     clip = write_clip(tmp_path, width=768, layers=12, words=77)
     score = places[-1].replace("nets.generator", "nets.score")
     own = ("nets.start=random", "data.crop_px=256", "data.min_side_px=256", "objective.storage=bf16",
-           "critic_optim.kind=sgd", "critic_optim.warmup_steps=0", "objective.generator_every=1")  # fmt: skip
+           "discriminator_optim.kind=sgd", "discriminator_optim.warmup_steps=0",
+           "objective.generator_every=1")  # fmt: skip
     peak, log = train("sd15-stage2", tmp_path / "run", [*places, *own, score, f"nets.text={clip}"])
     assert len(log) == 3
-    assert {"dmd", "gan_generator", "lpips", "fake_noise_mse", "gan_critic"} <= log[-1].keys()
+    assert {"dmd", "gan_generator", "lpips", "fake_noise_mse", "gan_discriminator"} <= log[-1].keys()
     assert peak < LIMIT_GIB

@@ -26,7 +26,7 @@ Tiny = Callable[..., TrainConfig]
 QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2")
 SMOOTH = (
     "optim.kind=sgd", "optim.lr=1e-4", "optim.clip=1000",
-    "critic_optim.kind=sgd", "critic_optim.lr=1e-4", "critic_optim.clip=1000",
+    "discriminator_optim.kind=sgd", "discriminator_optim.lr=1e-4", "discriminator_optim.clip=1000",
 )  # fmt: skip
 """Small plain steps: differences must not grow until a latent is rounded otherwise."""
 RECIPES = ("tiny-stage1", "tiny-stage2")

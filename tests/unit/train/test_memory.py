@@ -76,7 +76,7 @@ def test_stage2_with_halved_networks(tiny: Callable[..., TrainConfig], tmp_path:
     settings = ("objective.storage=bf16", "run.steps=3", "run.checkpoint_every=1", "run.recompute=true")
     with pytest.raises(ConfigError, match=r"objective\.storage"):
         build_stage(tiny(*settings, recipe="tiny-stage2"))
-    config = tiny(*settings, "run.precision=bf16", "critic_optim.kind=sgd", recipe="tiny-stage2")
+    config = tiny(*settings, "run.precision=bf16", "discriminator_optim.kind=sgd", recipe="tiny-stage2")
     trainer = Trainer(config, tmp_path, resume=False)
     trainer.clock.over = lambda: trainer.step >= 2  # type: ignore[method-assign]
     trainer.run()

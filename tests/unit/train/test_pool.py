@@ -69,16 +69,16 @@ def gradients(stage: Stage1, *, gan: bool) -> Tensor:
     """Of the codec's parameters, without or with what the discriminator says."""
     stage.zero_grad()
     torch.manual_seed(0)
-    players = {player.name: player for player in stage.players()}
+    groups = {group.name: group for group in stage.optimizer_groups()}
     if stage.discriminator is not None:
         stage.discriminator.counts.fill_(float(gan))
-        for p in players["discriminator"].parameters.values():
+        for p in groups["discriminator"].parameters.values():
             p.requires_grad_(False)
     loss, _ = stage.loss("codec", batch_of(2, 128), 0)
     loss.backward()
     if stage.discriminator is not None:
         stage.discriminator.requires_grad_(True)
-    return torch.cat([p.grad.flatten() for p in players["codec"].parameters.values() if p.grad is not None])
+    return torch.cat([p.grad.flatten() for p in groups["codec"].parameters.values() if p.grad is not None])
 
 
 def test_a_discriminator_adds_its_share_to_the_gradients(
@@ -147,7 +147,7 @@ def test_a_run_ends_by_time_with_its_rate_fallen(pooled: Callable[..., TrainConf
     outcome = trainer.run()
     assert outcome.finished and 1 < outcome.step < 1000
     assert trainer.checkpoints.steps() == [outcome.step]
-    assert trainer.turns[0].optimizer.param_groups[0]["lr"] < 0.5 * config.optim.lr
+    assert trainer.optimizers[0].optimizer.param_groups[0]["lr"] < 0.5 * config.optim.lr
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ from onedc.train.imitation import ImitationConfig
 from onedc.train.recipes import LAMBDAS, RECIPES, find_recipe
 from onedc.train.schedule import lr_at
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights
-from onedc.train.stage2 import CRITIC_GAN, Stage2Config
+from onedc.train.stage2 import DISCRIMINATOR_GAN, Stage2Config
 
 
 class Row(NamedTuple):
     """What a recipe comes to. Bits: their weights at the qualities 1 and 255, at the first > last step."""
 
-    rates: str  # learning rate at the first > last step, of the critic's behind a comma
+    rates: str  # learning rate at the first > last step, of the discriminator's behind a comma
     bits: str = ""
     terms: str = ""  # weights of the other terms
     moves: str = ""
@@ -37,12 +37,12 @@ class Row(NamedTuple):
 
 CODEC = "codec: g_a g_s generator h_a h_s prior semantic"
 WITH_DECODER = f"{CODEC} vae.decoder"
-CRITIC = "; discriminator: discriminator"
+DISCRIMINATOR = "; discriminator: discriminator"
 PAPER = "codec: g_a g_s generator+ h_a h_s head prior semantic"
 IMITATION = "y 1, z 2, lpips 1, pixel 4, latent 1, zonly 0.5"
 SMALL_REST = "pixel 3, coarse 4, latent 0.7, structure 0.5, zonly 0.3, spread 0.1"
 PAPER_TERMS = "lpips 1, pixel 0.5, zonly 1, distill 0.001"
-STAGE2_TERMS = "zonly 1, dmd 1, gan 0.001, critic_gan 0.01"
+STAGE2_TERMS = "zonly 1, dmd 1, gan 0.001, discriminator_gan 0.01"
 GAN = "3e-06 > 0, 0.001 > 0.001"
 
 LIGHT_IMITATION = Row("2e-05 > 5e-05", "22.36 0.6325 > 22.36 0.6325", IMITATION, WITH_DECODER)
@@ -50,7 +50,7 @@ LIGHT_STAGE1 = Row("1e-05 > 0", "500 0.4 > 500 0.4", f"lpips 2, {SMALL_REST}", W
 LIGHT_GAN = LIGHT_STAGE1._replace(
     rates=GAN,
     terms=f"{LIGHT_STAGE1.terms}, gan_share 0.5",
-    moves=WITH_DECODER + CRITIC,
+    moves=WITH_DECODER + DISCRIMINATOR,
 )
 SMALL_BITS = "30 0.4 > 30 0.4"
 
@@ -66,13 +66,13 @@ EXPECTED = {
     "small-stage1": Row("1e-06 > 0.0002", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", CODEC),
     "small-stage2": Row(
         "2e-07 > 2e-05, 1e-06 > 0.0001", "", f"lpips 0.625, pixel 0.3125, latent 0.5, {STAGE2_TERMS}",
-        "generator: generator; critic: fake_score head",
+        "generator: generator; discriminator: fake_score head",
     ),
     "small-decay": Row("2.5e-06 > 5e-06", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", WITH_DECODER),
     "small-zonly": Row("2.5e-06 > 5e-06", "", f"lpips 1.3, {SMALL_REST}", WITH_DECODER),
     "small-gpu": Row("1e-05 > 0", SMALL_BITS, f"lpips 2, {SMALL_REST}", WITH_DECODER),
     "small-gpu-gan": Row(
-        GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", CODEC + CRITIC
+        GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", CODEC + DISCRIMINATOR
     ),
     "small-preview": Row(
         "0.004 > 0.0004", SMALL_BITS,
@@ -82,7 +82,7 @@ EXPECTED = {
     "sd15-stage1": Row("4e-07 > 5e-05", "0.0001 0.0001 > 4.6 4.6", PAPER_TERMS, PAPER),
     "sd15-stage2": Row(
         "8e-09 > 1e-06, 8e-09 > 1e-06", "", f"lpips 0.625, pixel 0.3125, {STAGE2_TERMS}",
-        "generator: generator+; critic: fake_score head",
+        "generator: generator+; discriminator: fake_score head",
     ),
     "sd15-decay": Row("5e-05 > 0", "4.6 4.6 > 4.6 4.6", PAPER_TERMS, PAPER),
     "sd15-zonly": Row("5e-05 > 0", "", PAPER_TERMS, PAPER),
@@ -96,7 +96,7 @@ EXPECTED = {
     "tiny-stage1": Row("0.0002 > 0", "0.0001 0.0001 > 6 0.3", "lpips 1, pixel 2, latent 1, zonly 1", CODEC),
     "tiny-stage2": Row(
         "0.0002 > 0, 0.0002 > 0", "", f"lpips 0.625, pixel 0.3125, {STAGE2_TERMS}",
-        "generator: generator; critic: fake_score head",
+        "generator: generator; discriminator: fake_score head",
     ),
 }  # fmt: skip
 """Parts behind a + move by adapters."""
@@ -122,7 +122,7 @@ def listed(numbers: Iterable[Any]) -> str:
 
 def rates(config: TrainConfig, moves: str) -> str:
     steps = config.run.steps
-    optims = [config.optim, config.critic_optim][: moves.count(":")]
+    optims = [config.optim, config.discriminator_optim][: moves.count(":")]
     return ", ".join(
         " > ".join(f"{lr_at(optim, step, steps):.3g}" for step in (0, steps - 1)) for optim in optims
     )
@@ -139,7 +139,7 @@ def terms(config: TrainConfig) -> str:
     if isinstance(objective, Stage1Config):
         found |= {"distill": objective.distill.weight, "gan_share": objective.gan_share}
     if isinstance(objective, Stage2Config):
-        found |= {"dmd": objective.dmd, "gan": objective.gan, "critic_gan": CRITIC_GAN}
+        found |= {"dmd": objective.dmd, "gan": objective.gan, "discriminator_gan": DISCRIMINATOR_GAN}
     return ", ".join(f"{name} {value:g}" for name, value in found.items() if value)
 
 
@@ -163,8 +163,8 @@ def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
         patch.setattr(stages, "load_autoencoder", lambda model, nets: TAEF2() if model.light else None)
         patch.setattr(stages, "load_codec", lambda nets: OneDC(SMALL))
         patch.setattr(stages, "load_text", lambda *_: None)
-        players = stages.build_stage(config).players()
-    return "; ".join(f"{player.name}: {parts(player.parameters)}" for player in players)
+        groups = stages.build_stage(config).optimizer_groups()
+    return "; ".join(f"{group.name}: {parts(group.parameters)}" for group in groups)
 
 
 def random_model(model: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:

@@ -270,13 +270,13 @@ def test_ms_ssim_follows_the_one_with_gaussian_windows() -> None:
 
 
 def test_the_decoder_moves_slowly_where_it_may(stage: Stage1) -> None:
-    assert not any("vae." in name for name in stage.players()[0].parameters)
-    config = replace(stage.config, move_decoder=True, slow_share=0.3)
-    (player,) = Stage1(stage.model, stage.lpips, config, stage.optim).players()
-    moving = {name for name in player.parameters if name.startswith("model.vae.")}
-    assert moving == player.slow
+    assert not any("vae." in name for name in stage.optimizer_groups()[0].parameters)
+    config = replace(stage.config, train_decoder=True, slow_share=0.3)
+    (group,) = Stage1(stage.model, stage.lpips, config, stage.optim).optimizer_groups()
+    moving = {name for name in group.parameters if name.startswith("model.vae.")}
+    assert moving == group.slow
     assert moving == {f"model.vae.decoder.{name}" for name, _ in stage.model.vae.decoder.named_parameters()}  # type: ignore[operator,union-attr]
-    assert player.slow_share == 0.3
+    assert group.slow_share == 0.3
 
 
 def test_structure_weighs_what_it_says(stage: Stage1) -> None:
@@ -293,16 +293,16 @@ def test_only_the_named_parts_learn(tiny: Callable[..., TrainConfig]) -> None:
     config, vector = tiny("objective.drop_y=1.0"), "generator.quality.zero"
     model = OneDC(config.model)
     stage = Stage1(model, LPIPS(), replace(config.objective, only=(vector,)), config.optim)
-    assert set(stage.players()[0].parameters) == {f"model.{vector}"}
+    assert set(stage.optimizer_groups()[0].parameters) == {f"model.{vector}"}
     loss, _ = stage.loss("codec", batch_of(2), step=0)
     loss.backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {vector}
     for part in ("nowhere", "g"):
         with pytest.raises(ConfigError, match=f"objective.only.*'{part}'"):
             Stage1(model, LPIPS(), replace(config.objective, only=("g_s", part)), config.optim)
-    still = replace(config.objective, only=("vae", "g_s"), move_decoder=False)
-    (player,) = Stage1(OneDC(config.model), LPIPS(), still, config.optim).players()
-    assert {name.split(".")[1] for name in player.parameters} == {"g_s"}
+    frozen = replace(config.objective, only=("vae", "g_s"), train_decoder=False)
+    (group,) = Stage1(OneDC(config.model), LPIPS(), frozen, config.optim).optimizer_groups()
+    assert {name.split(".")[1] for name in group.parameters} == {"g_s"}
 
 
 def test_pixel_terms_may_see_whole_pictures(tiny: Callable[..., TrainConfig]) -> None:

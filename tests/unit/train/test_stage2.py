@@ -20,7 +20,7 @@ from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
     Diffusion,
-    critic_gan_loss,
+    discriminator_gan_loss,
     dmd_gradient,
     dmd_loss,
     generator_gan_loss,
@@ -89,7 +89,7 @@ def test_adversarial_terms_are_cross_entropies() -> None:
     torch.testing.assert_close(generator_gan_loss(fake), expected)
     expected = F.binary_cross_entropy_with_logits(fake, torch.zeros(2))
     expected = expected + F.binary_cross_entropy_with_logits(real, torch.ones(2))
-    torch.testing.assert_close(critic_gan_loss(real, fake), expected)
+    torch.testing.assert_close(discriminator_gan_loss(real, fake), expected)
 
 
 def test_guidance_weight_1_is_the_conditional_prediction() -> None:
@@ -109,7 +109,9 @@ def make_stage(config: TrainConfig) -> Stage2:
     real = ScoreNetwork(config.objective.score, config.model)
     for p in real.parameters():  # else a fresh network's prediction hardly depends on its input
         nn.init.normal_(p, std=0.05)
-    stage = Stage2(OneDC(config.model), LPIPS(), real, config.objective, config.optim, config.critic_optim)
+    stage = Stage2(
+        OneDC(config.model), LPIPS(), real, config.objective, config.optim, config.discriminator_optim
+    )
     for p in stage.fake_score.parameters():
         p.data += 0.02 * torch.randn_like(p)
     return stage
@@ -163,22 +165,22 @@ def test_stage_1s_terms_are_weighed_and_named_as_there(tiny: Callable[..., Train
 
 
 def test_only_the_player_whose_turn_it_is_gets_gradients(stage: Stage2) -> None:
-    generator, critic = stage.players()
+    generator, discriminator = stage.optimizer_groups()
     assert generator.every == 2
     assert all(name.startswith("model.generator.") for name in generator.parameters)
-    assert {name.split(".")[0] for name in critic.parameters} == {"fake_score", "head"}
-    for p in critic.parameters.values():
+    assert {name.split(".")[0] for name in discriminator.parameters} == {"fake_score", "head"}
+    for p in discriminator.parameters.values():
         p.requires_grad_(False)
     total, _ = stage.loss("generator", some_batch(), 0)
     total.backward()
-    assert all(p.grad is None for p in critic.parameters.values())
+    assert all(p.grad is None for p in discriminator.parameters.values())
     assert sum(p.grad is not None for p in generator.parameters.values()) > 10
     assert all(p.grad is None for p in stage.real_score.parameters())
 
 
 def test_the_critic_learns_noise_and_tells_apart(stage: Stage2) -> None:
-    total, figures = stage.loss("critic", some_batch(), 0)
-    torch.testing.assert_close(total, figures["fake_noise_mse"] + 1e-2 * figures["gan_critic"])
+    total, figures = stage.loss("discriminator", some_batch(), 0)
+    torch.testing.assert_close(total, figures["fake_noise_mse"] + 1e-2 * figures["gan_discriminator"])
     total.backward()
     assert all(p.grad is None for p in stage.codec.parameters())
     assert isinstance(stage.head, GANHead)
@@ -196,7 +198,7 @@ def test_feature_heads_tell_two_kinds_of_features_apart() -> None:
 
     for _ in range(60):
         pairs = zip(heads(features(0.0)), heads(features(0.5)), strict=True)
-        loss = torch.stack([critic_gan_loss(real, fake) for real, fake in pairs]).mean()
+        loss = torch.stack([discriminator_gan_loss(real, fake) for real, fake in pairs]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
