@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from onedc.container.header import Form, Header
-from onedc.container.packing import pack, seal, unpack
+from onedc.container.packing import Contents, pack, seal, unpack
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
@@ -24,21 +24,20 @@ MODEL_ID = 255
 TABLE_IDX = np.array([0, 0, 10, 0, 30, 60, 90, 120, 120, 90, 60, 30, 200, 200, 255, 255], np.uint8)
 
 
-def read(data: bytes) -> None:
-    """Read a file of the example's model: z, then four parts of one 64x64 square with the same tables.
+def read(data: bytes) -> Contents:
+    """Read a file of the example's model: z, then four parts of each 64x64 square with the same tables.
 
     Raises:
         FormatError: what this corpus is about.
     """
     bits = UniformZPrior.least_position_millibits
-    header, payload, *_ = unpack(
-        data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_millibits=bits
-    )
-    decoder = SymbolDecoder(payload)
+    contents = unpack(data, fingerprint=FINGERPRINT, model_id=MODEL_ID, least_position_millibits=bits)
+    header, decoder = contents.header, SymbolDecoder(contents.payload)
     UniformZPrior().decode(decoder, -(-header.height // 64), -(-header.width // 64))
     for _ in range(4 if header.quality else 0):
         decoder.decode(np.tile(TABLE_IDX, header.positions))
     decoder.finish()
+    return contents
 
 
 def corpus() -> dict[str, tuple[bytes, str]]:
