@@ -13,6 +13,9 @@ Each message is one line: what is wrong, in which file, what to do. PictureWarni
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class OneDCError(Exception):
     """Root of all errors raised on purpose by onedc."""
@@ -44,6 +47,23 @@ class MissingExtraError(OneDCError, ImportError):
 
 class PictureWarning(UserWarning):
     """A picture that is read in spite of a fault: a profile that does not fit, damage beside the pixels."""
+
+
+def optional(module: str, extra: str, package: str = "") -> Any:
+    """A module of a package that need not be installed.
+
+    Args:
+        extra: the extra of onedc that brings it.
+        package: its name, where that is not the module's.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = package or module.partition(".")[0]
+        raise MissingExtraError(f'{name} is not installed: pip install "onedc[{extra}]"') from error
 
 
 def one_line(message: object) -> str:

@@ -10,10 +10,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from onedc.container.header import begins_file
-from onedc.errors import ConfigError, FormatError, MissingExtraError
+from onedc.errors import ConfigError, FormatError, optional
 
 HEAD_BYTES = 2
 """Bytes that each message has for itself."""
@@ -203,7 +203,7 @@ def _parity(parts: Sequence[bytes]) -> list[bytes]:
     """MOST_PARITY messages of parity of parts of one length."""
     columns = bytes(byte for column in zip(*parts, strict=True) for byte in column)
     width = len(parts) + MOST_PARITY
-    coded = bytes(_reedsolo().RSCodec(MOST_PARITY, nsize=width).encode(columns))
+    coded = bytes(optional("reedsolo", "messages").RSCodec(MOST_PARITY, nsize=width).encode(columns))
     return [coded[len(parts) + index :: width] for index in range(MOST_PARITY)]
 
 
@@ -212,7 +212,7 @@ def _restored(rows: Mapping[int, bytes], count: int, step: int) -> list[bytes]:
     width = count + MOST_PARITY
     table = [rows.get(number, bytes(step)) for number in range(width)]
     lost = [number for number in range(width) if number not in rows]
-    library = _reedsolo()
+    library = optional("reedsolo", "messages")
     codec = library.RSCodec(MOST_PARITY, nsize=width)
     try:
         columns = [
@@ -226,11 +226,3 @@ def _restored(rows: Mapping[int, bytes], count: int, step: int) -> list[bytes]:
 
 def _tag(data: bytes) -> int:
     return zlib.crc32(data) & 0xFF
-
-
-def _reedsolo() -> Any:
-    try:
-        import reedsolo
-    except ImportError as error:
-        raise MissingExtraError('parity needs reedsolo: pip install "onedc[messages]"') from error
-    return reedsolo

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from onedc.batch.items import Item
 from onedc.batch.work import Outcome, Spec, Worker
-from onedc.errors import ConfigError, MissingExtraError, OneDCError, one_line
+from onedc.errors import ConfigError, OneDCError, one_line, optional
 
 _MOST_BLOCKS = 5000
 """A block of items is what an actor is given at a time, and what is done again when it dies."""
@@ -127,9 +127,6 @@ class _Actor:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError('--ray needs Ray: pip install "onedc[ray]"') from error
+    ray = optional("ray", "ray")
+    optional("ray.data", "ray")
     return ray

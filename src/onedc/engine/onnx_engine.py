@@ -16,7 +16,7 @@ from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
-from onedc.errors import ConfigError, MissingExtraError, WeightsError, one_line
+from onedc.errors import ConfigError, WeightsError, one_line, optional
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
 from onedc.model.band_layout import bands
@@ -25,10 +25,7 @@ from onedc.seam.protocol import Hyper
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
 
-try:
-    import onnxruntime
-except ImportError as error:
-    raise MissingExtraError('onnxruntime is not installed: pip install "onedc[onnx]"') from error
+onnxruntime = optional("onnxruntime", "onnx")
 
 LARGE_BYTES = 1 << 23
 """Of a graph's input: that of pictures of about a megapixel and more."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from onedc.config import LightConfig, ModelConfig
 from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
-from onedc.errors import ConfigError, MissingExtraError
+from onedc.errors import ConfigError, optional
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 
@@ -106,10 +106,7 @@ def _traced(config: ModelConfig, light: LightConfig) -> dict[str, tuple[Tensor, 
 def _graph(
     name: str, module: nn.Module, inputs: tuple[Tensor, ...], parameters: set[str], metadata: dict[str, str]
 ) -> bytes:
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError('onnx is not installed: pip install "onedc[train]"') from error
+    onnx = optional("onnx", "train")
     form = FORMS[name]
     sides = {1: "h", 2: "w"}, {2: "h", 3: "w"}
     maps = [key for key in (*form.inputs, *form.outputs) if key != "quality"]

@@ -5,10 +5,10 @@ Settings and versions are part of `identity`, the key of every cached number. Ra
 
 from __future__ import annotations
 
-import importlib
 import io
 import subprocess
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import PIL
 from PIL import Image, features
 
 from onedc.engine.choice import Precision
-from onedc.errors import ConfigError, MissingExtraError, OneDCError
+from onedc.errors import ConfigError, MissingExtraError, OneDCError, optional
 from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec
 from onedc.evaluation.ours import OneDCCodec
 from onedc.image import RGBArray
@@ -107,8 +107,8 @@ def _run(command: list[str], data: bytes) -> bytes:
 
 def _ffmpeg() -> str:
     try:
-        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
+        return str(optional("imageio_ffmpeg", "eval", "imageio-ffmpeg").get_ffmpeg_exe())
+    except RuntimeError as error:
         raise MissingExtraError(f'ffmpeg is not there ({error}): pip install "onedc[eval]"') from error
 
 
@@ -134,15 +134,8 @@ def _avif() -> EvaluatedCodec:
 
 
 def _jxl() -> EvaluatedCodec:
-    try:
-        importlib.import_module("pillow_jxl")
-    except ImportError as error:
-        raise MissingExtraError(
-            'jxl: pillow-jxl-plugin is not installed: pip install "onedc[eval]"'
-        ) from error
-    version = (
-        f"pillow-jxl-plugin {importlib.import_module('importlib.metadata').version('pillow-jxl-plugin')}"
-    )
+    optional("pillow_jxl", "eval", "pillow-jxl-plugin")
+    version = f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
     options = {"effort": 7, "num_threads": 1}
     # Quality 100 would be lossless, which the plugin has another switch for.
     return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(100), **options)

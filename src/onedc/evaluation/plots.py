@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onedc.errors import MissingExtraError
+from onedc.errors import optional
 from onedc.evaluation.curves import MeanPoint
 from onedc.evaluation.metrics import METRICS
 from onedc.evaluation.published import PublishedCurves
@@ -38,12 +38,8 @@ def draw_curves(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import LogLocator, NullFormatter
-    except ImportError as error:
-        raise MissingExtraError('matplotlib is not installed: pip install "onedc[eval]"') from error
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    ticker = optional("matplotlib.ticker", "eval")
+    figure = optional("matplotlib.figure", "eval").Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for (codec, points), (colour, marker, line) in zip(curves.items(), _styles(len(curves)), strict=True):
         _draw(axes, points, label=codec, color=colour, marker=marker, linestyle=line)
@@ -52,9 +48,9 @@ def draw_curves(
         axes.plot(bpp, values, label=published.name, color="#777777", marker="*", linestyle="--", linewidth=1)
     info = METRICS[metric]
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("bits per pixel (bytes on disk)")
     arrow = "↑" if info.higher_is_better else "↓"
     axes.set_ylabel(f"{info.label}{f' ({info.unit})' if info.unit else ''} {arrow} better")

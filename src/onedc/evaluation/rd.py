@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onedc.errors import ConfigError, MissingExtraError
+from onedc.errors import ConfigError, optional
 
 Point = tuple[float, float]
 """(bits per pixel, value of the metric)."""
@@ -84,10 +84,7 @@ def bd_rate(
 
     Source: Bjontegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001.
     """
-    try:
-        from scipy.interpolate import PchipInterpolator
-    except ImportError as error:
-        raise MissingExtraError('scipy is not installed: pip install "onedc[eval]"') from error
+    pchip = optional("scipy.interpolate", "eval").PchipInterpolator
     curves = []
     for name, points in (("anchor", anchor), ("test", test)):
         kept = _distinct(points, higher_is_better=higher_is_better, noise=noise)
@@ -102,7 +99,7 @@ def bd_rate(
         raise OverlapError(
             f"the curves share {max(overlap, 0):.0%} of their range; {MIN_OVERLAP:.0%} are needed"
         )
-    anchor_area, test_area = (float(PchipInterpolator(v, rate).integrate(low, high)) for v, rate in curves)
+    anchor_area, test_area = (float(pchip(v, rate).integrate(low, high)) for v, rate in curves)
     return BDRate((test_area - anchor_area) / (high - low), low, high, overlap)
 
 

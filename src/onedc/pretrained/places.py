@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from onedc.errors import MissingExtraError, WeightsError, one_line
+from onedc.errors import WeightsError, one_line, optional
 from onedc.pretrained.checkpoint import INDEX_SUFFIX, shards_of
 
 _DIFFUSERS = ("diffusion_pytorch_model",)
@@ -96,9 +96,5 @@ def folder_from_hub(hub_id: str, part: str) -> list[Path]:
 
 
 def _hub() -> tuple[Any, Any]:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise MissingExtraError("hub ids need one more package: pip install huggingface-hub") from error
-    return huggingface_hub, huggingface_hub.errors
+    package = "huggingface-hub"
+    return optional("huggingface_hub", "train", package), optional("huggingface_hub.errors", "train", package)
