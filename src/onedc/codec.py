@@ -25,13 +25,13 @@ from onedc.container.packing import (
     read_file,
     read_header,
 )
+from onedc.container.side_data import DESCRIPTION, from_sections
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image.forms import Output, Picture, Source, as_output, common_positions, padded, read_batch
 from onedc.image.shrink import Size, advice
-from onedc.image.side_data import DESCRIPTION, from_sections
 from onedc.options import DecodeOptions, EncodeOptions
 from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, refined_within
 from onedc.seam.parts import check_z, read_cut, read_whole, y_writer

@@ -15,8 +15,8 @@ from PIL import Image, ImageFile
 
 from onedc.container.header import begins_file
 from onedc.container.packing import SECTION_ALPHA, File, note, read_file, unpack
+from onedc.container.side_data import DESCRIPTION, from_sections, info_of
 from onedc.errors import ConfigError, FormatError, ImageError, OneDCError
-from onedc.image.side_data import DESCRIPTION, from_sections, info_of
 
 if TYPE_CHECKING:
     from onedc.codec import Codec

@@ -23,9 +23,9 @@ from onedc.codec import Codec
 from onedc.container.header import Header
 from onedc.container.info import info
 from onedc.container.packing import pack, quality_byte, read_header, unpack
+from onedc.container.side_data import DESCRIPTION
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.image.side_data import DESCRIPTION
 from onedc.loading import bundled_codec, load
 from onedc.pillow import open as onedc_open
 

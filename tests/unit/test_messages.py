@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -107,14 +106,7 @@ def test_refusals() -> None:
 
 def test_parity_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = split(FILE, 157, parity=1)
-    original = builtins.__import__
-
-    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "reedsolo":
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, "reedsolo", None)
     with pytest.raises(MissingExtraError, match=r'pip install "onedc\[messages\]"'):
         split(FILE, 157, parity=1)
     with pytest.raises(MissingExtraError, match="reedsolo"):

@@ -37,7 +37,7 @@ def test_a_plugin_runs_once_a_process(tmp_path: Path, capsys: pytest.CaptureFixt
         (
             "from onedc.evaluation.metrics import METRICS, register_metric\n"
             "register_metric(METRICS['psnr'], None)\n",
-            r"mine\.py: line 2: metric 'psnr': there is one",
+            r"mine\.py: line 2: metric 'psnr': this name is taken",
         ),
     ],
 )

@@ -18,9 +18,9 @@ from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.container.info import info
 from onedc.container.packing import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC, unpack
+from onedc.container.side_data import MAX_BYTES, SideData, compact_profile, from_sections, to_sections
 from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import image_bytes, read_image, read_picture
-from onedc.image.side_data import MAX_BYTES, SideData, compact_profile, from_sections, to_sections
 from onedc.loading import load
 
 WIDTH, HEIGHT = 90, 70

@@ -1,1 +1,1 @@
-"""The .1dc file: its header, what stands round its payload, and what it says about itself. Plain Python."""
+"""The .1dc file: header, payload and what stands beside the picture; and what a file says about itself."""

@@ -19,11 +19,11 @@ from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
+from onedc.container.side_data import SideData, apply_profile, info_of, to_sections
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
 from onedc.image.reading import KEEPABLE, Keepable, Loaded, PictureFile, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
 from onedc.image.shrink import Size
-from onedc.image.side_data import SideData, apply_profile, info_of, to_sections
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from onedc.container.packing import DEFAULT_MAX_PIXELS
+from onedc.container.side_data import SideData
 from onedc.errors import ImageError, OneDCError, one_line
 from onedc.image.colour import has_cicp, said_by, to_srgb
 from onedc.image.damage import is_cut, mended, seems_cut
@@ -28,7 +29,6 @@ from onedc.image.samples import (
     to_8_bit,
     with_hidden_places_filled,
 )
-from onedc.image.side_data import SideData
 
 PictureFile: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A picture file: a path, its bytes, or a binary file object."""

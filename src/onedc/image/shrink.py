@@ -14,10 +14,10 @@ from PIL import Image
 
 from onedc.container.header import working_size
 from onedc.container.packing import packed_size
+from onedc.container.side_data import to_sections
 from onedc.errors import ConfigError
 from onedc.image.reading import Loaded
 from onedc.image.samples import with_hidden_places_filled
-from onedc.image.side_data import to_sections
 
 PIXELS, EXPONENT = 430.0, 0.8
 """In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: measured at 157, 340 and 1,000 bytes.

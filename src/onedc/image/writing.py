@@ -10,10 +10,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from onedc.container.packing import GENERATED
+from onedc.container.side_data import DESCRIPTION
 from onedc.errors import ImageError, one_line
 from onedc.files import refuse_existing, write_whole
 from onedc.image.samples import RGBArray
-from onedc.image.side_data import DESCRIPTION
 
 _WRITE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {}),

@@ -185,7 +185,7 @@ def test_what_is_not_the_known_file_is_not_kept(tmp_path: Path, published: Netwo
     with pytest.raises(WeightsError, match="unexpected file"):
         fetch_network(other, tmp_path / "nets", str)
     gone = replace(published, sources=(replace(first, place=first.place + ".gone"), second))
-    with pytest.raises(OneDCError, match="cannot be had"):
+    with pytest.raises(OneDCError, match="cannot be fetched"):
         fetch_network(gone, tmp_path / "nets", str)
     huge = replace(published, sources=(replace(first, size=1 << 60), second))
     with pytest.raises(OneDCError, match="are free"):
