@@ -33,11 +33,11 @@ from onedc.codec import Codec
 from onedc.container.header import Form, Header
 from onedc.container.info import info
 from onedc.container.packing import pack, read_header
+from onedc.container.side_data import SideData, from_sections, to_sections
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.z_prior import UniformZPrior
 from onedc.errors import FormatError
 from onedc.files import write_whole
-from onedc.image.side_data import SideData, from_sections, to_sections
 from onedc.loading import load
 from onedc.pillow import FORMAT
 
