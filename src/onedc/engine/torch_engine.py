@@ -128,8 +128,8 @@ class TorchEngine:
             ConfigError: no C++ compiler, which kernels for the CPU need.
         """
         prepare_compiler(self.device)
-        for part in self.nets.compiled_parts():
-            part.compile(dynamic=False)
+        for name in self.nets.compiled_parts():
+            self.nets.set_submodule(name, torch.compile(self.nets.get_submodule(name), dynamic=False))
 
     def _on_device(self, values: Tensor) -> Tensor:
         """As the networks take it."""

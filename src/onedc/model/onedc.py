@@ -78,16 +78,15 @@ class OneDC(nn.Module):
         height, width = (16 * side for side in y_hat.shape[-2:])
         return self._in_tiles(generate, [y_hat, tokens], height, width)[0]
 
-    def compiled_parts(self) -> list[nn.Module]:
-        """The float networks in the pieces that are compiled, each anew for each size of picture."""
-        parts: list[nn.Module] = [self.g_a, self.h_a, self.semantic, self.g_s, self.generator]
+    def compiled_parts(self) -> list[str]:
+        """Names of the float networks, in the pieces that are compiled anew for each size of picture."""
+        parts = ["g_a", "h_a", "semantic", "g_s", "generator"]
         if self.config.vae == "sd":
-            parts += [self.vae.get_submodule("encoder"), self.vae.get_submodule("decoder")]
-        elif self.config.light is not None:
-            parts.append(self.vae.get_submodule("decoder"))
-        else:
-            parts += [block for block in self.vae.modules() if isinstance(block, Block)]
-        return parts
+            return [*parts, "vae.encoder", "vae.decoder"]
+        if self.config.light is not None:
+            return [*parts, "vae.decoder"]
+        blocks = (name for name, module in self.vae.named_modules() if isinstance(module, Block))
+        return [*parts, *(f"vae.{name}" for name in blocks)]
 
     def _in_tiles(
         self, net: Callable[..., Sequence[Tensor]], maps: Sequence[Tensor], height_px: int, width_px: int
