@@ -19,7 +19,7 @@ from onedc.container.header import positions_of
 from onedc.container.info import info
 from onedc.container.packing import read_header
 from onedc.datasets.shards import named
-from onedc.engine.choice import EngineName, Precision
+from onedc.engine.protocol import EngineName, Precision
 from onedc.errors import OneDCError, one_line
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 from onedc.loading import load

@@ -5,7 +5,7 @@ B is the batch, h and w the sides of the padded picture in pixels. Knows no libr
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from onedc.effort.level import Effort
 from onedc.image.forms import Pixels
 from onedc.seam.protocol import Hyper, Seam
+
+EngineName: TypeAlias = Literal["auto", "onnx", "torch"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
 
 class Engine(Protocol):

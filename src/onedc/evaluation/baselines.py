@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from onedc.engine.choice import Precision
+from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError, MissingExtraError, OneDCError, optional
 from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec
 from onedc.evaluation.ours import OneDCCodec

@@ -22,8 +22,8 @@ import torch
 
 from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
-from onedc.engine.choice import Precision
 from onedc.engine.device import fast_dtype, find_device
+from onedc.engine.protocol import Precision
 from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables

@@ -8,7 +8,7 @@ import torch
 
 import onedc
 from onedc.config import QUALITY_MAX
-from onedc.engine.choice import Precision
+from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import FileCodec, Original
 from onedc.evaluation.metrics import file_hash

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onedc.engine.choice import Precision
+from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import codec_names
 from onedc.evaluation.frechet import PatchGrid
