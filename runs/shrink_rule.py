@@ -1,10 +1,10 @@
-"""At which size a picture looks best for a number of bytes: the measurements behind `onedc.shrink`.
+"""At which size a picture looks best for a number of bytes: the measurements behind `onedc.image.shrink`.
 
     python runs/shrink_rule.py path/to/photos... [--bytes 157 340 1000] [--weights FILE] [-o table.csv]
 
 Every photo is shrunk to each of SIDES and coded to at most so many bytes. What comes back is resampled to
 VIEWS_PX, as somebody would look at it, and judged by LPIPS there. At its end stands a fit of the best areas:
-pixels = factor * bytes ** exponent, which belongs in `onedc.shrink`.
+pixels = factor * bytes ** exponent, which belongs in `onedc.image.shrink`.
 """
 
 from __future__ import annotations

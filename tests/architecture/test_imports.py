@@ -62,8 +62,9 @@ def test_info_is_light(small_file: str) -> None:
         "config",
         "files",
         "image",
-        "container",
-        "entropy",
+        "container.info",
+        "container.side_data",
+        "entropy.z_prior",
         "codec",
     ],
 )

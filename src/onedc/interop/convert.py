@@ -1,7 +1,7 @@
 """Published checkpoints of the paper's model to one weights file of ours.
 
 Strict: every weight of every file is used once and none is missing. The networks between z and y become
-integers on the way (`seam.networks`). Tensors pass through memory one by one. Prints nothing.
+integers on the way (`seam.torch_seam`). Tensors pass through memory one by one. Prints nothing.
 """
 
 from __future__ import annotations
