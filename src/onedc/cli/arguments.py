@@ -68,7 +68,7 @@ def add_model_arguments(
             "--engine",
             choices=("auto", "onnx", "torch"),
             default="auto",
-            help="what runs the networks: onnxruntime, torch, or auto (default): the first where it can",
+            help="library that runs the networks; auto (default): onnxruntime where it can, else torch",
         )
     group.add_argument(
         "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
@@ -77,8 +77,8 @@ def add_model_arguments(
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="auto",
-        help="of the float networks. auto (default): bf16 where the processor is fast at it. "
-        "It never changes what the bits of a file mean",
+        help="precision of the float networks. auto (default): bf16 where the hardware supports it. "
+        "Files written with either are decoded with either",
     )
     group.add_argument(
         "--threads",
@@ -132,17 +132,17 @@ def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
         "--background",
         type=color,
         metavar="COLOR",
-        help="lay this colour (white, #rrggbb) under transparent places; without it they are refused",
+        help="colour under transparent pixels (white, #rrggbb); without one, such pictures are refused",
     )
     clear.add_argument(
         "--keep-alpha",
         action="store_true",
-        help="store transparency, without loss: up to some KB more, which count as bits of the picture",
+        help="store transparency losslessly: up to a few KB more, which count towards a target",
     )
     parser.add_argument(
         "--keep-icc",
         action="store_true",
-        help="store the RGB colour profile in a compact form; the decoded picture is in it again",
+        help="store the RGB colour profile in a compact form; the decoded picture has it",
     )
     parser.add_argument(
         "--keep-exif", action="store_true", help="store EXIF (camera, time, place, ...), without its preview"

@@ -26,12 +26,12 @@ Encode or decode a whole data set.
   onedc batch shards/ coded/ -q 20                tar shards in WebDataset's naming, shard by shard
   onedc batch train.parquet coded/ --column jpg   a column of pictures
   onedc batch coded/ decoded/ --decode            .1dc files back to PNG
-  onedc batch photos/ coded/ --ray                by actors of Ray, here or on a cluster
+  onedc batch photos/ coded/ --ray                with Ray, on this machine or a cluster
 
 SRC is a folder of files, a folder of .tar, .parquet or .arrow shards, or one such shard. DST gets the results
 and manifest.jsonl: a line of JSON with name, output, bytes, width, height, bpp, quality and sha256 for
-everything that is done, or with name and error for what cannot be (exit status 1). Run it again after a stop
-or a kill, and only what has no line is done. Shards keep what else they hold (captions, labels, other
+everything that is done, or with name and error for what cannot be (exit status 1). A run that was
+stopped or killed continues when it is started again. Shards keep what else they hold (captions, labels, other
 columns) where source and results are of one kind.
 """
 
@@ -62,7 +62,9 @@ def add_command(commands: Any) -> None:
         metavar="N",
         help="pictures of one padded size that the networks take at a time (default: 1 on the CPU, else 8)",
     )
-    parser.add_argument("--readers", type=whole, default=2, metavar="N", help="threads that read (default 2)")
+    parser.add_argument(
+        "--readers", type=whole, default=2, metavar="N", help="threads that read files (default 2)"
+    )
     _add_ray(parser)
     add_model_arguments(parser, engines=True)
 
@@ -74,8 +76,8 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="work by actors of Ray Data: on the cluster at ADDRESS (auto, host:port), without it here. "
-        "Behind SRC and DST, which all machines must see under the same path",
+        help="run on Ray Data: on the cluster at ADDRESS (auto, host:port), or without one on this machine. "
+        "Put it after SRC and DST, which all machines must see under the same path",
     )
     group.add_argument(
         "--ray-actors", type=whole, default=1, metavar="N", help="number of actors (default 1)"
@@ -85,10 +87,10 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         type=number,
         default=0.5,
         metavar="X",
-        help="processors that an actor asks for (default 0.5)",
+        help="CPUs for each actor (default 0.5)",
     )
     group.add_argument(
-        "--ray-gpus", type=number, default=0.0, metavar="X", help="GPUs that an actor asks for (default 0)"
+        "--ray-gpus", type=number, default=0.0, metavar="X", help="GPUs for each actor (default 0)"
     )
 
 

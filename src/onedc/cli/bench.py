@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from onedc.evaluation.bench import BenchOptions
 
 _DESCRIPTION = """\
-Time a model on this machine: medians of several runs behind a warm-up, each network on its own, with its
-floating-point operations and what fraction that is of the device's fastest matrix product.
+Time a model on this machine: medians of several runs after a warm-up, for each network, with its
+floating-point operations and their share of the device's fastest matrix product.
 
   onedc bench
   onedc bench --size 512x512,1920x1088 --batch 1,4 --memory 1024x1024,4096x4096 -o results
   onedc bench --preset sd15 --device cuda --runs 10
 
-Beside ours stand other ways to run the same networks. "reference": as the paper's implementation does (its
-adapters not merged, the autoencoder in fp32, window by window; the rest in fp32 on a processor and under bf16
-autocast on CUDA). "sampler": 20 and 50 steps with guidance on the same UNet, then the autoencoder; the time
-of a step is measured, and counted so many times.
+Two other ways to run the same networks are measured for comparison. "reference": as the paper's
+implementation does (its adapters not merged, the autoencoder in fp32, window by window; the rest in fp32 on a
+processor and under bf16 autocast on CUDA). "sampler": 20 and 50 steps with guidance on the same UNet, then
+the autoencoder; the time of a step is measured once and multiplied.
 """
 
 
@@ -31,28 +31,28 @@ def add_command(commands: Any) -> None:
     """Declare `onedc bench`."""
     parser = add_parser(commands, "bench", "time a model on this machine", _DESCRIPTION, run)
     parser.add_argument(
-        "--size", type=sizes, default=((512, 512),), metavar="LIST", help="pictures (default: 512x512)"
+        "--size", type=sizes, default=((512, 512),), metavar="LIST", help="picture sizes (default: 512x512)"
     )
     parser.add_argument(
         "--batch",
         type=whole_numbers,
         default=(),
         metavar="LIST",
-        help="also pictures a second in batches of these",
+        help="also measure pictures per second at these batch sizes",
     )
     parser.add_argument(
-        "--memory", type=sizes, default=(), metavar="LIST", help="also the peak memory of these sizes"
+        "--memory", type=sizes, default=(), metavar="LIST", help="also measure the peak memory at these sizes"
     )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="timed runs (default: 3)")
     parser.add_argument(
         "--ways", type=names, default=("onedc", "reference", "sampler"), metavar="LIST",
-        help="of onedc, reference, sampler (default: all); none: memory alone",
+        help="any of onedc, reference, sampler (default: all); none: measure memory alone",
     )  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
+    parser.add_argument("--compile", action="store_true", help="run onedc through torch.compile")
     parser.add_argument(
         "--processor-time",
         action="store_true",
-        help="count what the processor works for this process, for machines that others use too",
+        help="measure the processor time of this process instead of wall clock time, for shared machines",
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for bench.json and bench.md")
     add_model_arguments(parser)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from onedc.evaluation.plan import EvaluationOptions
 
 _DESCRIPTION = """\
-Show one picture as the original, as onedc keeps it, and as other codecs keep it in as many bytes.
+Show one picture as the original, coded by onedc, and coded by other codecs in as many bytes.
 
   onedc compare photo.jpg                    writes photo-compare.html and photo-compare.png
   onedc compare photo.jpg -q 20 --against webp,avif,vvc -o shown.html
 
 The page has a slider and the regions that differ most; it opens from disk and needs no network. A codec that
-cannot make so small a file is shown with its smallest.
+cannot reach that size is shown with its smallest file.
 """
 
 
@@ -36,17 +36,22 @@ def add_command(commands: Any) -> None:
         help="the page; the PNG goes beside it (default: IMAGE-compare.html)",
     )
     parser.add_argument(
-        "-q", "--quality", type=quality, default=50.0, metavar="Q", help="of ours, 0..100 (default 50)"
+        "-q",
+        "--quality",
+        type=quality,
+        default=50.0,
+        metavar="Q",
+        help="quality of onedc, 0..100 (default 50)",
     )
     parser.add_argument(
         "--against",
         type=names,
         default=("webp", "avif"),
         metavar="LIST",
-        help="of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)",
+        help="any of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)",
     )
     parser.add_argument(
-        "--metric-weights", type=Path, metavar="DIR", help="folder of LPIPS' network, for its number"
+        "--metric-weights", type=Path, metavar="DIR", help="folder of the LPIPS network; adds LPIPS"
     )
     parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
     add_model_arguments(parser)

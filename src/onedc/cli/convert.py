@@ -25,8 +25,8 @@ Turn published OneDC checkpoints into one weights file for --weights.
   onedc convert --vae sd-vae/ -o family.safetensors --rate z z/model.safetensors z/model_1.safetensors \\
       --rate 12 a/model.safetensors a/model_1.safetensors --rate 4.6 b/model.safetensors b/model_1.safetensors
 
-Every weight of the files must be there and be known. The adapters of the UNet are merged into it, and the
-networks between z and y become integers; --measure says what that costs on pictures of yours. Several --rate,
+The files must hold every expected weight and no others. The adapters of the UNet are merged into it, and the
+networks between z and y become integers; --measure tells the cost in bytes on your pictures. Several --rate,
 lowest rate first, make a family file, which stores what they share once; -q then chooses among them. Files
 are read as plain tensors: nothing in them is ever run.
 """
@@ -69,7 +69,10 @@ def add_command(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--storage", choices=("bf16", "fp16", "fp32"), default="bf16", help="of the weights (default: bf16)"
+        "--storage",
+        choices=("bf16", "fp16", "fp32"),
+        default="bf16",
+        help="type of the stored weights (default: bf16)",
     )
     parser.add_argument(
         "--z-only", action="store_true", help="the published model that codes z alone: its files have no y"
@@ -82,7 +85,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="written into .1dc files, 192 (default) to 255",
     )
     parser.add_argument(
-        "--lambda", dest="note", default="", metavar="L", help="the model's rate, kept as a note"
+        "--lambda", dest="note", default="", metavar="L", help="the model's rate, stored as a note"
     )
     parser.add_argument(
         "--keep-time",
@@ -90,7 +93,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="keep the constant time embeddings as layers: to train on from the file (nets.start)",
     )
     parser.add_argument(
-        "--measure", nargs="+", default=(), metavar="IMAGE", help="pictures to measure the integers' cost on"
+        "--measure",
+        nargs="+",
+        default=(),
+        metavar="IMAGE",
+        help="pictures on which to measure the cost of the integers",
     )
 
 

@@ -33,8 +33,8 @@ Decode .1dc files to pictures.
 
 Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated, as
 the description in PNG, TIFF and JPEG files says.
-A damaged file, or one of another model, is refused. --partial shows of a cut file the semantic layer and
-every part of the rest that is whole; of a damaged one --partial --preview shows the semantic layer.
+A damaged file, or one of another model, is refused. Of a truncated file, --partial decodes the semantic layer
+and all complete parts of the rest; of a damaged one, --partial --preview decodes the semantic layer.
 """
 
 
@@ -50,11 +50,13 @@ def add_command(commands: Any) -> None:
         "decoded them, such as the original",
     )
     parser.add_argument(
-        "--partial", action="store_true", help="decode what is whole of a file that was cut, unverified"
+        "--partial", action="store_true", help="decode the complete parts of a truncated file, unverified"
     )
     parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
     parser.add_argument(
-        "--full-size", action="store_true", help="a picture that was shrunk at its original's size (Lanczos)"
+        "--full-size",
+        action="store_true",
+        help="resample pictures that were shrunk to their original size (Lanczos)",
     )
     parser.add_argument(
         "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"

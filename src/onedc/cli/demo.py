@@ -22,7 +22,7 @@ leaves demo/photo.1dc, demo/photo.png (decoded) and demo/photo-side-by-side.png.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc demo`."""
-    parser = add_parser(commands, "demo", "a photo there and back, side by side", _DESCRIPTION, run)
+    parser = add_parser(commands, "demo", "encode and decode a photo, side by side", _DESCRIPTION, run)
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="demo", help="where the three files go (default: demo)"

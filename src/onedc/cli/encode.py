@@ -104,7 +104,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="refuse what else is read with a warning: a profile that does not fit, damage beside it",
+        help="treat warnings as errors: a colour profile that does not fit, damage outside the pixels",
     )
 
 

@@ -29,9 +29,9 @@ Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SS
   onedc eval kodak/ -o results --quality 10,30 --weights mine.safetensors --name mine
   onedc eval kodak/ -o results --recon low/ high/ --sizes low.csv high.csv --name theirs
 
---quality sets each codec's own quality; --bpp or --bytes brings every codec to one rate or size: per image
-its largest file not above it. --against brings other codecs to the very bytes that ours has. Run it again
-after a stop, and only what is missing is measured; with other points or names, and they join those of before.
+--quality sets each codec's own quality. --bpp or --bytes matches every codec to one rate or size: for each
+image, its largest file that is not larger. --against matches other codecs to the file sizes of ours. A run
+that was stopped continues when it is started again; other points or names are added to the results.
 Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
 """
 
@@ -60,7 +60,7 @@ def add_command(commands: Any) -> None:
         "<!-- end NAME -->",
     )
     parser.add_argument(
-        "--section", default="evaluation", metavar="NAME", help="of --report (default: evaluation)"
+        "--section", default="evaluation", metavar="NAME", help="section of --report (default: evaluation)"
     )
     add_model_arguments(parser, threads=1)
     add_plugin_argument(parser, "metrics and codecs")
@@ -83,23 +83,27 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
         help="each codec's own quality (QP for vvc and hevc)",
     )
     group.add_argument(
-        "--bpp", type=numbers, default=(), metavar="LIST", help="bits per pixel to bring every codec to"
+        "--bpp", type=numbers, default=(), metavar="LIST", help="match every codec to these bits per pixel"
     )
     group.add_argument(
-        "--bytes", type=whole_numbers, default=(), metavar="LIST", help="file sizes to bring every codec to"
+        "--bytes",
+        type=whole_numbers,
+        default=(),
+        metavar="LIST",
+        help="match every codec to these file sizes",
     )
     group.add_argument(
         "--against",
         type=names,
         default=(),
         metavar="LIST",
-        help="codecs to bring to the file sizes of --codec at --quality, or of --recon",
+        help="match these codecs to the file sizes of --codec at --quality, or of --recon",
     )
     group.add_argument(
         "--rule",
         choices=("at-most", "at-least"),
         default="at-most",
-        help="of --against: the largest file not above ours (default), or the smallest not below it",
+        help="how --against matches: the largest file not above ours (default), or the smallest not below",
     )
 
 
@@ -115,7 +119,11 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--metric-weights", type=Path, metavar="DIR", help="folder of the metrics' networks")
     group.add_argument(
-        "--patch-size", type=int, default=256, metavar="PX", help="of the metrics over sets (default 256)"
+        "--patch-size",
+        type=int,
+        default=256,
+        metavar="PX",
+        help="patch size of metrics over sets (default 256)",
     )
     group.add_argument(
         "--patch-count",
@@ -151,7 +159,7 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--replace",
         action="store_true",
-        help="drop what the folder holds of the same names in other versions (default: refuse)",
+        help="delete earlier results of the same names but other versions (default: refuse)",
     )
 
 

@@ -35,7 +35,7 @@ def add_command(commands: Any) -> None:
         "--storage",
         choices=("int8", "fp16", "bf16", "fp32"),
         default="fp16",
-        help="of the weights (default: fp16); int8 keeps the autoencoder in fp16",
+        help="type of the stored weights (default: fp16); int8 keeps the autoencoder in fp16",
     )
     parser.add_argument(
         "--model-id",

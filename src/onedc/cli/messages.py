@@ -1,4 +1,4 @@
-"""`onedc split` and `onedc join`: .1dc files in messages of a hard size, and back. Loads no torch."""
+"""`onedc split` and `onedc join`: .1dc files in messages of limited size, and back. Loads no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onedc.files import make_folder, write_whole
 _SUFFIX = ".msg"
 
 _SPLIT = """\
-Cut a .1dc file into messages of a hard size.
+Split a .1dc file into messages of limited size.
 
   onedc split photo.1dc --size 157 -o msgs/
   onedc split photo.1dc --size 157 --parity 1 -o msgs/   any one message may be lost
@@ -42,14 +42,14 @@ def add_command(commands: Any) -> None:
     split = add_parser(commands, "split", "a .1dc file in messages", _SPLIT, run_split)
     split.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
     split.add_argument(
-        "--size", type=whole, metavar="N", help="most bytes of a message; with --text, most characters"
+        "--size", type=whole, metavar="N", help="most bytes in a message; with --text, most characters"
     )
     split.add_argument(
         "--parity",
         type=_count,
         default=0,
         metavar="N",
-        help="messages that may be lost, up to 8",
+        help="extra parity messages: as many may be lost, up to 8",
     )
     split.add_argument("--text", action="store_true", help="write base-85 text, a line for each message")
     split.add_argument(

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from onedc.pretrained.table import Network
 
 _DESCRIPTION = """\
-The pretrained networks that recipes and metrics want, and where they come from.
+The pretrained networks that recipes and metrics need, and where they come from.
 
-  onedc nets list                                      what there is, whence, under which licence
-  onedc nets fetch paper --to nets/                    fetch and convert what the paper's recipes want
+  onedc nets list                                      names, sources and licences
+  onedc nets fetch paper --to nets/                    fetch and convert what the paper's recipes need
   onedc nets fetch sd-vae --to nets/ --from OWNER/NAME   from another repository, or from a folder
   onedc nets convert lpips-vgg vgg16-397923af.pth vgg.pth --to nets/
   onedc nets check nets/                               whether the files are whole and of these networks
   onedc train sd15-stage1 --data ... --nets nets/ --out ...
 
-A name is one of the list, or "paper" or "small" for all that the recipes of that model want. Files are read
+A name is one of the list, or "paper" or "small" for all that the recipes of that model need. Files are read
 as plain tensors: nothing in them is ever run. HF_ENDPOINT names another hub, HF_TOKEN a token.
 """
 
@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
     """Declare `onedc nets`."""
     parser = add_parser(commands, "nets", "pretrained networks: list, fetch, convert, check", _DESCRIPTION)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="what there is, whence, under which licence")
+    listing = actions.add_parser("list", help="names, sources and licences")
     listing.add_argument("names", nargs="*", metavar="NAME")
     listing.set_defaults(run=_list)
     fetch = actions.add_parser("fetch", help="fetch published files and convert them")

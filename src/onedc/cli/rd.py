@@ -33,18 +33,20 @@ def add_command(commands: Any) -> None:
         "-o", "--output", required=True, metavar="DIR", help="folder for rd.json, rd.md and a PNG per metric"
     )
     parser.add_argument(
-        "--test", metavar="CODEC", help="whose BD-rates to compute (default: the first codec)"
+        "--test", metavar="CODEC", help="codec whose BD-rates are computed (default: the first)"
     )
     parser.add_argument(
-        "--anchor", type=names, default=(), metavar="LIST", help="over which codecs (default: all others)"
+        "--anchor", type=names, default=(), metavar="LIST", help="reference codecs (default: all others)"
     )
-    parser.add_argument("--metrics", type=names, metavar="LIST", help="default: all that were measured")
+    parser.add_argument(
+        "--metrics", type=names, metavar="LIST", help="metrics to draw (default: all that were measured)"
+    )
     parser.add_argument(
         "--published", metavar="SET", help="draw the paper's points too: kodak, clic2020 or coco30k"
     )
     parser.add_argument("--report", metavar="FILE", help="also put the BD-rates into this Markdown file")
     parser.add_argument(
-        "--section", default="bd-rates", metavar="NAME", help="of --report (default: bd-rates)"
+        "--section", default="bd-rates", metavar="NAME", help="section of --report (default: bd-rates)"
     )
     add_plugin_argument(parser, "metrics")
 

@@ -16,7 +16,7 @@ Serve a page that encodes and decodes, and the same as HTTP routes for programs.
   curl --data-binary @photo.jpg 'http://127.0.0.1:7860/encode?quality=40' -o photo.1dc
   curl --data-binary @photo.1dc http://127.0.0.1:7860/decode -o photo.png
 
-The routes are described at /docs. The page asks no other host for anything. Files of its users are deleted
+The routes are described at /docs. The page loads nothing from other hosts. Files of its users are deleted
 after some minutes and when the server ends. Needs the extra: pip install 'onedc[serve]'.
 """
 
@@ -36,20 +36,24 @@ def add_command(commands: Any) -> None:
         type=positive,
         default=32.0,
         metavar="N",
-        help="of one file, in 10^6 bytes (default 32)",
+        help="largest upload, in 10^6 bytes (default 32)",
     )
     limits.add_argument(
-        "--max-megapixels", type=positive, default=16.0, metavar="N", help="of one picture (default 16)"
+        "--max-megapixels", type=positive, default=16.0, metavar="N", help="largest picture (default 16)"
     )
     limits.add_argument(
-        "--queue", type=whole, default=16, metavar="N", help="jobs that wait or run at a time (default 16)"
+        "--queue",
+        type=whole,
+        default=16,
+        metavar="N",
+        help="most jobs that wait or run at a time (default 16)",
     )
     limits.add_argument(
         "--max-effort",
         type=effort,
         default=3,
         metavar="N",
-        help="highest effort that the route takes; all others wait for it (default 3)",
+        help="highest effort that the route accepts, since others wait for it (default 3)",
     )
     add_model_arguments(parser, engines=True)
 
