@@ -46,6 +46,9 @@ SHARES = {"parts": 38, "pillow": 1, "codec": 1}
 """How many of forty files each way of reading gets."""
 MOST_FAULTS = 20
 
+PILLOW_REFUSALS = (OSError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow's users catch."""
+
 Read = Callable[[bytes], object]
 
 
@@ -156,7 +159,7 @@ def run_piece(codec: Codec, state: State, size: int) -> None:
     small, golden = small_files(), golden_files()
     ways: dict[str, tuple[Sequence[bytes], bytes, Read, tuple[type[Exception], ...]]] = {
         "parts": (small, reject.FINGERPRINT, read_parts, (FormatError,)),
-        "pillow": (small, reject.FINGERPRINT, read_by_pillow, (OSError, SyntaxError)),
+        "pillow": (small, reject.FINGERPRINT, read_by_pillow, PILLOW_REFUSALS),
         "codec": (golden, codec.model.fingerprint, reader(codec), (FormatError,)),
     }
     for way, (files, fingerprint, read, refusals) in ways.items():

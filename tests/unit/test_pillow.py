@@ -52,7 +52,15 @@ def python(script: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-@pytest.mark.parametrize("first", ["import onedc", "from PIL import Image", "from PIL import ImageFile"])
+FIRST = (
+    "import onedc",
+    "from PIL import Image",
+    "from PIL import ImageFile",
+    "import onedc, PIL.PngImagePlugin",
+)
+
+
+@pytest.mark.parametrize("first", FIRST)
 def test_opening_is_lazy_in_any_order_of_imports(first: str, path: Path) -> None:
     printed = python(
         f"import sys\n{first}\nimport onedc\nfrom PIL import Image\n"

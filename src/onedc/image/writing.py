@@ -6,8 +6,7 @@ import io
 import os
 from pathlib import Path
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, PngImagePlugin
 
 from onedc.container.packing import GENERATED
 from onedc.container.side_data import DESCRIPTION
@@ -74,7 +73,7 @@ def _beside(image: Image.Image, file_format: str) -> dict[str, object]:
     found: dict[str, object] = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
     text = image.info.get(DESCRIPTION)
     if text and file_format == "PNG":
-        chunks = PngInfo()
+        chunks = PngImagePlugin.PngInfo()
         chunks.add_text(DESCRIPTION, text)
         found["pnginfo"] = chunks
     elif text and file_format in _DESCRIPTION_OPTIONS:
