@@ -6,12 +6,12 @@ Pictures are found by their names; everything else about them is measured as for
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import BaselineError, Coded, EvaluatedCodec, Original
+from onedc.files import file_sha256
 from onedc.image import READABLE_SUFFIXES, read_image
 
 
@@ -40,7 +40,7 @@ class Reconstructions(EvaluatedCodec):
 
     def version(self, original: Original, setting: float) -> str:
         """Hash of the decoded picture's file, and its size."""
-        digest = hashlib.sha256(self._file(original, setting).read_bytes()).hexdigest()
+        digest = file_sha256(self._file(original, setting))
         return f"{digest} {self.size_of(original, setting)}"
 
     def _file(self, original: Original, setting: float) -> Path:
