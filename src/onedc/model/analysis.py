@@ -71,9 +71,8 @@ class PixelAnalysis(nn.Module):
             *(ResidualBlock(eighth) for _ in range(blocks[1])),
             nn.PixelUnshuffle(2), nn.Conv2d(4 * eighth, sixteenth, 1),
         )  # fmt: skip
-        self.halo = -(
-            -(1 + 2 * blocks[0] + 4 * blocks[1]) // 4
-        )  # positions at 1/16 that the stem sees beyond
+        seen = 1 + 2 * blocks[0] + 4 * blocks[1]  # rows at 1/4 beyond each
+        self.halo = -(-seen // 4)  # positions at 1/16
         self.trunk = nn.Sequential(*(ResnetBlock(sixteenth, norm=RMSNorm2d) for _ in range(blocks[2])))
         self.conv_out = nn.Conv2d(sixteenth, config.y_channels, 3, padding=1)
         semantic = light.semantic_width
