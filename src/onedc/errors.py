@@ -13,6 +13,8 @@ Each message is one line: what is wrong, in which file, what to do. PictureWarni
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -47,6 +49,17 @@ class MissingExtraError(OneDCError, ImportError):
 
 class PictureWarning(UserWarning):
     """A picture that is read in spite of a fault: a profile that does not fit, damage beside the pixels."""
+
+
+@contextmanager
+def refused_as(kind: type[OneDCError], what: str) -> Iterator[None]:
+    """What the system refuses inside the block becomes an error of ours: `what`, and the reason."""
+    try:
+        yield
+    except OneDCError:  # some are OSErrors too
+        raise
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}") from error
 
 
 def optional(module: str, extra: str, package: str = "") -> Any:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from onedc.errors import OutputError
+from onedc.errors import OutputError, refused_as
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, force: bool = False) -> None:
@@ -30,17 +30,13 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Iterable[bytes], *, 
     name = os.fspath(path)
     pieces = [data] if isinstance(data, bytes) else data
     refuse_existing(name, force=True)
-    try:
+    with refused_as(OutputError, f"{name}: cannot be written"):
         if _is_stream(name):
             with open(name, "wb", buffering=0) as stream:
                 for piece in pieces:
                     _write_all(stream.fileno(), piece)
         else:
             _write_file(os.path.realpath(name), pieces, force)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{name}: cannot be written: {error.strerror or error}") from error
 
 
 def _write_file(target: str, pieces: Iterable[bytes], force: bool) -> None:
@@ -92,12 +88,8 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Create a folder, and those above it, unless it is there. Raises OutputError."""
-    try:
+    with refused_as(OutputError, f"{os.fspath(path)}: the folder cannot be created"):
         os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{os.fspath(path)}: the folder cannot be created: {error.strerror or error}"
-        ) from error
 
 
 def user_cache() -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from onedc.errors import ConfigError, OutputError
+from onedc.errors import ConfigError, OutputError, refused_as
 from onedc.files import write_whole
 
 MANIFEST_FILE = "manifest.jsonl"
@@ -27,19 +27,17 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
         OutputError: it holds something else, or cannot be written.
     """
     path = folder / SETTINGS_FILE
-    try:
+    with refused_as(OutputError, f"{folder}: cannot be used"):
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             if any(not name.name.startswith(".onedc-") for name in folder.iterdir()):
                 raise OutputError(f"{folder}: is not empty and holds no batch; name a new folder")
             write_whole(path, json.dumps(settings, indent=1).encode() + b"\n")
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except OutputError:
-        raise
+        text = path.read_bytes()
+    try:
+        earlier = json.loads(text)
     except ValueError as error:
         raise OutputError(f"{path}: damaged; name a new folder") from error
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used: {error.strerror or error}") from error
     for key in settings | earlier:
         if earlier.get(key) != settings.get(key):
             raise ConfigError(
@@ -62,10 +60,8 @@ class Manifest:
         self.path = folder / MANIFEST_FILE
         self.names: set[str] = set()
         self.errors = 0
-        try:
+        with refused_as(OutputError, f"{self.path}: cannot be used"):
             self._file = open(self.path, "a+b")  # noqa: SIM115
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be used: {error.strerror or error}") from error
         try:
             self._lock()
             self._read()
@@ -80,14 +76,12 @@ class Manifest:
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Add a line for each record; they are on disk when this returns. Raises OutputError."""
-        try:
+        with refused_as(OutputError, f"{self.path}: cannot be written"):
             for record in records:
                 self._count(record)
                 self._file.write(json.dumps(record).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Let go of the file."""

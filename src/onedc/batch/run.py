@@ -22,7 +22,7 @@ from onedc.container.packing import quality_byte
 from onedc.datasets.names import by_suffix, suffix_of
 from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.effort.level import check_effort
-from onedc.errors import ConfigError, ImageError, WeightsError
+from onedc.errors import ConfigError, ImageError, WeightsError, refused_as
 from onedc.files import file_sha256
 from onedc.image import parse_color
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
@@ -256,10 +256,8 @@ def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
 
 
 def _weights_sha256(path: Path) -> str:
-    try:
+    with refused_as(WeightsError, f"{path}: cannot be read"):
         return file_sha256(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _names_sha256(shards: Iterable[Shard]) -> str:

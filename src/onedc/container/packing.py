@@ -24,7 +24,7 @@ from onedc.container.header import (
     varint,
     write_header,
 )
-from onedc.errors import ConfigError, FormatError
+from onedc.errors import ConfigError, FormatError, refused_as
 
 DEFAULT_MAX_PIXELS = 1 << 26
 """Largest width * height that is read or decoded unless the caller allows more: 67 megapixels."""
@@ -270,15 +270,13 @@ def read_file(source: File) -> bytes:
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
-    try:
+    with refused_as(FormatError, f"{name_of(source)}: cannot be read"):
         if isinstance(source, (str, os.PathLike)):
             with open(source, "rb") as file:
                 return file.read()
         if not hasattr(source, "read"):
             raise FormatError(f"a .1dc file must be a path, bytes or a file, not {type(source).__name__}")
         data = source.read()
-    except OSError as error:
-        raise FormatError(f"{name_of(source)}: cannot be read: {error.strerror or error}") from error
     if not isinstance(data, bytes):
         raise FormatError(f"{name_of(source)}: is open as text; open it as binary")
     return data

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from onedc.errors import ConfigError, OutputError
+from onedc.errors import ConfigError, OutputError, refused_as
 from onedc.files import make_folder, write_whole
 
 RESULTS_FILE = "results.jsonl"
@@ -85,10 +85,8 @@ def read_results(folder: Path) -> list[Record]:
     path = folder / RESULTS_FILE
     if not path.exists():
         return []
-    try:
+    with refused_as(ConfigError, f"{path}: cannot be read"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     parsed = (parse_record(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1))
     return [record for record in parsed if record is not None]
 
@@ -122,8 +120,8 @@ class ResultsFile:
     def append(self, record: Record) -> None:
         """Add one record to the file. Raises OutputError."""
         self.records[record.key] = record
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(record.to_json() + "\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        with (
+            refused_as(OutputError, f"{self.path}: cannot be written"),
+            open(self.path, "a", encoding="utf-8") as file,
+        ):
+            file.write(record.to_json() + "\n")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 
-from onedc.errors import ConfigError, OutputError
+from onedc.errors import ConfigError, OutputError, refused_as
 from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.records import Failure, Record
 from onedc.files import write_whole
@@ -239,10 +239,8 @@ def replace_section(path: Path, section: str, text: str) -> None:
         OutputError: it cannot be written.
     """
     begin, end = f"<!-- begin {section} -->", f"<!-- end {section} -->"
-    try:
+    with refused_as(OutputError, f"{path}: cannot be read"):
         document = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from error
     head, found, rest = document.partition(begin)
     _, found_end, tail = rest.partition(end)
     if not (found and found_end):

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from onedc.errors import WeightsError, one_line
+from onedc.errors import WeightsError, one_line, refused_as
 from onedc.weights.layout import reading
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -81,11 +81,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if path.suffix == INDEX_SUFFIX:
         return _open_shards(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be opened: {error.strerror}") from error
+    with refused_as(WeightsError, f"{path}: cannot be opened"), path.open("rb") as file:
+        start = file.read(9)
     if start[8:9] == b"{":
         return _open_safetensors(path)
     if start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
@@ -99,13 +96,13 @@ def shards_of(index: Path) -> dict[str, list[str]]:
     Raises:
         WeightsError: not an index, or one that leads out of its folder.
     """
+    with refused_as(WeightsError, f"{index}: cannot be opened"):
+        text = index.read_bytes()
     try:
-        owners = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        owners = json.loads(text)["weight_map"]
         files: dict[str, list[str]] = {}
         for key, name in owners.items():
             files.setdefault(name, []).append(key)
-    except OSError as error:
-        raise WeightsError(f"{index}: cannot be opened: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index}: not the index of a network in several files") from error
     for name in files:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from onedc.errors import OutputError, WeightsError
+from onedc.errors import OutputError, WeightsError, refused_as
 from onedc.files import file_sha256, make_folder
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.checkpoint import (
@@ -187,7 +187,7 @@ def _convert_text(place: str, target: Path) -> tuple[Path, tuple[str, ...]]:
 def _copy_whole(files: Mapping[str, Path], target: Path) -> None:
     """Copy files to places below a new folder, which is there with all of them or not at all."""
     part = target.with_name(f".{target.name}.part")
-    try:
+    with refused_as(OutputError, f"{target}: cannot be written"):
         shutil.rmtree(part, ignore_errors=True)
         for name, path in files.items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
@@ -195,5 +195,3 @@ def _copy_whole(files: Mapping[str, Path], target: Path) -> None:
         if target.exists():
             shutil.rmtree(target)
         part.rename(target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
