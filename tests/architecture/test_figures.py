@@ -16,12 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PRODUCT_LINES = 26_700
+PRODUCT_LINES = 26_256
 """All lines of all .py files of src."""
 WALK_MODULES = 25
 """Modules whose functions run while a ready codec of the bundled model encodes and decodes one photo."""
 FILE_LINES, FUNCTION_LINES = 350, 40
-LONGER_FILES = {"train/data.py", "train/loop.py", "train/recipes.py", "train/stage1.py"}
+LONGER_FILES = {"train/loop.py", "train/recipes.py", "train/stage1.py"}
 """These are still to be cut."""
 REPLACED_FORWARDS = {"onedc.train.memory"}
 """Likewise: it wraps blocks to compute their activations twice."""
