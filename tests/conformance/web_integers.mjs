@@ -1,7 +1,8 @@
 // Reads .1dc files by the browser's package, in Node.js: jobs as JSON on standard input, results on standard output.
 //
 // A job: {library, weights: path or null for the model of the example in docs/format.md, files: [path]}.
-// A result: {"integers": {name: sha256}} of each file, or {"error": line, "name": class}.
+// A result: {"integers": {name: sha256}, "again": sha256 of the file encoded from them} of each file, or
+// {"error": line, "name": class}.
 import { readFileSync } from "node:fs";
 
 const { library, weights, files } = JSON.parse(readFileSync(0, "utf8"));
@@ -31,13 +32,15 @@ const digest = (array) => onedc.toHex(onedc.sha256(new Uint8Array(array.buffer))
 
 async function read(path, model) {
   try {
-    const { levels, tables, values, yHat, semantic } = await onedc.decodeIntegers(bytes(path), model);
+    const { contents, levels, tables, values, yHat, semantic } = await onedc.decodeIntegers(bytes(path), model);
+    const value = (indices, means, part) => values[part];
+    const again = digest(await onedc.encodeIntegers(contents.header, { levels, value }, model));
     const places = levels.rows * levels.columns;
     const index = (at) => levels.values.reduce((sum, level, i) => sum + (i % places === at ? level * 4 ** Math.floor(i / places) : 0), 0);
     const found = { z_idx: Int32Array.from({ length: places }, (_, at) => index(at)), y_hat: yHat.data, z_semantic: semantic.data };
     tables.forEach((part, k) => (found[`table_idx_${k}`] = part));
     values.forEach((part, k) => (found[`symbols_${k}`] = part));
-    return { integers: Object.fromEntries(Object.entries(found).map(([name, array]) => [name, digest(array)])) };
+    return { again, integers: Object.fromEntries(Object.entries(found).map(([name, array]) => [name, digest(array)])) };
   } catch (error) {
     return { error: error.message, name: error.name };
   }

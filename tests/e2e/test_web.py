@@ -1,4 +1,4 @@
-"""The package for the browser, in one: the same integers and pixels as Python, a page, elements, refusals."""
+"""The package for the browser, in one: integers, pixels and files as Python has them, a page, elements."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.conformance.pictures import picture
+from tests.conformance.recording import recorded
 from tests.unit.light_model import LITTLE, random_light
 from tests.web_package import build
 
 from onedc.codec import Codec
+from onedc.container.info import info
 from onedc.engine.onnx_export import export_graphs
 from onedc.loading import load
 from onedc.weights.file import save_weights
@@ -59,6 +61,14 @@ const [settings, file, done] = arguments;
   let text = "";
   for (const byte of rgba) text += String.fromCharCode(byte);
   return { ...facts, rgba: btoa(text) };
+})().then(done, (error) => done(`${error.name}: ${error.message}`));
+"""
+ENCODE = """
+const [url, aim, done] = arguments;
+(async () => {
+  const onedc = await import("/onedc.js");
+  const photo = await (await fetch(url)).blob();
+  return [...(await onedc.encode(photo, aim))];
 })().then(done, (error) => done(`${error.name}: ${error.message}`));
 """
 
@@ -103,6 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "z-only.1dc").write_bytes(codec.encode(picture(90, 70), quality=0))
     (folder / "large.1dc").write_bytes(codec.encode(picture(1100, 1000), quality=0))
     (folder / "transparent.1dc").write_bytes(codec.encode(transparent(), keep=("alpha",)))
+    Image.fromarray(picture(200, 150)).save(folder / "photo.png")
     damaged = bytearray((folder / "90x70.1dc").read_bytes())
     damaged[-1] ^= 1
     (folder / "damaged.1dc").write_bytes(damaged)
@@ -234,6 +245,48 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert asked and all(url.startswith((plain, "data:", "blob:")) for url in asked)
+
+
+def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: str, codec: Codec) -> None:
+    """Floats of another build may round a value of y the other way, no more."""
+    browser.get(f"{plain}/blank.html")
+    browser.set_script_timeout(PATIENCE_S)
+    for quality in (0, 60):
+        data = bytes(browser.execute_async_script(ENCODE, "photo.png", {"quality": quality}))
+        reference = codec.encode(picture(200, 150), quality=quality)
+        found = []
+        for file in (data, reference):
+            with recorded(codec) as recording:
+                codec.decode(file, output="numpy")
+            found.append(recording.arrays())
+        assert found[0].keys() == found[1].keys()
+        differ = sum(int((found[0][name] != found[1][name]).sum()) for name in found[0])
+        assert differ <= sum(array.size for array in found[1].values()) // 200
+        assert data[:5] == reference[:5] or quality
+    refused = browser.execute_async_script(ENCODE, "photo.png", {"targetBytes": 3})
+    assert refused.startswith("OneDCError: the picture cannot fit in 3 bytes: its smallest file has ")
+    assert browser.execute_async_script(ENCODE, "page.css", {"targetBytes": 300}) == (
+        "OneDCError: this browser cannot read it as a picture"
+    )
+
+
+def test_the_page_makes_a_file_of_so_many_bytes(
+    browser: Any, plain: str, folder: Path, tmp_path: Path, codec: Codec
+) -> None:
+    browser.get(f"{plain}/")
+    limit = browser.find_element("id", "bytes")
+    limit.clear()
+    limit.send_keys("50")
+    browser.find_element("id", "file").send_keys(str(folder / "photo.png"))
+    wait_for(browser, "return !document.getElementById('result').hidden")
+    browser.find_element("id", "save-file").click()
+    made = tmp_path / "downloads" / "photo.1dc"
+    ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda _: made.exists() and made.stat().st_size)
+    facts = info(made)
+    assert facts.size_bytes <= 50 and (facts.original_width, facts.original_height) == (200, 150)
+    shown = f"photo.png: {facts.size_bytes} bytes"
+    assert browser.find_element("id", "facts").text.startswith(shown)
+    assert codec.decode(made, output="numpy").shape == (facts.height, facts.width, 3)
 
 
 ELEMENTS = """

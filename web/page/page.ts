@@ -1,6 +1,7 @@
-/** The page: a file is dropped or chosen, its picture and its figures are shown. */
+/** The page: a file or a photo is dropped or chosen; its picture and its figures are shown. */
 
-import { decodeReport, info, type FileInfo, type Report } from "../src/index.ts";
+import { decodeReport, encode, info, type FileInfo, type Report } from "../src/index.ts";
+import type { Bytes } from "../src/digest.ts";
 import { oneLine } from "../src/errors.ts";
 
 function element<T extends HTMLElement>(id: string): T {
@@ -8,25 +9,34 @@ function element<T extends HTMLElement>(id: string): T {
 }
 
 const drop = element("drop"), input = element<HTMLInputElement>("file"), status = element("status");
-const result = element("result"), canvas = element<HTMLCanvasElement>("picture"), save = element<HTMLAnchorElement>("save");
+const bytes = element<HTMLInputElement>("bytes");
+const result = element("result"), canvas = element<HTMLCanvasElement>("picture");
+const save = element<HTMLAnchorElement>("save"), saveFile = element<HTMLAnchorElement>("save-file");
 
 let newest = 0;
 
 async function open(file: File): Promise<void> {
   const turn = ++newest;
+  const photo = file.type.startsWith("image/") && !file.name.endsWith(".1dc");
   result.hidden = true;
-  say(`${file.name}: decoding. The first picture takes longer, because the model is loaded.`);
+  say(`${file.name}: ${photo ? "encoding" : "decoding"}. The first picture takes longer, because the model is loaded.`);
   try {
-    const data = new Uint8Array(await file.arrayBuffer());
+    const data = photo ? await encode(file, { targetBytes: targetBytes() }) : new Uint8Array(await file.arrayBuffer());
     const facts = info(data);
     const report = await decodeReport(data);
-    if (turn === newest) show(file.name, facts, report);
+    if (turn === newest) show(file.name, facts, report, photo ? data : null);
   } catch (error) {
     if (turn === newest) say(`${file.name}: ${oneLine(error)}`, true);
   }
 }
 
-function show(name: string, facts: FileInfo, report: Report): void {
+function targetBytes(): number {
+  if (!bytes.checkValidity() || !bytes.value) throw new Error("the bytes must be a whole number above 0");
+  return Number(bytes.value);
+}
+
+/** `made`: the file of a photo; null where a file was opened. */
+function show(name: string, facts: FileInfo, report: Report, made: Bytes | null): void {
   const { width, height, rgba, integersMs, networksMs, backend, threads } = report;
   Object.assign(canvas, { width, height });
   canvas.getContext("2d")!.putImageData(new ImageData(rgba, width, height), 0, 0);
@@ -39,13 +49,17 @@ function show(name: string, facts: FileInfo, report: Report): void {
   element("facts").textContent = `${lines.join("; ")}.`;
   const where = backend === "webgpu" ? "the graphics card" : `${threads} thread${threads > 1 ? "s" : ""}`;
   say(`Decoded in ${((integersMs + networksMs) / 1000).toFixed(1)} s on ${where}.`);
-  canvas.toBlob((blob) => {
-    if (!blob) return;
-    URL.revokeObjectURL(save.href);
-    save.href = URL.createObjectURL(blob);
-    save.download = name.replace(/\.1dc$/, "") + ".png";
-  });
+  const stem = name.replace(/\.\w+$/, "");
+  saveFile.hidden = !made;
+  if (made) offer(saveFile, new Blob([made]), `${stem}.1dc`);
+  canvas.toBlob((blob) => blob && offer(save, blob, `${stem}.png`));
   result.hidden = false;
+}
+
+function offer(link: HTMLAnchorElement, blob: Blob, name: string): void {
+  URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
 }
 
 function say(text: string, failed = false): void {

@@ -2,11 +2,13 @@
 
 import { MAX_PIXELS } from "./container.ts";
 import type { Bytes } from "./digest.ts";
+import type { Aim } from "./encoder.ts";
 import { OneDCError } from "./errors.ts";
-import type { Answer, Question, Report, Settings } from "./messages.ts";
+import type { Answer, Question, Report, Result, Settings, Task } from "./messages.ts";
+import { readPhoto } from "./pictures.ts";
 
 interface Waiting {
-  resolve(report: Report): void;
+  resolve(result: Result): void;
   reject(error: OneDCError): void;
 }
 
@@ -27,9 +29,22 @@ export function configure(changed: Partial<Settings>): void {
 }
 
 /** Decode a file in the worker, with times. Throws OneDCError. */
-export function decodeReport(data: Bytes): Promise<Report> {
+export async function decodeReport(data: Bytes): Promise<Report> {
+  return (await answered({ data })) as Report;
+}
+
+/**
+ * Encode a photo, anything that the browser can show, in the worker.
+ *
+ * A photo that looks better smaller in so many bytes is shrunk first. Throws OneDCError.
+ */
+export async function encode(photo: Blob, aim: Aim): Promise<Bytes> {
+  return (await answered({ source: await readPhoto(photo, aim), aim })) as Bytes;
+}
+
+function answered(task: Task): Promise<Result> {
   worker ??= started();
-  const question: Question = { id: ++asked, data, settings };
+  const question: Question = { id: ++asked, task, settings };
   worker.postMessage(question);
   return new Promise((resolve, reject) => waiting.set(question.id, { resolve, reject }));
 }
@@ -40,10 +55,10 @@ function started(): Worker {
     const who = waiting.get(data.id);
     waiting.delete(data.id);
     if ("error" in data) who?.reject(new OneDCError(data.error));
-    else who?.resolve(data.decoded);
+    else who?.resolve(data.result);
   });
   made.addEventListener("error", (event) => {
-    for (const { reject } of waiting.values()) reject(new OneDCError(`the decoder cannot start: ${event.message}`));
+    for (const { reject } of waiting.values()) reject(new OneDCError(`the codec cannot start: ${event.message}`));
     waiting.clear();
     worker = undefined;
   });

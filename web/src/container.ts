@@ -2,7 +2,8 @@
 
 import { crc32, crc8, type Bytes } from "./digest.ts";
 import { FormatError } from "./errors.ts";
-import { Fields, parseHeader, type Header } from "./header.ts";
+import { Fields, parseHeader, writeCompact, writeFull, type Header, type Stated } from "./header.ts";
+import { joined } from "./inflate.ts";
 
 export const ALPHA = 0x03, PROFILE = 0x81, EXIF = 0x82;
 const NAMES: Record<number, string> = { [ALPHA]: "alpha", [PROFILE]: "ICC profile", [EXIF]: "EXIF" };
@@ -104,11 +105,26 @@ export function unpack(data: Bytes, limits: Limits): Contents {
 }
 
 function verify(data: Bytes, { checksum: [start, stop] }: Header, fingerprint: Bytes): void {
-  const covered = [fingerprint, data.subarray(0, start), data.subarray(stop)];
-  const expected = stop - start === 1 ? crc8(covered) : crc32(covered) & 0xffffff;
-  if (new Fields(data, start).take(8 * (stop - start)) !== expected) {
+  if (new Fields(data, start).take(8 * (stop - start)) !== checksumOf(data, start, stop, fingerprint)) {
     throw new FormatError("checksum mismatch: the file is damaged, or was made with other weights");
   }
+}
+
+/** What belongs in bytes `start` to `stop` of a file. */
+function checksumOf(data: Bytes, start: number, stop: number, fingerprint: Bytes): number {
+  const covered = [fingerprint, data.subarray(0, start), data.subarray(stop)];
+  return stop - start === 1 ? crc8(covered) : crc32(covered) & 0xffffff;
+}
+
+/** A file without sections, in the form that writers take. */
+export function pack(stated: Stated, payload: Bytes, fingerprint: Bytes): Bytes {
+  const compact = writeCompact(stated);
+  const head = compact && compact.length + payload.length <= COMPACT_MOST_BYTES ? compact : writeFull(stated);
+  const [start, stop] = head === compact ? [2, 3] : [5, 8];
+  const data = joined([head, payload], head.length + payload.length);
+  const checksum = checksumOf(data, start, stop, fingerprint);
+  for (let at = stop - 1, left = checksum; at >= start; at--, left >>= 8) data[at] = left & 255;
+  return data;
 }
 
 function splitSections(data: Bytes, start: number): [Map<number, Bytes>, number] {

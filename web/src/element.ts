@@ -2,7 +2,7 @@
 
 import { decodeReport } from "./client.ts";
 import { info } from "./container.ts";
-import { fetched } from "./decoder.ts";
+import { fetched } from "./codec.ts";
 import { oneLine } from "./errors.ts";
 
 /** A picture on a canvas, with what is to be known of it. */

@@ -130,7 +130,7 @@ function checked(name: string, side: number): number {
 }
 
 /** Width and height of a picture of a:b with that longer side. */
-function sized(longer: number, [a, b]: readonly [number, number]): readonly [number, number] {
+export function sized(longer: number, [a, b]: readonly [number, number]): readonly [number, number] {
   const most = Math.max(a, b), least = Math.min(a, b);
   const shorter = Math.max(1, Math.floor((2 * longer * least + most) / (2 * most)));
   return a >= b ? [longer, shorter] : [shorter, longer];
@@ -139,4 +139,42 @@ function sized(longer: number, [a, b]: readonly [number, number]): readonly [num
 /** The first ratio that gives these sides; -1: none. */
 function ratioOf(sides: readonly [number, number]): number {
   return RATIOS.findIndex((ratio) => sized(Math.max(...sides), ratio).join() === sides.join());
+}
+
+/** What a writer states. */
+export type Stated = Pick<Header, "modelId" | "quality" | "width" | "height" | "original">;
+
+/** A header in the compact form; null where it cannot state this. Zeros stand for the checksum. */
+export function writeCompact({ modelId, quality, width, height, original }: Stated): Uint8Array | null {
+  const sides = original ?? ([width, height] as const);
+  const ratio = ratioOf(sides), byRatio = ratio >= 0, shrunk = original !== null;
+  const bits = byRatio ? (shrunk ? 16 : 12) : shrunk ? 14 : 12;
+  if (Math.max(width, height) > 4096 || Math.max(...sides) > 2 ** bits) return null;
+  const named = modelId !== 1;
+  const flags = 8 * Number(shrunk) + 4 * Number(byRatio) + 2 * Number(named) + Number(quality > 0);
+  return packedFields([
+    [MAGIC, 8], [11, 4], [flags, 4], [0, 8],
+    ...(named ? [[modelId, 8] as const] : []),
+    ...(quality ? [[quality, 8] as const] : []),
+    ...(byRatio ? [[ratio, 4] as const, [Math.max(...sides) - 1, bits] as const] : sides.map((side) => [side - 1, bits] as const)),
+    ...(shrunk ? [[Math.max(width, height) - 1, 12] as const] : []),
+  ]);
+}
+
+/** A header in the full form, without sections. Zeros stand for the checksum. */
+export function writeFull({ modelId, quality, width, height, original }: Stated): Uint8Array {
+  const sides = original ?? [width, height];
+  const numbers = original ? [...sides, Math.max(width, height)] : sides;
+  const head = [MAGIC, 0xc0, 0x10 + (original ? 8 : 0), modelId, quality, 0, 0, 0];
+  return Uint8Array.from([...head, ...numbers.flatMap(variable)]);
+}
+
+/** Numbers of so many bits each, whole bytes in all. */
+function packedFields(fields: readonly (readonly [value: number, bits: number])[]): Uint8Array {
+  const text = fields.map(([value, bits]) => value.toString(2).padStart(bits, "0")).join("");
+  return Uint8Array.from(text.match(/.{8}/g) ?? [], (byte) => parseInt(byte, 2));
+}
+
+function variable(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) + 128, ...variable(Math.floor(value / 128))];
 }

@@ -1,12 +1,13 @@
-/** Opens .1dc pictures in the browser. */
+/** Opens and makes .1dc pictures in the browser. */
 
 import { decodeReport } from "./client.ts";
 import type { Bytes } from "./digest.ts";
 
-export { configure, decodeReport } from "./client.ts";
+export { configure, decodeReport, encode } from "./client.ts";
 export { info, MAX_PIXELS, type FileInfo } from "./container.ts";
 export { defineElement, OneDCImage, showImages } from "./element.ts";
 export { FormatError, OneDCError, WeightsError } from "./errors.ts";
+export type { Aim } from "./encoder.ts";
 export type { Report, Settings } from "./messages.ts";
 
 /** The picture of a .1dc file. Throws OneDCError with one line that says what is wrong. */

@@ -1,12 +1,14 @@
 /** The exact part of a decoder: a file to its integers, the same everywhere. Knows no float network. */
 
-import { MAX_PIXELS, unpack, type Contents } from "./container.ts";
+import { MAX_PIXELS, pack, unpack, type Contents } from "./container.ts";
 import type { Bytes } from "./digest.ts";
-import type { LevelReader, Levels } from "./levels.ts";
+import type { Stated } from "./header.ts";
+import type { LevelCode, Levels } from "./levels.ts";
 import { UNITS, type FeatureMap } from "./maps.ts";
 import { RangeDecoder } from "./range_decoder.ts";
+import { RangeEncoder } from "./range_encoder.ts";
 import type { Code, Hyper } from "./seam.ts";
-import { loadTables, readPart } from "./tables.ts";
+import { codePart, loadTables } from "./tables.ts";
 
 export { info, MAX_PIXELS, type FileInfo } from "./container.ts";
 export { FormatError, OneDCError, WeightsError } from "./errors.ts";
@@ -18,7 +20,7 @@ export { Weights } from "./weights.ts";
 export interface Model {
   readonly modelId: number;
   readonly fingerprint: Bytes;
-  readonly levels: LevelReader;
+  readonly levels: LevelCode;
   readonly seam: {
     hyper(levels: Levels): Hyper;
     scan(features: FeatureMap, quality: number, code: Code): FeatureMap;
@@ -46,15 +48,15 @@ export interface Integers {
 
 /** Read a whole file. Throws FormatError. */
 export async function decodeIntegers(data: Bytes, model: Model, maxPixels = MAX_PIXELS): Promise<Integers> {
-  const { modelId, fingerprint, levels: reader, seam } = model;
-  const contents = unpack(data, { modelId, fingerprint, leastMillibits: reader.leastMillibits, maxPixels });
+  const { modelId, fingerprint, levels: levelCode, seam } = model;
+  const contents = unpack(data, { modelId, fingerprint, leastMillibits: levelCode.leastMillibits, maxPixels });
   const entropyTables = await loadTables();
   const { width, height, quality } = contents.header;
   const decoder = new RangeDecoder(contents.payload);
-  const levels = reader.read(decoder, Math.ceil(height / 64), Math.ceil(width / 64));
+  const levels = levelCode.code(decoder, Math.ceil(height / 64), Math.ceil(width / 64));
   const tables: Uint8Array[] = [], values: Int32Array[] = [];
   const code: Code = (indices) => {
-    const part = quality ? readPart(decoder, entropyTables, indices) : new Int32Array(indices.length);
+    const part = quality ? codePart(decoder, entropyTables, indices) : new Int32Array(indices.length);
     tables.push(indices);
     values.push(part);
     return part;
@@ -67,4 +69,24 @@ export async function decodeIntegers(data: Bytes, model: Model, maxPixels = MAX_
 
 function toFloats({ channels, rows, columns, data }: FeatureMap): FloatMap {
   return { dims: [channels, rows, columns], data: Float32Array.from(data, (value) => value / UNITS) };
+}
+
+/** What an encoder codes: levels of z, and the values of part k of y by their tables and means. */
+export interface Wanted {
+  readonly levels: Levels;
+  value(tables: Uint8Array, mean: Float64Array, part: number): Int32Array;
+}
+
+/** The file of integers: the inverse of `decodeIntegers`. */
+export async function encodeIntegers(stated: Stated, { levels, value }: Wanted, model: Model): Promise<Bytes> {
+  const entropyTables = await loadTables();
+  const encoder = new RangeEncoder();
+  model.levels.code(encoder, levels.rows, levels.columns, levels.values);
+  if (stated.quality) {
+    const { features } = model.seam.hyper(levels);
+    model.seam.scan(features, stated.quality, (indices, mean, part) =>
+      codePart(encoder, entropyTables, indices, value(indices, mean, part)),
+    );
+  }
+  return pack(stated, encoder.finish(), model.fingerprint);
 }

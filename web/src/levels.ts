@@ -1,8 +1,8 @@
 /** z: seven levels of four values at each position, by the uniform code or the learned prior; section 4.2. */
 
 import { WeightsError } from "./errors.ts";
-import { DIGIT, edgesOf, type Edges, type RangeDecoder } from "./range_decoder.ts";
 import type { IntegerTensor } from "./safetensors.ts";
+import { DIGIT, edgesOf, type Edges, type SymbolCoder } from "./symbols.ts";
 
 /** Levels [7, rows, columns] of z, 0 to 3. */
 export interface Levels {
@@ -11,24 +11,24 @@ export interface Levels {
   readonly values: Uint8Array;
 }
 
-/** Reads the levels of a file. */
-export interface LevelReader {
+/** Reads and writes the levels of a file. */
+export interface LevelCode {
   /** What a position costs at least, in 1/1000 bits. */
   readonly leastMillibits: number;
-  /** Throws FormatError. */
-  read(decoder: RangeDecoder, rows: number, columns: number): Levels;
+  /** The levels that a reader finds, or those `wanted` [7, rows, columns], written. Readers throw FormatError. */
+  code(coder: SymbolCoder, rows: number, columns: number, wanted?: Uint8Array): Levels;
 }
 
 const DEPTH = 7, OUTSIDE = 4;
 const NEIGHBOURS = [[0, -2], [0, -1], [-1, -2], [-1, -1], [-1, 0], [-1, 1], [-2, 0]] as const;
 
 /** The code of models without a prior: 14 bits a position. */
-export const uniformLevels: LevelReader = {
+export const uniformLevels: LevelCode = {
   leastMillibits: 14000,
-  read(decoder, rows, columns) {
+  code(coder, rows, columns, wanted) {
     const values = new Uint8Array(DEPTH * rows * columns);
-    for (let at = 0; at < rows * columns; at++) {
-      for (let d = 0; d < DEPTH; d++) values[d * rows * columns + at] = decoder.symbol(DIGIT);
+    for (let position = 0; position < rows * columns; position++) {
+      for (let at = position; at < values.length; at += rows * columns) values[at] = coder.symbol(DIGIT, wanted?.[at] ?? 0);
     }
     return { rows, columns, values };
   },
@@ -42,7 +42,7 @@ interface Position {
 }
 
 /** The prior that a weights file holds. All sums stay below 2^47, so that floats hold them exactly. */
-export class LearnedLevels implements LevelReader {
+export class LearnedLevels implements LevelCode {
   readonly leastMillibits = 7;
   private readonly near: Float64Array;
   private readonly own: Float64Array;
@@ -67,7 +67,7 @@ export class LearnedLevels implements LevelReader {
     this.outBias = take("out_bias", DEPTH, 4);
   }
 
-  read(decoder: RangeDecoder, rows: number, columns: number): Levels {
+  code(coder: SymbolCoder, rows: number, columns: number, wanted?: Uint8Array): Levels {
     const values = new Uint8Array(DEPTH * rows * columns);
     const levels = { rows, columns, values };
     for (let wave = 0; wave < columns + 2 * (rows - 1); wave++) {
@@ -78,8 +78,9 @@ export class LearnedLevels implements LevelReader {
       }
       for (let d = 0; d < DEPTH; d++) {
         for (const { row, column, sums } of positions) {
-          const level = decoder.symbol(this.edges(sums, d));
-          values[(d * rows + row) * columns + column] = level;
+          const at = (d * rows + row) * columns + column;
+          const level = coder.symbol(this.edges(sums, d), wanted?.[at] ?? 0);
+          values[at] = level;
           if (d < DEPTH - 1) add(sums, this.own, 4 * d + level);
         }
       }

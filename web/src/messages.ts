@@ -1,7 +1,8 @@
 /** What a page and its worker say to each other. */
 
-import type { Decoded } from "./decoder.ts";
+import type { Decoded } from "./codec.ts";
 import type { Bytes } from "./digest.ts";
+import type { Aim, Source } from "./encoder.ts";
 import type { Backend, RuntimeOptions } from "./runtime.ts";
 
 export interface Settings extends RuntimeOptions {
@@ -10,9 +11,12 @@ export interface Settings extends RuntimeOptions {
   readonly maxPixels: number;
 }
 
+/** A file to decode, or a picture to encode. */
+export type Task = { readonly data: Bytes } | { readonly source: Source; readonly aim: Aim };
+
 export interface Question {
   readonly id: number;
-  readonly data: Bytes;
+  readonly task: Task;
   readonly settings: Settings;
 }
 
@@ -22,4 +26,7 @@ export interface Report extends Decoded {
   readonly threads: number;
 }
 
-export type Answer = { readonly id: number } & ({ readonly decoded: Report } | { readonly error: string });
+/** A decoded picture, or an encoded one. */
+export type Result = Report | Bytes;
+
+export type Answer = { readonly id: number } & ({ readonly result: Result } | { readonly error: string });

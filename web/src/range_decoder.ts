@@ -1,24 +1,12 @@
 /** The range coder's reading side: section 3 of docs/format.md. */
 
+import { TOTAL, type Edges, type SymbolCoder } from "./symbols.ts";
 import { FormatError } from "./errors.ts";
 
-/** left_0 to left_n of a model of n symbols, in units of 2^-24. */
-export type Edges = Int32Array;
-
-const TOTAL = 1 << 24;
 const WORD = 1n << 32n;
 
-/** The edges of a table by its cumulative frequencies cum_0 = 0 to cum_n = 65536. */
-export function edgesOf(cum: ArrayLike<number>): Edges {
-  const n = cum.length - 1;
-  return Int32Array.from({ length: n + 1 }, (_, i) => Math.floor((cum[i]! * (TOTAL - n)) / 65536) + i);
-}
-
-/** The edges of a digit of base 4. */
-export const DIGIT: Edges = Int32Array.from([0, 1, 2, 3, 4], (i) => i * (TOTAL / 4));
-
 /** Reads symbols of one payload. `above`, `size` and `bits` are those of section 3.2. */
-export class RangeDecoder {
+export class RangeDecoder implements SymbolCoder {
   private readonly payload: Uint8Array;
   private above: bigint;
   private size = 0xffffffffffffffffn;

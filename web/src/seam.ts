@@ -22,8 +22,8 @@ const PARTS = 4;
 /** 2 * (row mod 2) + (column mod 2) where quarter g of y's channels belongs to part k. */
 const QUARTERS = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]] as const;
 
-/** Values of one part [N/4, 4h, 4w] by their tables, likewise. */
-export type Code = (tables: Uint8Array) => Int32Array;
+/** Values of part k [N/4, 4h, 4w] by their tables and their means in units of 2^-14, both likewise. */
+export type Code = (tables: Uint8Array, mean: Float64Array, part: number) => Int32Array;
 
 /** Hyper features and what the float networks see of z. */
 export interface Hyper {
@@ -68,6 +68,11 @@ export class Seam {
   private readonly gain: Table | null;
   private readonly inverse: Table | null;
 
+  /** Whether files have a choice of qualities. */
+  get rates(): boolean {
+    return this.gain !== null;
+  }
+
   /** `integers`: by name. Throws WeightsError where they are no seam's, or their sums could be inexact. */
   constructor(integers: ReadonlyMap<string, IntegerTensor>) {
     const left = new Integers(integers);
@@ -103,7 +108,7 @@ export class Seam {
       if (part) params = this.trunk(this.adaptors[part - 1]!(stacked(y, context)));
       const scale = this.placed(channelsOf(params, 0, y.channels), part, quality);
       const mean = this.placed(channelsOf(params, y.channels, 2 * y.channels), part, quality);
-      const values = code(Uint8Array.from(scale, (value) => this.tableOf(value)));
+      const values = code(Uint8Array.from(scale, (value) => this.tableOf(value)), mean, part);
       forPart(y, part, (at, in_part, channel) => {
         const value = values[in_part]! * UNITS + mean[in_part]!;
         y.data[at] = y.data[at]! + (this.inverse ? gained(value, this.inverse(quality, channel)) : value);
@@ -113,7 +118,7 @@ export class Seam {
   }
 
   /** A part's values [N/4, 4h, 4w] of a map, times the gains. */
-  private placed(x: FeatureMap, part: number, quality: number): Float64Array {
+  placed(x: FeatureMap, part: number, quality: number): Float64Array {
     const out = new Float64Array(x.data.length / PARTS);
     forPart(x, part, (at, in_part, channel) => {
       const value = x.data[at]!;

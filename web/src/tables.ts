@@ -1,10 +1,10 @@
-/** The frozen tables that y is coded with, and the reading of y's values by them: sections 4.3 and 4.4. */
+/** The frozen tables that y is coded with, and how y's values are coded by them: sections 4.3 and 4.4. */
 
 import packed from "../../src/onedc/entropy/tables.npz";
 import { fromHex, sha256, toHex, type Bytes } from "./digest.ts";
 import { FormatError, WeightsError } from "./errors.ts";
 import { inflate } from "./inflate.ts";
-import { DIGIT, edgesOf, type Edges, type RangeDecoder } from "./range_decoder.ts";
+import { DIGIT, edgesOf, type Edges, type SymbolCoder } from "./symbols.ts";
 
 const CDF_SHA256 = "681191522681e23feb2d9a5f05c3bd0c17d225e377aa7e681a6f73e6b35fbf3d";
 const COUNT = 256, ENTRIES = 103;
@@ -54,24 +54,35 @@ async function memberOf(archive: Bytes, name: string): Promise<Bytes | null> {
   return null;
 }
 
-/** The values of one part in the order of `indices`, which names the table of each. Throws FormatError. */
-export function readPart(decoder: RangeDecoder, tables: Tables, indices: Uint8Array): Int32Array {
+/**
+ * The values of one part that a reader finds, or those `wanted`, written; `indices` names the table of each.
+ *
+ * Readers throw FormatError.
+ */
+export function codePart(coder: SymbolCoder, tables: Tables, indices: Uint8Array, wanted?: Int32Array): Int32Array {
   const values = new Int32Array(indices.length);
   const escaped: number[] = [];
   for (const at of byTable(indices)) {
     const edges = tables[indices[at]!]!;
-    const symbol = decoder.symbol(edges), escape = edges.length - 2;
+    const escape = edges.length - 2, c = (escape - 1) / 2;
+    const value = wanted?.[at] ?? 0;
+    const symbol = coder.symbol(edges, Math.abs(value) <= c ? value + c : escape);
     if (symbol === escape) escaped.push(at);
-    else values[at] = symbol - (escape - 1) / 2;
+    else values[at] = symbol - c;
   }
-  readEscapes(decoder, escaped.length).forEach((r, i) => {
-    const at = escaped[i]!, c = (tables[indices[at]!]!.length - 3) / 2;
-    values[at] = r % 2 ? -(r + 1) / 2 - c : r / 2 + c + 1;
-    if (Math.abs(values[at]!) > MOST_VALUE) {
-      throw new FormatError(`the coded data is damaged: a symbol is beyond ${MOST_VALUE}`);
-    }
+  const limits = escaped.map((at) => (tables[indices[at]!]!.length - 3) / 2);
+  const folded = escaped.map((at, i) => (wanted ? fold(wanted[at]!, limits[i]!) : 0));
+  codeEscapes(coder, folded).forEach((r, i) => {
+    const value = r % 2 ? -(r + 1) / 2 - limits[i]! : r / 2 + limits[i]! + 1;
+    if (Math.abs(value) > MOST_VALUE) throw new FormatError(`the coded data is damaged: a symbol is beyond ${MOST_VALUE}`);
+    values[escaped[i]!] = value;
   });
   return values;
+}
+
+/** A value beyond -c to c as an integer from 0. */
+function fold(value: number, c: number): number {
+  return value < -c ? -2 * (value + c) - 1 : 2 * (value - c - 1);
 }
 
 /** The places of a part in the order of their tables. */
@@ -84,11 +95,13 @@ function byTable(indices: Uint8Array): Int32Array {
   return order;
 }
 
-function readEscapes(decoder: RangeDecoder, count: number): number[] {
-  const digits = new Array<number>(count).fill(0), values = digits.slice();
-  for (let going = [...digits.keys()]; going.length; ) {
+/** Integers from 0, as a reader finds them or as they are wanted: first how many digits they have, then the digits. */
+function codeEscapes(coder: SymbolCoder, wanted: readonly number[]): number[] {
+  const lengths = wanted.map((r) => (r ? Math.ceil(r.toString(2).length / 2) : 0));
+  const digits = wanted.map(() => 0), values = digits.slice();
+  for (let going = [...wanted.keys()]; going.length; ) {
     going = going.filter((i) => {
-      const digit = decoder.symbol(DIGIT);
+      const digit = coder.symbol(DIGIT, Math.min(lengths[i]! - digits[i]!, 3));
       digits[i]! += digit;
       return digit === 3;
     });
@@ -97,7 +110,7 @@ function readEscapes(decoder: RangeDecoder, count: number): number[] {
   for (let k = 0; k < Math.max(0, ...digits); k++) {
     digits.forEach((length, i) => {
       if (length <= k) return;
-      const digit = decoder.symbol(DIGIT);
+      const digit = coder.symbol(DIGIT, Math.floor(wanted[i]! / 4 ** k) % 4);
       if (digit === 0 && length === k + 1) {
         throw new FormatError("the coded data is damaged: it is not what an encoder writes");
       }

@@ -3,7 +3,7 @@
 import { Sha256, sha256, toHex, type Bytes } from "./digest.ts";
 import { WeightsError } from "./errors.ts";
 import { inflate, joined } from "./inflate.ts";
-import { LearnedLevels, uniformLevels, type LevelReader } from "./levels.ts";
+import { LearnedLevels, uniformLevels, type LevelCode } from "./levels.ts";
 import {
   floatsOf,
   integersOf,
@@ -26,7 +26,7 @@ export class Weights {
   /** Of the integers that a file's bits depend on. */
   readonly fingerprint: Bytes;
   readonly seam: Seam;
-  readonly levels: LevelReader;
+  readonly levels: LevelCode;
   private readonly tensors: ReadonlyMap<string, StoredTensor>;
 
   /** Throws WeightsError. */

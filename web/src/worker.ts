@@ -1,35 +1,39 @@
-/** The decoder in a thread of its own, so that a page stays alive meanwhile. */
+/** The codec in a thread of its own, so that a page stays alive meanwhile. */
 
-import { Decoder } from "./decoder.ts";
+import { Codec } from "./codec.ts";
 import { OneDCError, oneLine } from "./errors.ts";
-import type { Answer, Question, Settings } from "./messages.ts";
+import type { Answer, Question, Result, Settings, Task } from "./messages.ts";
 
-let decoder: Promise<Decoder> | undefined;
+let codec: Promise<Codec> | undefined;
 let last: Promise<void> = Promise.resolve();
 
-/** One file after the other: a session runs once at a time. */
+/** One task after the other: a session runs once at a time. */
 self.addEventListener("message", (event: MessageEvent<Question>) => {
   last = last.then(() => answer(event.data));
 });
 
-async function answer({ id, data, settings }: Question): Promise<void> {
+async function answer({ id, task, settings }: Question): Promise<void> {
   try {
-    const decoder = await loaded(settings);
-    const decoded = await decoder.decode(data, settings.maxPixels);
-    const { backend, threads } = decoder.engine.runtime;
-    send({ id, decoded: { ...decoded, backend, threads } }, [decoded.rgba.buffer]);
+    const result = await done(await loaded(settings), task, settings.maxPixels);
+    send({ id, result }, ["rgba" in result ? result.rgba.buffer : result.buffer]);
   } catch (error) {
-    send({ id, error: error instanceof OneDCError ? error.message : `the decoder failed: ${oneLine(error)}` }, []);
+    send({ id, error: error instanceof OneDCError ? error.message : `the codec failed: ${oneLine(error)}` }, []);
   }
 }
 
-/** The decoder, made once; after a failure it is tried again. */
-function loaded({ weights, backend, threads }: Settings): Promise<Decoder> {
-  decoder ??= Decoder.load(weights, { backend, threads }).catch((error: unknown) => {
-    decoder = undefined;
+async function done(codec: Codec, task: Task, maxPixels: number): Promise<Result> {
+  if ("source" in task) return codec.encode(task.source, task.aim);
+  const { backend, threads } = codec.engine.runtime;
+  return { ...(await codec.decode(task.data, maxPixels)), backend, threads };
+}
+
+/** The codec, made once; after a failure it is tried again. */
+function loaded({ weights, backend, threads }: Settings): Promise<Codec> {
+  codec ??= Codec.load(weights, { backend, threads }).catch((error: unknown) => {
+    codec = undefined;
     throw error;
   });
-  return decoder;
+  return codec;
 }
 
 function send(message: Answer, transfer: Transferable[]): void {

@@ -1,39 +1,36 @@
-/** A whole decoder: weights, exact integers and float networks. */
+/** A whole codec: weights, exact integers and float networks. */
 
 import { MAX_PIXELS } from "./container.ts";
 import type { Bytes } from "./digest.ts";
-import { Engine } from "./engine.ts";
+import { encodePixels, type Aim, type Source } from "./encoder.ts";
+import { Engine, type Pixels } from "./engine.ts";
 import { OneDCError, WeightsError, oneLine } from "./errors.ts";
-import { decodeIntegers, type Integers } from "./integers.ts";
+import { decodeIntegers } from "./integers.ts";
 import type { RuntimeOptions } from "./runtime.ts";
 import { readAlpha } from "./sections.ts";
 import { Weights } from "./weights.ts";
 
 /** A decoded picture and how long it took. */
-export interface Decoded {
-  readonly width: number;
-  readonly height: number;
-  /** RGBA, row by row. */
-  readonly rgba: Uint8ClampedArray<ArrayBuffer>;
+export interface Decoded extends Pixels {
   /** Milliseconds of the exact integers and of the float networks. */
   readonly integersMs: number;
   readonly networksMs: number;
 }
 
-export class Decoder {
-  readonly weights: Weights;
+export class Codec {
   readonly engine: Engine;
+  private readonly weights: Weights;
 
   private constructor(weights: Weights, engine: Engine) {
     this.weights = weights;
     this.engine = engine;
   }
 
-  /** The decoder of a weights file at an address. Throws WeightsError. */
-  static async load(url: string, options: RuntimeOptions): Promise<Decoder> {
+  /** The codec of a weights file at an address. Throws WeightsError. */
+  static async load(url: string, options: RuntimeOptions): Promise<Codec> {
     try {
       const weights = new Weights(await fetched(url));
-      return new Decoder(weights, await Engine.of(weights, options));
+      return new Codec(weights, await Engine.of(weights, options));
     } catch (error) {
       throw error instanceof OneDCError ? new WeightsError(`${url}: ${error.message}`) : error;
     }
@@ -43,17 +40,16 @@ export class Decoder {
   async decode(data: Bytes, maxPixels = MAX_PIXELS): Promise<Decoded> {
     const start = performance.now();
     const integers = await decodeIntegers(data, this.weights, maxPixels);
+    const alpha = await readAlpha(integers.contents);
     const middle = performance.now();
-    const { width, height } = integers.contents.header;
-    const rgba = await this.draw(integers);
-    return { width, height, rgba, integersMs: middle - start, networksMs: performance.now() - middle };
+    const pixels = await this.engine.draw(integers);
+    alpha?.forEach((opacity, at) => (pixels.rgba[4 * at + 3] = opacity));
+    return { ...pixels, integersMs: middle - start, networksMs: performance.now() - middle };
   }
 
-  private async draw(integers: Integers): Promise<Uint8ClampedArray<ArrayBuffer>> {
-    const alpha = await readAlpha(integers.contents);
-    const rgba = await this.engine.draw(integers);
-    alpha?.forEach((opacity, at) => (rgba[4 * at + 3] = opacity));
-    return rgba;
+  /** Throws OneDCError where the picture does not fit. */
+  encode(source: Source, aim: Aim): Promise<Bytes> {
+    return encodePixels(source, aim, this.weights, this.engine);
   }
 }
 

@@ -1,0 +1,72 @@
+/** A picture to the bytes of a .1dc file. */
+
+import type { Bytes } from "./digest.ts";
+import type { Analysed, Engine, Pixels } from "./engine.ts";
+import { OneDCError } from "./errors.ts";
+import { encodeIntegers, type Wanted } from "./integers.ts";
+import { emptyMap, UNITS } from "./maps.ts";
+import type { Weights } from "./weights.ts";
+
+const MOST_VALUE = 30000;
+
+/** How large a file is to be: by its quality, 0 to 100, or the highest quality whose file has at most so many bytes. */
+export type Aim = { readonly quality: number } | { readonly targetBytes: number };
+
+/** A picture to encode. */
+export interface Source extends Pixels {
+  /** Width and height before it was shrunk; null: it was not. */
+  readonly original: readonly [number, number] | null;
+}
+
+/** Throws OneDCError where even the smallest file is larger than it may be. */
+export async function encodePixels(source: Source, aim: Aim, weights: Weights, engine: Engine): Promise<Bytes> {
+  const analysed = await engine.analyse(source);
+  if (!analysed.y.data.every(Number.isFinite)) throw new OneDCError("the picture's latents are not finite");
+  const { width, height, original } = source;
+  const write = (quality: number) =>
+    encodeIntegers({ modelId: weights.modelId, quality, width, height, original }, wanted(analysed, weights, quality), weights);
+  if ("quality" in aim) return write(halfEven((255 * aim.quality) / 100));
+  return highestWithin(write, weights.seam.rates ? 256 : 1, aim.targetBytes);
+}
+
+function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number): Wanted {
+  const [channels, rows, columns] = y.dims;
+  const units = emptyMap(channels, rows, columns);
+  y.data.forEach((value, at) => (units.data[at] = halfEven(value * UNITS)));
+  const levels = new Uint8Array(7 * zIdx.length).map((_, at) => {
+    const index = Number(zIdx[at % zIdx.length]!);
+    return (index >> (2 * Math.floor(at / zIdx.length))) & 3;
+  });
+  return {
+    levels: { rows: rows / 4, columns: columns / 4, values: levels },
+    value: (_, mean, part) =>
+      Int32Array.from(seam.placed(units, part, quality), (gained, at) => {
+        const step = halfEven((gained - mean[at]!) / UNITS);
+        return Math.min(MOST_VALUE, Math.max(-MOST_VALUE, step));
+      }),
+  };
+}
+
+/** Rounded, halves to the even integer. */
+function halfEven(value: number): number {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+/** The file of the highest of so many qualities that is not larger than it may be, by bisection. */
+async function highestWithin(write: (quality: number) => Promise<Bytes>, qualities: number, most: number): Promise<Bytes> {
+  let best: Bytes | null = null, smallest = Infinity;
+  for (let low = 0, high = qualities; low < high; ) {
+    const middle = (low + high) >> 1;
+    const file = await write(middle);
+    smallest = Math.min(smallest, file.length);
+    if (file.length > most) {
+      high = middle;
+    } else {
+      best = file;
+      low = middle + 1;
+    }
+  }
+  if (!best) throw new OneDCError(`the picture cannot fit in ${most} bytes: its smallest file has ${smallest}`);
+  return best;
+}

@@ -1,0 +1,43 @@
+/** Photos as the encoder takes them: upright, in sRGB, over white, and shrunk where few bytes are to hold them. */
+
+import type { Aim, Source } from "./encoder.ts";
+import { OneDCError } from "./errors.ts";
+import { sized } from "./header.ts";
+
+/** In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: the rule of Python's encoder. */
+const PIXELS = 430, EXPONENT = 0.8, WORTH = 0.75, LEAST_SIDE_PX = 32;
+const SIDE_MAX_PX = 65535;
+
+/** A photo's pixels. Throws OneDCError for what the browser cannot read. */
+export async function readPhoto(photo: Blob, aim: Aim): Promise<Source> {
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(photo);
+  } catch {
+    throw new OneDCError("this browser cannot read it as a picture");
+  }
+  const { width, height } = bitmap;
+  const longer = "targetBytes" in aim ? longerSide(width, height, aim.targetBytes) : Math.max(width, height);
+  if (longer > SIDE_MAX_PX) throw new OneDCError(`${width}x${height} pixels; no side may exceed ${SIDE_MAX_PX}`);
+  if (longer === Math.max(width, height)) return { ...drawn(bitmap), original: null };
+  const [resizeWidth, resizeHeight] = sized(longer, [width, height]);
+  const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  return { ...drawn(smaller), original: [width, height] };
+}
+
+/** The longer side, in pixels, with which a picture of this size looks best in so many bytes. */
+function longerSide(width: number, height: number, targetBytes: number): number {
+  const share = (PIXELS * Math.max(targetBytes, 1) ** EXPONENT) / (width * height);
+  const longer = Math.max(width, height);
+  if (share > WORTH) return longer;
+  return Math.min(longer, Math.max(LEAST_SIDE_PX, Math.round(longer * Math.sqrt(share))));
+}
+
+function drawn(bitmap: ImageBitmap): Omit<Source, "original"> {
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d")!;
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  return { width, height, rgba: context.getImageData(0, 0, width, height).data as Source["rgba"] };
+}
