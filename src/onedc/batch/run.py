@@ -249,6 +249,8 @@ def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
             "background": background,
             "keep": sorted(spec.keep),
         }
+        if spec.page or spec.strict:
+            settings |= {"page": spec.page, "strict": spec.strict}
     if spec.effort:
         lpips = spec.metric_weights and _weights_sha256(spec.metric_weights / LPIPS_SQUEEZE_FILE)
         settings |= {"effort": spec.effort, "lpips_sha256": lpips}

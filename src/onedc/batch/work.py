@@ -17,7 +17,7 @@ from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
 from onedc.container.header import positions_of
 from onedc.container.info import info
-from onedc.container.packing import read_header
+from onedc.container.packing import DEFAULT_MAX_PIXELS, read_header
 from onedc.datasets.shards import named
 from onedc.engine.protocol import EngineName, Precision
 from onedc.errors import OneDCError, one_line
@@ -38,6 +38,9 @@ class Spec:
     metric_weights: Path | None = None  # folder of the networks by which an effort above 0 judges
     background: Color | None = None  # under transparent places
     keep: tuple[Keepable, ...] = ()  # beside the picture
+    page: int | None = None  # of files that hold several, from 1
+    max_pixels: int = DEFAULT_MAX_PIXELS  # of a picture
+    strict: bool = False  # warnings of the reader are errors
     weights: Path | None = None
     engine: EngineName = "auto"
     device: str = "cpu"
@@ -82,7 +85,15 @@ class Encoding:
         self.codec, self.spec = codec, spec
 
     def prepare(self, data: bytes, name: str) -> Any:
-        return read_picture(named(data, name), background=self.spec.background, keep=self.spec.keep)
+        spec = self.spec
+        return read_picture(
+            named(data, name),
+            background=spec.background,
+            keep=spec.keep,
+            max_pixels=spec.max_pixels,
+            page=spec.page,
+            strict=spec.strict,
+        )
 
     def positions(self, prepared: Any) -> Hashable:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])

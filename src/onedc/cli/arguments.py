@@ -53,6 +53,24 @@ def add_file_arguments(
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
 
 
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which pictures are read, and what of a file."""
+    parser.add_argument(
+        "--page", type=whole, metavar="N", help="page or frame of files that hold several, from 1"
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=whole,
+        metavar="N",
+        help="refuse larger pictures before they are decoded (default: 67 million)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="treat warnings as errors: a colour profile that does not fit, damage outside the pixels",
+    )
+
+
 def add_model_arguments(
     parser: argparse.ArgumentParser, *, threads: int | None = None, engines: bool = False
 ) -> None:

@@ -10,6 +10,7 @@ from onedc.cli.arguments import (
     add_effort_arguments,
     add_model_arguments,
     add_parser,
+    add_reading_arguments,
     kept,
     number,
     quality,
@@ -52,6 +53,7 @@ def add_command(commands: Any) -> None:
     )
     add_effort_arguments(parser)
     add_beside_arguments(parser)
+    add_reading_arguments(parser)
     parser.add_argument("--column", metavar="NAME", help="column of pictures in Parquet and Arrow files")
     parser.add_argument(
         "--shard-size", type=whole, default=1000, metavar="N", help="files in a shard made of a folder"
@@ -103,8 +105,12 @@ def run(args: argparse.Namespace) -> int:
     from onedc.rate import DEFAULT_QUALITY
 
     encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
-    if args.decode and encoding:
-        raise UsageError("--quality, --effort, --background, --keep-... are for encoding, not for --decode")
+    reading = args.page or args.max_pixels or args.strict
+    if args.decode and (encoding or reading):
+        raise UsageError(
+            "--quality, --effort, --background, --keep-..., --page, --max-pixels and --strict "
+            "are for encoding, not for --decode"
+        )
     cluster = None
     if args.ray is not None:
         cluster = Cluster(
@@ -130,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _spec(args: argparse.Namespace, default_quality: float) -> Any:
     from onedc.batch.work import Spec
+    from onedc.container.packing import DEFAULT_MAX_PIXELS
 
     return Spec(
         decode=args.decode,
@@ -138,6 +145,9 @@ def _spec(args: argparse.Namespace, default_quality: float) -> Any:
         metric_weights=args.metric_weights,
         background=args.background,
         keep=kept(args),
+        page=args.page,
+        max_pixels=args.max_pixels or DEFAULT_MAX_PIXELS,
+        strict=args.strict,
         weights=args.weights,
         device=args.device,
         engine=args.engine,

@@ -13,6 +13,7 @@ from onedc.cli.arguments import (
     add_file_arguments,
     add_model_arguments,
     add_parser,
+    add_reading_arguments,
     codec_of,
     kept,
     positive,
@@ -88,24 +89,6 @@ def add_command(commands: Any) -> None:
     add_size_arguments(parser)
     add_reading_arguments(parser)
     add_model_arguments(parser, engines=True)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pictures are read, and what of a file."""
-    parser.add_argument(
-        "--page", type=whole, metavar="N", help="page or frame of files that hold several, from 1"
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=whole,
-        metavar="N",
-        help="refuse larger pictures before they are decoded (default: 67 million)",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="treat warnings as errors: a colour profile that does not fit, damage outside the pixels",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

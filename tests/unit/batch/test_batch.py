@@ -23,6 +23,7 @@ from onedc.batch import cluster
 from onedc.batch.items import Item
 from onedc.batch.run import Batch, Summary
 from onedc.batch.work import Outcome, Spec, Worker, grouped
+from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, OneDCError, OutputError, WeightsError
 from onedc.loading import load
@@ -205,6 +206,23 @@ def test_bad_pictures_are_listed_and_skipped(photos: Path, tmp_path: Path) -> No
     assert errors.keys() == {"bad.png", "clear.png"}
     assert "background" in errors["clear.png"]
     assert all("\n" not in error for error in errors.values())
+
+
+def test_pages_and_strictness_are_those_of_encode(photos: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    frames = [Image.fromarray(picture(70, 50, seed)) for seed in (1, 2)]
+    frames[0].save(source / "two.tif", save_all=True, append_images=frames[1:])
+    frames[1].save(source / "grey.jpg", icc_profile=b"not a profile")
+    args = ["--weights", str(FIXTURE), "--precision", "fp32", "-q", "30", "--page"]
+    assert main(["batch", str(source), str(tmp_path / "second"), *args, "2"]) == 1
+    expected = load(FIXTURE, precision="fp32").encode(frames[1], quality=30)
+    assert (tmp_path / "second/two.1dc").read_bytes() == expected
+    assert main(["batch", str(source), str(tmp_path / "strict"), *args, "1", "--strict"]) == 1
+    lines = [json.loads(line) for line in (tmp_path / "strict/manifest.jsonl").read_text().splitlines()]
+    assert {line["name"]: "error" in line for line in lines} == {"two.tif": False, "grey.jpg": True}
+    with pytest.raises(ConfigError, match="strict"):
+        Batch(source, tmp_path / "strict", replace(SPEC, page=1))
 
 
 def test_a_failing_batch_costs_only_the_item_that_fails(
