@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from onedc.container.header import Form, Header
-from onedc.container.packing import Contents, pack, seal, unpack
+from onedc.container.packing import SECTION_ALPHA, SECTION_EXIF, SECTION_ICC, pack, seal, unpack
+from onedc.container.side_data import MAX_BYTES, from_sections
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.entropy.z_prior import UniformZPrior
@@ -24,8 +27,8 @@ MODEL_ID = 255
 TABLE_IDX = np.array([0, 0, 10, 0, 30, 60, 90, 120, 120, 90, 60, 30, 200, 200, 255, 255], np.uint8)
 
 
-def read(data: bytes) -> Contents:
-    """Read a file of the example's model: z, then four parts of each 64x64 square with the same tables.
+def read(data: bytes) -> None:
+    """Read a file of the example's model: z, four parts of each 64x64 square with the same tables, side data.
 
     Raises:
         FormatError: what this corpus is about.
@@ -37,7 +40,7 @@ def read(data: bytes) -> Contents:
     for _ in range(4 if header.quality else 0):
         decoder.decode(np.tile(TABLE_IDX, header.positions))
     decoder.finish()
-    return contents
+    from_sections(contents.sections, header.width, header.height)
 
 
 def corpus() -> dict[str, tuple[bytes, str]]:
@@ -146,6 +149,34 @@ def _sections() -> dict[str, tuple[bytes, str]]:
     }
 
 
+def side_data() -> dict[str, tuple[bytes, str]]:
+    """Files whose integers are whole and whose alpha plane, profile or EXIF is nonsense, as in `corpus`."""
+    header = Header(model_id=MODEL_ID, quality=100, width=64, height=64)
+    whole, plane = _deflated(b"II*\0" + bytes(99)), bytes(64 * 65)
+    bodies = {
+        "profile-not-deflated": ({SECTION_ICC: b"\xff" * 40}, "ICC profile section is damaged"),
+        "profile-empty": ({SECTION_ICC: b""}, "ICC profile section is damaged"),
+        "exif-cut": ({SECTION_EXIF: whole[:-2]}, "EXIF section is damaged"),
+        "exif-left-over": ({SECTION_EXIF: whole + b"\0"}, "EXIF section is damaged"),
+        "exif-bomb": ({SECTION_EXIF: _deflated(bytes(MAX_BYTES + 1))}, "holds more than 4194304 bytes"),
+        "alpha-empty": ({SECTION_ALPHA: b""}, "bit depth is neither 1 nor 8"),
+        "alpha-bit-depth": ({SECTION_ALPHA: b"\4" + _deflated(plane)}, "bit depth is neither 1 nor 8"),
+        "alpha-not-deflated": ({SECTION_ALPHA: b"\x08" + b"\xff" * 40}, "alpha section is damaged"),
+        "alpha-short": ({SECTION_ALPHA: b"\x08" + _deflated(plane[1:])}, "alpha section is damaged"),
+        "alpha-long": ({SECTION_ALPHA: b"\x08" + _deflated(plane + b"\0")}, "holds more than 4160 bytes"),
+        "alpha-unknown-filter": ({SECTION_ALPHA: b"\x08" + _deflated(b"\5" + plane[1:])}, "alpha section is"),
+    }
+    return {
+        name: (pack(header, _payload(100), FINGERPRINT, sections), words)
+        for name, (sections, words) in bodies.items()
+    }
+
+
+def _deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15)
+    return packer.compress(content) + packer.flush()
+
+
 def _payloads() -> dict[str, tuple[bytes, str]]:
     y, z = _payload(100), _payload(0)
     return {
@@ -191,12 +222,22 @@ def _encode_escape(encoder: SymbolEncoder) -> None:
         encoder._encode_bins(np.array([symbol]), encoder._coder.categorical(tables.freq[table]))
 
 
+CORPORA: dict[Path, Callable[[], dict[str, tuple[bytes, str]]]] = {
+    FOLDER: corpus,
+    FOLDER / "side-data": side_data,
+}
+
+
 def main(write: bool) -> None:
     """Print how the corpus in `reject/` differs from what this module makes; write it if asked."""
-    made = corpus()
-    FOLDER.mkdir(exist_ok=True)
-    for name in sorted(made.keys() | {path.stem for path in FOLDER.glob("*.1dc")}):
-        path = FOLDER / f"{name}.1dc"
+    for folder, made in CORPORA.items():
+        update(folder, made(), write=write)
+
+
+def update(folder: Path, made: dict[str, tuple[bytes, str]], *, write: bool) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in sorted(made.keys() | {path.stem for path in folder.glob("*.1dc")}):
+        path = folder / f"{name}.1dc"
         old, new = path.read_bytes() if path.exists() else None, made[name][0] if name in made else None
         if old == new:
             continue
@@ -207,7 +248,7 @@ def main(write: bool) -> None:
             path.write_bytes(new)
     if write:
         messages = {name: message for name, (_, message) in made.items()}
-        (FOLDER / "cases.json").write_text(json.dumps(messages, indent=1) + "\n")
+        (folder / "cases.json").write_text(json.dumps(messages, indent=1) + "\n")
 
 
 if __name__ == "__main__":

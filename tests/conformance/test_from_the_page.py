@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "src/onedc"
 WEIGHTS = {"cases": HERE / "fixture.safetensors", "bundled": PACKAGE / "weights/small.safetensors"}
 GOLDENS = [folder for suite in WEIGHTS for folder in sorted((HERE / suite).iterdir())]
-REJECTS = sorted((HERE / "reject").glob("*.1dc"))
+REJECTS = sorted((HERE / "reject").rglob("*.1dc"))
 CDF = load_cdf(PACKAGE / "entropy/tables.npz")
 
 
