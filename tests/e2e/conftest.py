@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,27 @@ FLAGS = (
 )
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """Headless Chromium with a new profile; what it downloads lies in tmp_path / "downloads"."""
+@contextmanager
+def chromium(folder: Path) -> Iterator[Any]:
+    """Headless Chromium with a new profile in `folder`; what it downloads lies in folder / "downloads"."""
     selenium = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
         pytest.skip("needs chromium and chromedriver (apt-get install chromium chromium-driver)")
     options = selenium.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    service = selenium.ChromeService(driver, log_output=str(tmp_path / "driver.log"))
+    service = selenium.ChromeService(driver, log_output=str(folder / "driver.log"))
     browser = selenium.Chrome(options=options, service=service)
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """A browser of its own, with its downloads in tmp_path / "downloads"."""
+    with chromium(tmp_path) as browser:
+        yield browser

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
+from tests.e2e.conftest import chromium
 from tests.unit.light_model import LITTLE, random_light
 from tests.web_package import build
 
@@ -125,6 +126,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the one browser of all tests here, which compiles the runtime once."""
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def browser(profile: Path) -> Iterator[Any]:
+    with chromium(profile) as browser:
+        browser.set_script_timeout(PATIENCE_S)
+        yield browser
+
+
+@pytest.fixture(scope="module")
 def codec(folder: Path) -> Codec:
     return load(folder / "weights.safetensors", threads=1)
 
@@ -165,7 +179,6 @@ def y_hat_sha256(codec: Codec, data: bytes) -> str:
 
 def decoded(browser: Any, file: str, **settings: Any) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """What the library makes of a file of the site, and its pixels [H,W,4]."""
-    browser.set_script_timeout(PATIENCE_S)
     found = browser.execute_async_script(DECODE, settings, file)
     assert isinstance(found, dict), found
     rgba = np.frombuffer(base64.b64decode(found.pop("rgba")), np.uint8)
@@ -192,13 +205,13 @@ def test_integers_are_those_of_python(
         names, weights, codec = [golden.name for golden in GOLDENS.iterdir()], BUNDLED.name, load(threads=1)
     expected = {f"{name}.1dc": y_hat_sha256(codec, (folder / f"{name}.1dc").read_bytes()) for name in names}
     browser.get(f"{plain}/blank.html")
-    browser.set_script_timeout(PATIENCE_S)
     assert browser.execute_async_script(INTEGERS, weights, list(expected)) == expected
 
 
 def test_pixels_are_those_of_python_without_special_headers(
     browser: Any, plain: str, folder: Path, codec: Codec
 ) -> None:
+    browser.get_log("browser")
     browser.get(f"{plain}/blank.html")
     for name in ("90x70", "200x150", "384x256", "z-only", "large", "transparent"):
         facts, rgba = decoded(browser, f"{name}.1dc", threads=2)
@@ -250,7 +263,6 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
 def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: str, codec: Codec) -> None:
     """Floats of another build may round a value of y the other way, no more."""
     browser.get(f"{plain}/blank.html")
-    browser.set_script_timeout(PATIENCE_S)
     for quality in (0, 60):
         data = bytes(browser.execute_async_script(ENCODE, "photo.png", {"quality": quality}))
         reference = codec.encode(picture(200, 150), quality=quality)
@@ -271,7 +283,7 @@ def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: s
 
 
 def test_the_page_makes_a_file_of_so_many_bytes(
-    browser: Any, plain: str, folder: Path, tmp_path: Path, codec: Codec
+    browser: Any, plain: str, folder: Path, profile: Path, codec: Codec
 ) -> None:
     browser.get(f"{plain}/")
     limit = browser.find_element("id", "bytes")
@@ -280,7 +292,7 @@ def test_the_page_makes_a_file_of_so_many_bytes(
     browser.find_element("id", "file").send_keys(str(folder / "photo.png"))
     wait_for(browser, "return !document.getElementById('result').hidden")
     browser.find_element("id", "save-file").click()
-    made = tmp_path / "downloads" / "photo.1dc"
+    made = profile / "downloads" / "photo.1dc"
     ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda _: made.exists() and made.stat().st_size)
     facts = info(made)
     assert facts.size_bytes <= 50 and (facts.original_width, facts.original_height) == (200, 150)
@@ -327,6 +339,5 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
 )
 def test_weights_that_cannot_be_used(browser: Any, plain: str, weights: str, line: str) -> None:
     browser.get(f"{plain}/blank.html")
-    browser.set_script_timeout(PATIENCE_S)
     found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc")
     assert found == f"OneDCError: {plain}/{weights}: {line}"
