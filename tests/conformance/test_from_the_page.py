@@ -19,6 +19,11 @@ from tests.conformance.from_the_page.header import parse_header
 from tests.conformance.from_the_page.networks import Networks, load_cdf
 from tests.conformance.from_the_page.payload import Integers, ReadPart
 from tests.conformance.from_the_page.refusal import RefusedError
+from tests.conformance.recording import integers_only, recorded
+
+from onedc.codec import Codec
+from onedc.errors import FormatError
+from onedc.loading import load
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "src/onedc"
@@ -61,6 +66,53 @@ def test_it_agrees_with_the_golden(networks: dict[str, Networks], folder: Path) 
         assert set(golden) == set(found)
         for key in golden:
             np.testing.assert_array_equal(found[key], golden[key], err_msg=key)
+
+
+CUT = HERE / "cases" / "one-pixel"
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load(WEIGHTS["cases"], precision="fp32")
+
+
+def integers(codec: Codec, data: bytes, **how: bool) -> dict[str, Integers] | None:
+    """What the package reads of a file, if it does not refuse it."""
+    with recorded(codec) as recording, integers_only(codec):
+        try:
+            codec.decode(data, **how)
+        except FormatError:
+            return None
+    recording.symbols, recording.table_idx = recording.symbols[-4:], recording.table_idx[-4:]
+    return recording.arrays()
+
+
+def assert_same(networks: Networks, codec: Codec, data: bytes, **how: bool) -> dict[str, Integers] | None:
+    """Compare both decoders; what they read, if they do not refuse it."""
+    expected = integers(codec, data, **{name.replace("cut", "partial"): value for name, value in how.items()})
+    if expected is None:
+        with pytest.raises(RefusedError):
+            decode(data, networks, CDF, **how)
+        return None
+    decoded = decode(data, networks, CDF, **how)
+    np.testing.assert_array_equal(decoded.z_idx, expected["z_idx"])
+    for part, (tables, values) in enumerate(zip(decoded.tables, decoded.values, strict=True)):
+        np.testing.assert_array_equal(tables, expected[f"table_idx_{part}"])
+        np.testing.assert_array_equal(values, expected[f"symbols_{part}"])
+    return expected
+
+
+@pytest.mark.parametrize("folder", sorted((HERE / "cases").iterdir()), ids=lambda path: path.name)
+def test_its_previews_are_the_packages(networks: dict[str, Networks], codec: Codec, folder: Path) -> None:
+    assert assert_same(networks["cases"], codec, (folder / "file.1dc").read_bytes(), preview=True)
+
+
+def test_it_reads_of_a_cut_file_what_the_package_reads(networks: dict[str, Networks], codec: Codec) -> None:
+    data = (CUT / "file.1dc").read_bytes()
+    ends = sorted({*range(len(data) - 1, 8, -len(data) // 24), *range(8, 16), len(data)})
+    read = [assert_same(networks["cases"], codec, data[:end], cut=True) for end in ends]
+    whole = [sum(found[f"symbols_{part}"].any() for part in range(4)) if found else -1 for found in read]
+    assert whole == sorted(whole) and set(whole) == {-1, 0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("path", REJECTS, ids=lambda path: path.stem)

@@ -55,6 +55,10 @@ class Reader:
         """Whether the payload has all bytes of the symbols read so far but one at most."""
         return self._fits(self._unused_bits() - 8)
 
+    def is_whole(self) -> bool:
+        """Whether the payload has the m bytes of section 3.4: all numbers that begin with it are in."""
+        return self.above + (1 << max(self._unused_bits(), 0)) <= self.size
+
     def finish(self) -> None:
         """Check the end by the second rule of section 3.3.
 

@@ -68,7 +68,7 @@ class YReader:
     """Reads the values of y, part by part; `cdf` [256,103] are the tables."""
 
     def __init__(self, reader: Reader, cdf: Integers) -> None:
-        self._reader = reader
+        self.reader = reader
         self._models = [from_table([0, *(cum for cum in row.tolist() if cum)]) for row in cdf]
 
     def part(self, tables: Integers) -> Integers:
@@ -82,7 +82,7 @@ class YReader:
         escaped = []
         for at in order.tolist():
             model = self._models[tables.flat[at]]
-            symbol, n = self._reader.symbol(model), len(model) - 1
+            symbol, n = self.reader.symbol(model), len(model) - 1
             values[at] = symbol - (n - 2) // 2
             if symbol == n - 1:
                 escaped.append((at, (n - 2) // 2))
@@ -97,7 +97,7 @@ class YReader:
         for k in range(max(digits, default=0)):
             for i in range(count):
                 if digits[i] > k:
-                    digit = self._reader.symbol(DIGIT)
+                    digit = self.reader.symbol(DIGIT)
                     require(digit > 0 or digits[i] > k + 1, "an escape begins with 0")
                     r[i] |= digit << 2 * k
         return r
@@ -106,7 +106,7 @@ class YReader:
         digits = [0] * count
         going = list(range(count))
         while going:
-            steps = [self._reader.symbol(DIGIT) for _ in going]
+            steps = [self.reader.symbol(DIGIT) for _ in going]
             for i, step in zip(going, steps, strict=True):
                 digits[i] += step
                 require(digits[i] <= MOST_DIGITS, "an escape is too long")
