@@ -2,7 +2,7 @@
 //
 //     npm run build -- [--weights light.safetensors] [--out folder]
 //
-// Weights, those of a light model, become the page's.
+// Weights, those of a light model, become the page's: in two files, since who only looks needs no encoder.
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -36,4 +36,26 @@ for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
 const { version } = JSON.parse(await readFile(`${runtime}/package.json`, "utf8"));
 const notice = await readFile(`${here}NOTICE.txt`, "utf8");
 await writeFile(`${out}/NOTICE.txt`, notice.replace("VERSION", version));
-if (values.weights) await copyFile(values.weights, `${out}/weights.safetensors`);
+if (values.weights) {
+  const ofEncoder = (name) => /^(g_a|h_a|graph\.stem$|graph\.analysis$)/.test(name);
+  const file = await readFile(values.weights);
+  await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder(name)));
+  await writeFile(`${out}/encoder.safetensors`, part(file, ofEncoder));
+}
+
+/** A safetensors file of some of another's tensors. */
+function part(file, wanted) {
+  const start = 8 + Number(file.readBigUInt64LE(0));
+  const { __metadata__, ...tensors } = JSON.parse(file.subarray(8, start));
+  const entries = { __metadata__ }, pieces = [];
+  let at = 0;
+  for (const [name, { data_offsets: [first, last], ...facts }] of Object.entries(tensors).filter(([name]) => wanted(name))) {
+    entries[name] = { ...facts, data_offsets: [at, at + last - first] };
+    pieces.push(file.subarray(start + first, start + last));
+    at += last - first;
+  }
+  const text = Buffer.from(JSON.stringify(entries)), length = Buffer.alloc(8);
+  const head = Buffer.concat([text, Buffer.alloc(-text.length & 7, " ")]);
+  length.writeBigUInt64LE(BigInt(head.length));
+  return Buffer.concat([length, head, ...pieces]);
+}

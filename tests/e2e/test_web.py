@@ -65,9 +65,10 @@ const [settings, file, done] = arguments;
 })().then(done, (error) => done(`${error.name}: ${error.message}`));
 """
 ENCODE = """
-const [url, aim, done] = arguments;
+const [url, aim, settings, done] = arguments;
 (async () => {
   const onedc = await import("/onedc.js");
+  onedc.configure(settings);
   const photo = await (await fetch(url)).blob();
   return [...(await onedc.encode(photo, aim))];
 })().then(done, (error) => done(`${error.name}: ${error.message}`));
@@ -140,7 +141,7 @@ def browser(profile: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def codec(folder: Path) -> Codec:
-    return load(folder / "weights.safetensors", threads=1)
+    return load(folder.parent / "light.safetensors", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +265,7 @@ def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: s
     """Floats of another build may round a value of y the other way, no more."""
     browser.get(f"{plain}/blank.html")
     for quality in (0, 60):
-        data = bytes(browser.execute_async_script(ENCODE, "photo.png", {"quality": quality}))
+        data = bytes(browser.execute_async_script(ENCODE, "photo.png", {"quality": quality}, {}))
         reference = codec.encode(picture(200, 150), quality=quality)
         found = []
         for file in (data, reference):
@@ -275,11 +276,26 @@ def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: s
         differ = sum(int((found[0][name] != found[1][name]).sum()) for name in found[0])
         assert differ <= sum(array.size for array in found[1].values()) // 200
         assert data[:5] == reference[:5] or quality
-    refused = browser.execute_async_script(ENCODE, "photo.png", {"targetBytes": 3})
+    refused = browser.execute_async_script(ENCODE, "photo.png", {"targetBytes": 3}, {})
     assert refused.startswith("OneDCError: the picture cannot fit in 3 bytes: its smallest file has ")
-    assert browser.execute_async_script(ENCODE, "page.css", {"targetBytes": 300}) == (
+    assert browser.execute_async_script(ENCODE, "page.css", {"targetBytes": 300}, {}) == (
         "OneDCError: this browser cannot read it as a picture"
     )
+
+
+def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: str, folder: Path) -> None:
+    (folder / "whole").mkdir()
+    shutil.copy(folder.parent / "light.safetensors", folder / "whole/weights.safetensors")
+    (folder / "alone").mkdir()
+    shutil.copy(folder / "weights.safetensors", folder / "alone")
+    made = []
+    for place in ("", "whole/", "alone/"):
+        browser.get(f"{plain}/blank.html")
+        settings = {"weights": f"{place}weights.safetensors"}
+        made.append(browser.execute_async_script(ENCODE, "photo.png", {"quality": 0}, settings))
+    assert made[0] == made[1] and bytes(made[0]).startswith(b"\x1d")
+    line = "alone/encoder.safetensors: cannot be fetched: 404 File not found"
+    assert made[2] == f"OneDCError: {plain}/{line}"
 
 
 def test_the_page_makes_a_file_of_so_many_bytes(

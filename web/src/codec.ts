@@ -20,20 +20,20 @@ export interface Decoded extends Pixels {
 export class Codec {
   readonly engine: Engine;
   private readonly weights: Weights;
+  private readonly url: string;
 
-  private constructor(weights: Weights, engine: Engine) {
+  private constructor(weights: Weights, engine: Engine, url: string) {
     this.weights = weights;
     this.engine = engine;
+    this.url = url;
   }
 
   /** The codec of a weights file at an address. Throws WeightsError. */
   static async load(url: string, options: RuntimeOptions): Promise<Codec> {
-    try {
+    return about(url, async () => {
       const weights = new Weights(await fetched(url));
-      return new Codec(weights, await Engine.of(weights, options));
-    } catch (error) {
-      throw error instanceof OneDCError ? new WeightsError(`${url}: ${error.message}`) : error;
-    }
+      return new Codec(weights, await Engine.of(weights, options), url);
+    });
   }
 
   /** Throws FormatError. */
@@ -47,9 +47,22 @@ export class Codec {
     return { ...pixels, integersMs: middle - start, networksMs: performance.now() - middle };
   }
 
-  /** Throws OneDCError where the picture does not fit. */
-  encode(source: Source, aim: Aim): Promise<Bytes> {
+  /** Throws OneDCError where the picture does not fit. The encoder's weights may lie in a file beside the others. */
+  async encode(source: Source, aim: Aim): Promise<Bytes> {
+    if (!this.weights.encodes) {
+      const beside = new URL("encoder.safetensors", this.url).href;
+      await about(beside, async () => this.weights.add(await fetched(beside)));
+    }
     return encodePixels(source, aim, this.weights, this.engine);
+  }
+}
+
+/** What `work` gives; its errors name the address of the weights that it is about. */
+async function about<T>(url: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof OneDCError ? new WeightsError(`${url}: ${error.message}`) : error;
   }
 }
 

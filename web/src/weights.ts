@@ -27,24 +27,38 @@ export class Weights {
   readonly fingerprint: Bytes;
   readonly seam: Seam;
   readonly levels: LevelCode;
-  private readonly tensors: ReadonlyMap<string, StoredTensor>;
+  private readonly digest: string;
+  private readonly tensors: Map<string, StoredTensor>;
 
   /** Throws WeightsError. */
   constructor(file: Bytes) {
     const { metadata, tensors } = readSafetensors(file);
-    this.tensors = tensors;
+    this.tensors = new Map(tensors);
     this.modelId = Number(metadata["model_id"] ?? NaN);
     if (metadata["format"] !== FORMAT || !(this.modelId >= 0 && this.modelId <= 255)) {
       throw new WeightsError("it is not a onedc weights file");
     }
     const digest = digestOf({ metadata, tensors });
-    if (toHex(digest) !== metadata["seam_sha256"]) {
+    this.digest = toHex(digest);
+    if (this.digest !== metadata["seam_sha256"]) {
       throw new WeightsError("the integers do not match their digest; the file is damaged");
     }
     this.fingerprint = sha256(joined([TABLES_DIGEST, digest], 64));
     this.seam = new Seam(this.integers(SEAM));
     const prior = this.integers(Z_PRIOR);
     this.levels = prior.size ? new LearnedLevels(prior) : uniformLevels;
+  }
+
+  /** Whether the encoder's networks are there. */
+  get encodes(): boolean {
+    return this.tensors.has(`${GRAPH}stem`);
+  }
+
+  /** Take the tensors of another part of the same weights too. Throws WeightsError. */
+  add(file: Bytes): void {
+    const { metadata, tensors } = readSafetensors(file);
+    if (metadata["seam_sha256"] !== this.digest) throw new WeightsError("it belongs to another model");
+    tensors.forEach((tensor, name) => this.tensors.set(name, tensor));
   }
 
   /** The ONNX graph of a name. Throws WeightsError. */
