@@ -320,6 +320,22 @@ def test_flat_and_trailed_jpegs_are_not_taken_for_cut_ones() -> None:
         read_image(data)
 
 
+def test_a_progressive_jpeg_is_cut_where_scans_are_missing() -> None:
+    data = jpeg(progressive=True)
+    scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
+    assert len(scans) > 5
+    for end in (*scans[1:], data.rindex(b"\xff\xc4", 0, scans[3])):
+        with pytest.raises(ImageError, match="truncated"):
+            read_image(data[:end])
+        with pytest.warns(PictureWarning, match="its last scans are missing"):
+            read_image(data[:end] + b"\xff\xd9")
+        with pytest.raises(ImageError, match="its last scans are missing"):
+            read_image(data[:end] + b"\xff\xd9", strict=True)
+    with pytest.warns(PictureWarning, match="end marker is missing"):
+        read_image(data[:-2])
+    read_image(data, strict=True)
+
+
 @pytest.mark.parametrize(
     "file_format", ["PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "QOI", "JPEG2000", "AVIF"]
 )

@@ -20,7 +20,7 @@ _ANCILLARY = 0x20
 """Bit of the first letter of chunks that a picture can do without."""
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_SCAN, _RESTARTS = 0xDA, range(0xD0, 0xD8)
+_SCAN, _END, _RESTARTS, _PROGRESSIVE = 0xDA, 0xD9, range(0xD0, 0xD8), (0xC2, 0xCA)
 _FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
 """What could stand where the bits of a cut scan are missing."""
 
@@ -33,7 +33,7 @@ def mended(data: bytes, remarks: Remarks) -> bytes | None:
     """
     if data.startswith(_PNG_START):
         return _mended_png(data, remarks)
-    if data.startswith(_JPEG_START) and is_whole_but_for_end(data):
+    if data.startswith(_JPEG_START) and is_whole_but_for_end(data) and not lacks_scans(data):
         remarks.add("its end marker is missing")
         return data + _JPEG_END
     return None
@@ -114,20 +114,43 @@ def _pixels(data: bytes) -> bytes | None:
         return None
 
 
+def lacks_scans(data: bytes) -> bool:
+    """Has a progressive JPEG fewer scans than its finest bits take? It shows blurred then."""
+    missing: dict[int, list[int]] = {}  # for each component, how many bits of each coefficient
+    try:
+        for marker, place in _markers(data):
+            if marker in _PROGRESSIVE:
+                components = data[place + 10 : place + 10 + 3 * data[place + 9] : 3]
+                missing = {component: [1] * 64 for component in components}
+            elif marker == _SCAN and missing:
+                behind = place + 5 + 2 * data[place + 4]
+                first, last, bits = data[behind : behind + 3]
+                for component in data[place + 5 : behind : 2]:
+                    missing[component][first : last + 1] = [bits & 15] * (last + 1 - first)
+    except (IndexError, KeyError, ValueError):
+        return True
+    return any(any(bits) for bits in missing.values())
+
+
 def _scan_end(data: bytes) -> int | None:
     """Where the last scan of the first picture ends: before its end marker, or with the file."""
-    place, in_scan = 2, False
-    while True:
-        place = data.find(b"\xff", place)
-        if place < 0 or place + 1 >= len(data):
-            return len(data) - (data[-1:] == b"\xff") if in_scan else None
-        marker = data[place + 1]
-        if marker == 0xD9:
+    in_scan = False
+    for marker, place in _markers(data):
+        if marker == _END or place + 4 > len(data):
             return place if in_scan else None
+        in_scan = in_scan or marker == _SCAN
+    return len(data) - (data[-1:] == b"\xff") if in_scan else None
+
+
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker of a JPEG's first picture and its place, up to its end; the last segment may be cut."""
+    place = 2
+    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
+        marker = data[place + 1]
         if marker in (0x00, 0x01, 0xFF) or marker in _RESTARTS:
             place += 1 if marker == 0xFF else 2
-        else:
-            if place + 4 > len(data):
-                return place if in_scan else None
-            in_scan = in_scan or marker == _SCAN
-            place += 2 + struct.unpack_from(">H", data, place + 2)[0]
+            continue
+        yield marker, place
+        if marker == _END or place + 4 > len(data):
+            return
+        place += 2 + struct.unpack_from(">H", data, place + 2)[0]

@@ -16,7 +16,7 @@ from onedc.container.packing import DEFAULT_MAX_PIXELS
 from onedc.container.side_data import SideData
 from onedc.errors import ImageError, OneDCError, one_line
 from onedc.image.colour import has_cicp, said_by, to_srgb
-from onedc.image.damage import is_cut, mended, seems_cut
+from onedc.image.damage import is_cut, lacks_scans, mended, seems_cut
 from onedc.image.opening import Remarks, as_file, choose_page, open_picture
 from onedc.image.samples import (
     Color,
@@ -158,6 +158,10 @@ def _read(file: BinaryIO, wanted: _Wanted, remarks: Remarks) -> Loaded:
             cut = is_cut(file.read())
         if cut:
             raise ImageError(f"{remarks.name}: its picture ends too early; the file is cut or damaged")
+    if image.info.get("progressive"):
+        file.seek(0)
+        if lacks_scans(file.read()):
+            remarks.add("its last scans are missing, so that it is blurred")
     found, turned = _convert(image, wanted, scale, file, remarks)
     return found if image.size == size else found._replace(original=size[::-1] if turned else size)
 
