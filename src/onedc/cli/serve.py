@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, effort, positive, whole
@@ -29,6 +30,12 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument(
         "--port", type=_port, default=7860, metavar="N", help="default 7860; 0 takes any free one"
+    )
+    parser.add_argument(
+        "--web",
+        type=Path,
+        metavar="FOLDER",
+        help="serve the built page that computes in the browser, too, at /web/ (docs/browser.md)",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
@@ -81,5 +88,9 @@ def run(args: argparse.Namespace) -> int:
         )
         host = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{host}:{listener.getsockname()[1]}"
-        serve(Service(codec, limits), listener, lambda: print(f"onedc serves at {address}", flush=True))
+
+        def started() -> None:
+            print(f"onedc serves at {address}", flush=True)
+
+        serve(Service(codec, limits), listener, started, web=args.web)
     return 0

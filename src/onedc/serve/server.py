@@ -54,16 +54,24 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}, port {port}: {reason}") from error
 
 
-def serve(service: Service, listener: socket.socket, started: Callable[[], None]) -> None:
+def serve(
+    service: Service, listener: socket.socket, started: Callable[[], None], *, web: Path | None = None
+) -> None:
     """Serve page and routes until SIGINT or SIGTERM; `started` is called when both are ready.
 
     What users send is kept in memory and in one temporary folder, which goes when the server does.
+
+    Args:
+        web: folder of the page that computes in the browser, to be served too.
+
+    Raises:
+        ConfigError: no such page.
     """
     import uvicorn
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # unwinds, so that the folder is removed
     with tempfile.TemporaryDirectory(prefix="onedc-serve-", ignore_cleanup_errors=True) as folder:
-        app = make_app(service, folder)
+        app = make_app(service, folder, web=web)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
         with _sweeping(Path(folder)):
             started()
@@ -97,11 +105,12 @@ def sweep(folder: Path, kept_s: float) -> None:
                 path.rmdir() if path.is_dir() else path.unlink()
 
 
-def make_app(service: Service, folder: str) -> Any:
-    """The FastAPI application; `folder` takes the files of the page.
+def make_app(service: Service, folder: str, *, web: Path | None = None) -> Any:
+    """The FastAPI application; `folder` takes the files of the page, `web` is as for `serve`.
 
     Raises:
         MissingExtraError: the extra is not installed.
+        ConfigError: no page in `web`.
     """
     check_extra()
     os.environ["GRADIO_TEMP_DIR"] = folder  # read by gradio when the page is built
@@ -112,11 +121,14 @@ def make_app(service: Service, folder: str) -> Any:
     from onedc import __version__
     from onedc.serve.page import mount_page
     from onedc.serve.routes import add_routes
+    from onedc.serve.web import add_web
 
     app = FastAPIOffline(
         title="onedc", version=__version__, description="Photos to .1dc files and back.", redoc_url=None
     )
     add_routes(app, service)
+    if web is not None:
+        add_web(app, web)
     mounted = mount_page(app, service)
 
     @mounted.middleware("http")
