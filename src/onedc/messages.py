@@ -98,7 +98,7 @@ def join(messages: Iterable[bytes]) -> Joined:
         MissingExtraError: a part has to be repaired, without the package for that.
     """
     given = [bytes(message) for message in messages]
-    keys = [_file_of(message) for message in given]
+    keys = [file_of(message) for message in given]
     chosen = _most_common(keys, given)
     foreign = tuple(place for place, key in enumerate(keys) if key != chosen)
     if isinstance(chosen, bytes):
@@ -113,6 +113,18 @@ def join(messages: Iterable[bytes]) -> Joined:
     if not missing and _tag(data) != tag:
         raise FormatError(_UNFIT)
     return Joined(data=data, missing=missing, parts=count, foreign=foreign)
+
+
+def file_of(message: bytes) -> bytes | tuple[int, int] | None:
+    """What messages of one file have in common: its number of parts and tag.
+
+    A message that is a whole file is common to itself alone; None: not a message of any file.
+    """
+    if begins_file(message):
+        return message
+    if len(message) < HEAD_BYTES or _read(message).number >= _read(message).parts + MOST_PARITY:
+        return None
+    return _read(message).parts, _read(message).tag
 
 
 def to_text(message: bytes) -> str:
@@ -139,15 +151,6 @@ def bytes_of_text(characters: int) -> int:
 
 def _read(message: bytes) -> Message:
     return Message((message[0] & 0xF), (message[0] >> 4) + 1, message[1], message[HEAD_BYTES:])
-
-
-def _file_of(message: bytes) -> bytes | tuple[int, int] | None:
-    """What messages of one file have in common: parts and tag; a whole file itself; None for others."""
-    if begins_file(message):
-        return message
-    if len(message) < HEAD_BYTES or _read(message).number >= _read(message).parts + MOST_PARITY:
-        return None
-    return _read(message).parts, _read(message).tag
 
 
 def _most_common(

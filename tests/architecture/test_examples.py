@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 from PIL import Image
 
+import onedc
 from onedc.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +104,30 @@ def test_the_extending_page(photo: Image.Image, registries: None, capsys: pytest
     assert records.count("'mae': ") == 2 and "None" not in records
     assert "| q=24 | posterised | 1 |" in codecs and "posterised: " in codecs
     assert '"weight": 2.0' in Path("run/run.json").read_text() and list(Path("run").rglob("*.safetensors"))
+
+
+def test_the_page_of_messages(photo: Image.Image, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("reedsolo")
+    shown = blocks("docs/messages.md", "sh", "python")
+    names: dict[str, Any] = {"data": onedc.load().encode_to_size(photo, 400)}
+    for number, (language, block) in enumerate(shown):
+        with chdir(fresh_folder(f"{number}", photo, names["data"] if "encode" not in block else None)):
+            if language == "python":
+                run_python(block, names)
+            for line in block.splitlines() if language == "sh" else ():
+                command, _, output = line.partition(" > ")
+                if shlex.split(command, comments=True)[:1] == ["onedc"]:
+                    assert main(shlex.split(command, comments=True)[1:]) == 0, capsys.readouterr().err
+                    Path(output or "printed").write_text(capsys.readouterr().out)
+    assert names["found"].whole
+    assert len(names["tag"]) < 540
+
+
+def fresh_folder(name: str, photo: Image.Image, coded: bytes | None) -> Path:
+    """A folder with photo.jpg, and with photo.1dc where that is given."""
+    folder = Path(name)
+    folder.mkdir()
+    photo.save(folder / "photo.jpg")
+    if coded is not None:
+        (folder / "photo.1dc").write_bytes(coded)
+    return folder
