@@ -208,13 +208,13 @@ class Codec:
     ) -> tuple[list[Source], Effort, Form | None]:
         """Pictures, effort and form of file of the options; pictures shrunk for `target_bytes`, if any."""
         wanted, size = ONE_PASS, None
-        if effort:
+        if effort != 0 or type(effort) is not int:  # None and False are no effort
             self.check_effort(effort)
             wanted = Effort(effort, progress)
         if max_side is not None or target_bytes is not None:
             size = Size(max_side=max_side, target_bytes=target_bytes)
         sources = read_batch(images, size, **beside)
-        for source in sources if effort else ():
+        for source in sources if wanted.level else ():
             wanted.check_size(source.width, source.height)
         return sources, wanted, None if check else Form.UNCHECKED
 
