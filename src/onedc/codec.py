@@ -25,7 +25,7 @@ from onedc.container.packing import (
     read_file,
     read_header,
 )
-from onedc.container.side_data import DESCRIPTION, from_sections
+from onedc.container.side_data import from_sections
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
@@ -296,9 +296,7 @@ def _decode(
     batch = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=output == "torch")
     pictures = []
     for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):
-        pictures.append(as_output(pixels, output, side_data[row], content.header, full_size=full_size))
-        if output == "pil":
-            verified = not cut and content.form is not Form.UNCHECKED
-            quality, count = int(qualities[row]), int(parts[row])
-            pictures[-1].info[DESCRIPTION] = note(model.model_id, quality, parts=count, verified=verified)
+        verified = not cut and content.form is not Form.UNCHECKED
+        text = note(model.model_id, int(qualities[row]), parts=int(parts[row]), verified=verified)
+        pictures.append(as_output(pixels, output, side_data[row], content.header, text, full_size=full_size))
     return pictures

@@ -19,7 +19,7 @@ from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
-from onedc.container.side_data import SideData, apply_profile, info_of, to_sections
+from onedc.container.side_data import DESCRIPTION, SideData, apply_profile, info_of, to_sections
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
 from onedc.image.reading import KEEPABLE, Keepable, Loaded, PictureFile, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
@@ -200,12 +200,13 @@ def _resampled(pixels: Pixels, side_data: SideData, width: int, height: int) -> 
 
 
 def as_output(
-    pixels: Pixels, output: Output, side_data: SideData, header: Header, *, full_size: bool = False
+    pixels: Pixels, output: Output, side_data: SideData, header: Header, text: str, *, full_size: bool = False
 ) -> Any:
     """A decoded picture, with its alpha plane as a fourth channel, in the form asked for.
 
     Args:
         pixels: [H,W,3] uint8, or [3,H,W] floats for "torch", extended to multiples of 64.
+        text: what a Pillow image says of itself.
         full_size: resample a picture that was shrunk to its original's size.
     """
     rows, columns = slice(header.height), slice(header.width)
@@ -213,7 +214,9 @@ def as_output(
     if full_size and header.original:
         pixels, side_data = _resampled(pixels, side_data, *header.original)
     if output == "pil":
-        return _as_image(pixels, side_data)
+        image = _as_image(pixels, side_data)
+        image.info[DESCRIPTION] = text
+        return image
     alpha = None if side_data.alpha is None else np.asarray(side_data.alpha)
     if output == "numpy":
         return np.ascontiguousarray(pixels) if alpha is None else np.dstack([pixels, alpha])
