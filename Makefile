@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m onedc demo examples/photo.webp -o demo --force
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
