@@ -19,13 +19,15 @@ from onedc.config import FSQ_DIMS, FSQ_LEVELS, SMALL
 from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
+from onedc.train.coding import used_share
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.data import Batch
 from onedc.train.distill import CODE_WEIGHT, DistillHead, distillation
 from onedc.train.nets import load_model, load_tokenizer
-from onedc.train.recipes import RECIPES, tiny_stage1
+from onedc.train.recipes import RECIPES
+from onedc.train.recipes.tiny import tiny_stage1
 from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stage1 import used_share, vae_latents_of
+from onedc.train.stage1 import vae_latents_of
 from onedc.train.stages import STAGES
 from onedc.train.tokenizer import FeatureTokenizer
 

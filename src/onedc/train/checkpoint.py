@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from onedc.errors import OutputError, WeightsError
 from onedc.files import write_whole
@@ -167,74 +166,3 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "step" not in state:
         raise WeightsError(f"{checkpoint}: state.json is not one of a checkpoint")
     return state
-
-
-def module_tensors(modules: Mapping[str, nn.Module]) -> Tensors:
-    """All tensors of some modules, each name led by its module's."""
-    return {f"{m}.{k}": t for m, module in modules.items() for k, t in module.state_dict().items()}
-
-
-def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor with a value that is not finite, if there is one."""
-    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
-
-
-def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], origin: Path) -> None:
-    """The opposite of `module_tensors`.
-
-    Raises:
-        WeightsError: names or shapes do not fit.
-    """
-    for prefix, module in modules.items():
-        own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
-        loading.fill(module, own, str(origin), f"the {prefix} of this run")
-
-
-def optimizer_tensors(group: str, names: list[str], optimizer: torch.optim.Optimizer) -> Tensors:
-    """State of an optimiser whose parameters are `names`, in order."""
-    found: Tensors = {}
-    for index, values in optimizer.state_dict()["state"].items():
-        for key, value in values.items():
-            found[f"{group}/{names[index]}/{key}"] = torch.as_tensor(value)
-    return found
-
-
-def fill_optimizer(
-    group: str,
-    names: list[str],
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, Tensor],
-    origin: Path,
-) -> None:
-    """The opposite of `optimizer_tensors`.
-
-    Raises:
-        WeightsError: it knows a parameter that this run does not.
-    """
-    state: dict[int, dict[str, Tensor]] = {}
-    places = {name: index for index, name in enumerate(names)}
-    for key, value in tensors.items():
-        owner, name, slot = key.split("/")
-        if owner != group:
-            continue
-        if name not in places:
-            raise WeightsError(f"{origin}: optimiser state of an unknown parameter, {name}")
-        state.setdefault(places[name], {})[slot] = value
-    full = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
-
-
-def random_state() -> Tensors:
-    """State of torch's generators in this process."""
-    state = {"cpu": torch.get_rng_state()}
-    for index in range(torch.cuda.device_count()):
-        state[f"cuda{index}"] = torch.cuda.get_rng_state(index)
-    return state
-
-
-def set_random_state(tensors: Mapping[str, Tensor]) -> None:
-    """The opposite of `random_state`; generators that are not stored keep their state."""
-    torch.set_rng_state(tensors["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)

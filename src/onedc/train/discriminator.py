@@ -11,7 +11,6 @@ import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from onedc.train.balance import balanced
 from onedc.train.dmd import discriminator_gan_loss, generator_gan_loss
 from onedc.train.pixel_loss import PixelTerms
 from onedc.train.score import FeatureHeads
@@ -50,7 +49,7 @@ class Discriminator(nn.Module):
             own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
             with torch.no_grad():
                 norms = own.float().norm(), rest.float().norm()
-                measured = balanced(*norms, self.share, LARGEST)
+                measured = balanced(*norms, self.share)
                 self.weight.lerp_(measured, FOLLOW)
         return self.counts * self.weight.clone() * value, value
 
@@ -66,3 +65,11 @@ class Discriminator(nn.Module):
         self.steps += 1
         self.counts.copy_(self.steps >= ALONE)
         self.weight.copy_(reduce(self.weight, "mean"))
+
+
+def balanced(adversarial: Tensor, others: Tensor, share: float) -> Tensor:
+    """The weight, at most LARGEST, that makes the first gradient's norm `share` times the second's.
+
+    Source: Esser et al. 2021 (VQGAN), equation 7.
+    """
+    return (share * others / adversarial).nan_to_num(0.0, LARGEST).clamp(max=LARGEST)

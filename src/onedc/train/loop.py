@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import itertools
 import math
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
 from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
+from onedc.train import snapshot
 from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.data import (
     Batch,
@@ -37,11 +35,11 @@ from onedc.train.data import (
 )
 from onedc.train.ema import RunningMean
 from onedc.train.latents import LatentCache, fingerprint
-from onedc.train.meter import Meter, summed
+from onedc.train.meter import Meter
 from onedc.train.noise import derived_seed
 from onedc.train.optimizer import GroupOptimizer
 from onedc.train.pool import Pool
-from onedc.train.processes import make_accelerator
+from onedc.train.processes import Clock, make_accelerator
 from onedc.train.replay import Replay
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.schedule import lr_at
@@ -55,41 +53,6 @@ class Outcome:
 
     step: int  # optimizer steps done, all sessions together
     finished: bool
-
-
-class Clock:
-    """When a session has to stop: at the end of its slice of time, or when the process is asked to."""
-
-    def __init__(self, accelerator: Accelerator, max_minutes: float | None) -> None:
-        self._accelerator = accelerator
-        self._end = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self._asked = False
-
-    @property
-    def over_here(self) -> bool:
-        """Whether this process has to stop."""
-        return self._asked or time.monotonic() > self._end
-
-    def over(self) -> bool:
-        """Whether any process has to stop; the same answer in all of them."""
-        if self._accelerator.num_processes == 1:
-            return self.over_here
-        flag = torch.tensor(float(self.over_here), device=self._accelerator.device)
-        return float(summed(self._accelerator, flag)) > 0
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within this context, Ctrl-C and TERM end the session after the current step."""
-
-        def note(_number: int, _frame: FrameType | None) -> None:
-            self._asked = True
-
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Trainer:
@@ -340,30 +303,20 @@ class Trainer:
         there = step in folder.steps()
         self.accelerator.wait_for_everyone()
         if not there:
-            shared = self._shared()
-            bad = next(filter(None, map(ck.not_finite, shared.values())), None)
+            shared = snapshot.shared_tensors(self.stage.stored(), self.mean, self.optimizers)
+            bad = next(filter(None, map(snapshot.not_finite, shared.values())), None)
             if bad:
                 raise self._diverged(f"{bad} is not finite")
             if main:
                 folder.begin(step)
             self.accelerator.wait_for_everyone()
-            folder.write(step, f"rank-{self.rank}", ck.random_state())
+            folder.write(step, f"rank-{self.rank}", snapshot.random_state())
             self.accelerator.wait_for_everyone()
             if main:
                 self._write_shared(step, shared)
         if main and best:
             folder.set_best(best)
         self.accelerator.wait_for_everyone()
-
-    def _shared(self) -> dict[str, ck.Tensors]:
-        """The tensors of a checkpoint's files that are the same in all processes."""
-        found = {"model": ck.module_tensors(self.stage.stored())}
-        if self.mean:
-            found["ema"] = self.mean.means
-        found["optim"] = {}
-        for optimizer in self.optimizers:
-            found["optim"] |= ck.optimizer_tensors(optimizer.group.name, optimizer.names, optimizer.optimizer)
-        return found
 
     def _write_shared(self, step: int, files: dict[str, ck.Tensors]) -> None:
         """The main process's part of a checkpoint: what is the same in all processes."""
@@ -389,17 +342,9 @@ class Trainer:
         stage = type(self.config.objective).__name__
         if state["stage"] != stage:
             raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")
-        ck.fill_modules(self.stage.stored(), ck.read_tensors(folder, "model"), folder)
-        optim = ck.read_tensors(folder, "optim")
-        for optimizer in self.optimizers:
-            ck.fill_optimizer(optimizer.group.name, optimizer.names, optimizer.optimizer, optim, folder)
-        if self.mean:
-            means = ck.read_tensors(folder, "ema")
-            if set(means) != set(self.mean.means):
-                raise WeightsError(f"{folder}: its running mean is of other parameters")
-            self.mean.means = {n: means[n].to(t.device) for n, t in self.mean.means.items()}
+        snapshot.fill_shared(folder, self.stage.stored(), self.mean, self.optimizers)
         if state["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if (folder / f"rank-{self.rank}.safetensors").exists():  # a run may go on with more processes
-            ck.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
+            snapshot.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
         self.step, self.skipped = state["step"], state["skipped"]

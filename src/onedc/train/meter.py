@@ -6,15 +6,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from onedc.train.processes import summed
 from onedc.train.stage import Figures
-
-
-def summed(accelerator: Accelerator, value: Tensor, how: str = "sum") -> Tensor:
-    """`value` summed (or "mean": averaged) over all processes."""
-    if accelerator.num_processes == 1:
-        return value
-    result: Tensor = accelerator.reduce(value, how)
-    return result
 
 
 class Meter:

@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from onedc.train.meter import summed
 from onedc.train.muon import Muon
+from onedc.train.processes import summed
 from onedc.train.stage import OptimizerGroup
 
 REDUCE_AT_ONCE = 1 << 24  # elements of gradient in one collective call

@@ -1,16 +1,21 @@
-"""The processes of a session: they meet, or say for whom they waited. accelerate does the rest."""
+"""The processes of a session: they meet, or say for whom they waited, add up, and stop together."""
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from types import FrameType
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
-from torch import distributed
+from torch import Tensor, distributed
 from torch.distributed.rendezvous import rendezvous
 
 from onedc.engine.device import fast_dtype
@@ -91,3 +96,46 @@ def _number(name: str, default: str) -> int:
         return int(text)
     except ValueError as error:
         raise ConfigError(f"{name}={text} in the environment is no number; unset it") from error
+
+
+def summed(accelerator: Accelerator, value: Tensor, how: str = "sum") -> Tensor:
+    """`value` summed (or "mean": averaged) over all processes."""
+    if accelerator.num_processes == 1:
+        return value
+    result: Tensor = accelerator.reduce(value, how)
+    return result
+
+
+class Clock:
+    """When a session has to stop: at the end of its slice of time, or when the process is asked to."""
+
+    def __init__(self, accelerator: Accelerator, max_minutes: float | None) -> None:
+        self._accelerator = accelerator
+        self._end = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._asked = False
+
+    @property
+    def over_here(self) -> bool:
+        """Whether this process has to stop."""
+        return self._asked or time.monotonic() > self._end
+
+    def over(self) -> bool:
+        """Whether any process has to stop; the same answer in all of them."""
+        if self._accelerator.num_processes == 1:
+            return self.over_here
+        flag = torch.tensor(float(self.over_here), device=self._accelerator.device)
+        return float(summed(self._accelerator, flag)) > 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within this context, Ctrl-C and TERM end the session after the current step."""
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self._asked = True
+
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import QUALITY_MAX
 from onedc.errors import ConfigError
-from onedc.model.hyperprior import CENTRE, SPREAD, collapse
-from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
+from onedc.train.coding import Analysed, analysed, reconstruct, spread_lack, used_share
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.discriminator import Discriminator
@@ -95,71 +93,11 @@ class Stage1Config:
             )
 
 
-class TrainingVisitor:
-    """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
-
-    Pictures of quality byte 0 store no y: they get the means and cost nothing. With `noise`, each picture
-    has random numbers of its own; with `hard`, the rate is that of the rounded values. `offset`: see
-    `gaussian_bits`.
-    """
-
-    def __init__(
-        self,
-        y_gained: Tensor,
-        quality: Tensor,
-        noise: Noise | None = None,
-        *,
-        hard: bool = False,
-        offset: float = 0.0,
-    ) -> None:
-        self.offset = offset
-        self.y, self.noise, self.hard = y_gained.float(), noise, hard
-        self.stored = (quality > 0).float()[:, None, None, None]
-        self.bits = self.y.new_zeros(len(y_gained))
-
-    def _perturbed(self, part: int, residual: Tensor) -> Tensor:
-        if self.hard:
-            return residual.round()
-        if self.noise is None:
-            return residual + torch.rand_like(residual) - 0.5
-        return residual + self.noise.uniform(f"y{part}", *residual.shape[1:]) - 0.5
-
-    def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
-        scale, mean = scale.float(), mean.float()
-        residual = collapse(self.y, part) - mean
-        bits = gaussian_bits(self._perturbed(part, residual), scale, self.offset)
-        self.bits = self.bits + (bits * self.stored).sum(dim=(1, 2, 3))
-        return mean + rounded(residual) * self.stored
-
-
 def rate_weight(quality: Tensor, weights: Stage1Weights) -> Tensor:
     """Weight of the bits for each quality byte: log-linear from `rate_low` to `rate_high`; 0 at byte 0."""
     position = (quality.clamp(min=1) - 1).float() / (QUALITY_MAX - 1)
     weight = weights.rate_low * (weights.rate_high / weights.rate_low) ** position
     return torch.where(quality > 0, weight, torch.zeros_like(weight))
-
-
-def reconstruct(
-    model: OneDC,
-    x: Tensor,
-    vae_latents: Tensor,
-    quality: Tensor,
-    noise: Noise | None = None,
-    *,
-    hard: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
-    sent = analysed(model, x, vae_latents, quality, noise, hard=hard)
-    return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp
-
-
-class Analysed(NamedTuple):
-    """What the encoder makes of a batch."""
-
-    y_hat: Tensor  # [B,N,H/16,W/16]
-    z_semantic: Tensor  # [B,C,H/64,W/64]
-    bpp: Tensor  # of y [B]
-    z: Tensor  # [B,7,H/64,W/64], before quantisation
 
 
 class Coded(NamedTuple):
@@ -169,46 +107,6 @@ class Coded(NamedTuple):
     decoded: Tensor  # vae_latents [B,C,H/8,W/8]
     target: Tensor  # the vae_latents that they should be
     quality: Tensor  # bytes [B]
-
-
-def analysed(
-    model: OneDC,
-    x: Tensor,
-    vae_latents: Tensor,
-    quality: Tensor,
-    noise: Noise | None = None,
-    *,
-    hard: bool = False,
-    offset: float = 0.0,
-) -> Analysed:
-    """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z."""
-    y, z = model.analyse_unquantised(x, vae_latents)
-    hyper, z_semantic = model.h_s(model.fsq(z))
-    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard, offset=offset)
-    y_hat = model.prior.scan(hyper, quality, visitor)
-    return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
-
-
-def spread_lack(z: Tensor) -> Tensor:
-    """What z [B,7,h,w] lacks in the batch to use all its values alike: 0 if nothing.
-
-    How far each dimension's mean and standard deviation are from those that make its four levels equally
-    frequent, and mean squared correlation between dimensions. Without it h_a saturates the quantiser within
-    some hundred steps and z stops learning: a constant z is the quickest way out of the noise that an
-    untrained one brings into the prior and the decoder.
-    """
-    values = z.float().transpose(0, 1).flatten(1)
-    mean, std = values.mean(dim=1), values.std(dim=1, correction=0) + 1e-3
-    scaled = F.normalize(values - mean[:, None], dim=1)  # torch.corrcoef would make a GPU wait
-    correlation = scaled @ scaled.T
-    off_centre = torch.log1p(((mean - CENTRE) / SPREAD).square())
-    off_spread = torch.log(std / SPREAD).square()
-    return off_centre.mean() + off_spread.mean() + torch.triu(correlation, 1).square().mean()
-
-
-def used_share(z_idx: Tensor) -> Tensor:
-    """Distinct values of z_idx [B,h,w] over its positions: 1 where each position has a value of its own."""
-    return z_idx.new_tensor(len(z_idx.unique()) / z_idx.numel(), dtype=torch.float32)
 
 
 def vae_latents_of(vae: nn.Module, batch: Batch) -> Tensor:

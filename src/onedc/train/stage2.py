@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
+from onedc.train.coding import analysed
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.dmd import (
@@ -30,7 +31,7 @@ from onedc.train.dmd import (
 from onedc.train.memory import halve
 from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
 from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, analysed
+from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
 from onedc.train.text import TextEncoder
 from onedc.weights.file import UNPACKED
 

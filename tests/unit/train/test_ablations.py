@@ -19,7 +19,7 @@ from onedc.train.stage1 import Stage1
 from onedc.train.stage2 import Stage2
 
 Log = list[dict[str, float]]
-QUICK = ("run.steps=2", "run.validate_every=0", "data.batch=2", "objective.drop_y=0")
+QUICK = ("run.steps=2", "run.validate_every=0", "data.batch=2", "data.crop_px=64", "objective.drop_y=0")
 
 
 def train(config: TrainConfig, out: Path) -> tuple[Trainer, Log]:

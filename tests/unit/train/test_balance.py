@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onedc.train.balance import LARGEST, balanced
+from onedc.train.discriminator import LARGEST, balanced
 
 
 def test_the_weight_makes_the_gradients_norms_differ_by_the_share() -> None:
@@ -16,4 +16,4 @@ def test_the_weight_makes_the_gradients_norms_differ_by_the_share() -> None:
 def test_the_weight_is_bounded_where_the_adversarial_gradient_vanishes() -> None:
     assert balanced(torch.tensor(0.0), torch.tensor(6.0), 0.5).item() == LARGEST
     assert balanced(torch.tensor(0.0), torch.tensor(0.0), 0.5).item() == 0
-    assert balanced(torch.tensor(1e-3), torch.tensor(6.0), 0.5, largest=3.0).item() == 3
+    assert balanced(torch.tensor(1e-3), torch.tensor(6.0), 0.5).item() == LARGEST

@@ -9,6 +9,7 @@ from torch import nn
 
 from onedc.errors import OutputError, WeightsError
 from onedc.train import checkpoint as ck
+from onedc.train import snapshot
 
 
 def write(folder: ck.CheckpointFolder, step: int, value: float = 1.0) -> None:
@@ -98,7 +99,7 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         ck.read_tensors(tmp_path, "model")
     with pytest.raises(WeightsError, match="does not fit"):
-        ck.fill_modules({"a": nn.Linear(2, 2)}, {"a.weight": torch.ones(3, 2)}, tmp_path)
+        snapshot.fill_modules({"a": nn.Linear(2, 2)}, {"a.weight": torch.ones(3, 2)}, tmp_path)
 
 
 def test_optimiser_state_goes_round(tmp_path: Path) -> None:
@@ -110,9 +111,9 @@ def test_optimiser_state_goes_round(tmp_path: Path) -> None:
     for p in first:
         p.grad = torch.arange(len(p)).float()
     optimizer.step()
-    tensors = {k: t.clone() for k, t in ck.optimizer_tensors("codec", ["a.b", "c"], optimizer).items()}
+    tensors = {k: t.clone() for k, t in snapshot.optimizer_tensors("codec", ["a.b", "c"], optimizer).items()}
     second, other = made()
-    ck.fill_optimizer("codec", ["a.b", "c"], other, tensors, tmp_path)
+    snapshot.fill_optimizer("codec", ["a.b", "c"], other, tensors, tmp_path)
     for p, q in zip(first, second, strict=True):
         q.data.copy_(p.data)
         p.grad = q.grad = torch.ones_like(p)
@@ -120,11 +121,11 @@ def test_optimiser_state_goes_round(tmp_path: Path) -> None:
     other.step()
     assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
     with pytest.raises(WeightsError, match="unknown parameter"):
-        ck.fill_optimizer("codec", ["a.b"], other, tensors, tmp_path)
+        snapshot.fill_optimizer("codec", ["a.b"], other, tensors, tmp_path)
 
 
 def test_random_state_goes_round() -> None:
-    state = ck.random_state()
+    state = snapshot.random_state()
     first = torch.rand(3)
-    ck.set_random_state(state)
+    snapshot.set_random_state(state)
     assert torch.equal(torch.rand(3), first)

@@ -45,7 +45,7 @@ def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
 
 
 def test_the_card_counts_licences(tmp_path: Path) -> None:
-    from onedc.train.card import _images
+    from onedc.train.export import _images
 
     (tmp_path / "MANIFEST.csv").write_text(
         "source_repo,licence_as_stated\nx.org/one,CC0\nx.org/one,CC0\ny.org,MIT\n", encoding="utf-8-sig"

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
-from onedc.train import checkpoint as ck
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.report import RunLog
+from onedc.train.snapshot import not_finite
 
 Tiny = Callable[..., TrainConfig]
 QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2")
@@ -218,7 +218,7 @@ def test_a_run_that_diverges_keeps_what_was_finite(
     assert f"--resume goes on from {kept}" in str(caught.value)
     assert f"nets.start={kept}" in str(caught.value)
     for file in kept.glob("*.safetensors"):
-        assert ck.not_finite(load_file(file)) is None
+        assert not_finite(load_file(file)) is None
 
 
 def test_a_run_that_diverges_at_once_saves_nothing(tiny: Tiny, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import AutoencoderKL
+from onedc.train.coding import reconstruct
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.memory import halve, recompute
-from onedc.train.stage1 import reconstruct
 from onedc.train.stages import build_stage
 
 

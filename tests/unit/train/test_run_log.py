@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from onedc.errors import WeightsError
-from onedc.train.card import model_card
 from onedc.train.config import TrainConfig
+from onedc.train.export import model_card
 from onedc.train.report import write_run_file
 from onedc.train.run_log import read_run_file
 

@@ -17,6 +17,7 @@ from onedc.model.hyperprior import CENTRE, SPREAD, collapse, expand
 from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
+from onedc.train.coding import TrainingVisitor, spread_lack, used_share
 from onedc.train.config import TrainConfig
 from onedc.train.data import Batch
 from onedc.train.noise import Noise
@@ -24,10 +25,7 @@ from onedc.train.pixel_loss import PixelTerms, ms_ssim, pixel_terms, windows
 from onedc.train.stage1 import (
     Stage1,
     Stage1Weights,
-    TrainingVisitor,
     rate_weight,
-    spread_lack,
-    used_share,
 )
 from onedc.train.start import linear_start, principal_components, spread_start
 

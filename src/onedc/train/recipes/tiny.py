@@ -1,0 +1,72 @@
+"""Recipes of minutes: a toy of one's own photos, and what the tests train."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onedc.config import SMALL, TINY, UNetConfig
+from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.score import ScoreConfig
+from onedc.train.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stage2 import Stage2Config
+from onedc.train.teacher import TeacherConfig
+from onedc.train.tokenizer import TokenizerConfig
+
+
+def tiny_stage1() -> TrainConfig:
+    """A model that is good for tests only, in a few steps on small crops."""
+    return TrainConfig(
+        recipe="tiny-stage1",
+        model=TINY,
+        objective=Stage1Config(window_px=0, ramp_steps=10, validation_qualities=(64, 192)),
+        data=DataConfig(
+            batch=4, crop_px=128, view_px=128, validation_px=128, validation_images=2, held_out=HELD_OUT
+        ),
+        optim=OptimConfig(lr=1e-3, warmup_steps=5, decay_steps=5),
+        run=RunConfig(steps=20, ema=0.9, log_every=1, validate_every=10, checkpoint_every=10, pictures=1),
+    )
+
+
+def toy_stage1() -> TrainConfig:
+    """To try training: a little codec round the bundled autoencoder, of photos alone, in minutes on a CPU."""
+    return TrainConfig(
+        recipe="toy-stage1",
+        model=replace(TINY, name="toy", vae_width=SMALL.vae_width, y_channels=64, synthesis_widths=(96, 32)),
+        objective=Stage1Config(
+            weights=Stage1Weights(lpips=0.0, pixel=3.0),
+            window_px=0,
+            linear_start=True,
+            spread_start=True,
+        ),
+        data=DataConfig(batch=4, crop_px=128),
+        optim=OptimConfig(lr=5e-4, clip=1.0, warmup_steps=10, decay_steps=100),
+        run=RunConfig(steps=200, ema=0.9, validate_every=0, checkpoint_every=50),
+    )
+
+
+def tiny_tokenizer() -> TrainConfig:
+    """For tests only."""
+    config = tiny_stage1()
+    objective = TokenizerConfig(codes=16, channels=8, start_images=4)
+    optim = OptimConfig(lr=1e-2, weight_decay=0.0)
+    return replace(config, recipe="tiny-tokenizer", objective=objective, optim=optim)
+
+
+_TINY_SCORE = ScoreConfig(
+    unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32),
+    guidance="tokens",
+)
+
+
+def tiny_teacher() -> TrainConfig:
+    """For tests only."""
+    return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=_TINY_SCORE))
+
+
+def tiny_stage2() -> TrainConfig:
+    """For tests only."""
+    config = tiny_stage1()
+    objective = Stage2Config(
+        score=_TINY_SCORE, guidance_weight=1.5, generator_every=2, window_px=0, validation_qualities=(128,)
+    )
+    return replace(config, recipe="tiny-stage2", objective=objective, discriminator_optim=config.optim)
