@@ -29,7 +29,7 @@ from onedc.train.recipes.tiny import tiny_stage1
 from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stage1 import vae_latents_of
 from onedc.train.stages import STAGES
-from onedc.train.tokenizer import FeatureTokenizer
+from onedc.train.tokenizer import PixelTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Probe(Stage):
     def __init__(
         self,
         model: OneDC,
-        teacher: FeatureTokenizer | MaskGITTokenizer,
+        teacher: PixelTokenizer | MaskGITTokenizer,
         optim: OptimConfig,
     ) -> None:
         super().__init__()

@@ -133,7 +133,6 @@ def main() -> None:
     tokens = runs.train(
         "small-tokenizer", "tokens", TOKENIZER_STEPS, "run.seed=1", "data.batch=32",
         f"optim.decay_steps={TOKENIZER_STEPS // 2}", "objective.codes=64",
-        "objective.features=pixels", "objective.channels=10",
     )  # fmt: skip
     rows = [arm(runs, name, seed, args.steps, args.weight, tokens) for name in ARMS for seed in args.seeds]
     write_whole(args.output / "ablations.json", json.dumps(rows, indent=1).encode(), force=True)

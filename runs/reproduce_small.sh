@@ -47,8 +47,7 @@ stage() {
 
 # Tokens for stage I: what each 32x32 px look like from afar.
 distilled=()
-stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100 \
-    objective.features=pixels objective.channels=10
+stage tokens small-tokenizer "$tokens" data.latent_cache= data.batch=16 optim.decay_steps=100
 if [ "$tokens" -gt 0 ]; then
     distilled=("nets.teacher=$out/tokens" objective.distill.weight=0.1)
 fi

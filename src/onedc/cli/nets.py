@@ -65,9 +65,8 @@ def _list(args: argparse.Namespace) -> int:
 
     for network in find_networks(args.names):
         print(f"{network.name}: {network.what}")
-        print(
-            f"    {network.file}, nets.{network.setting}; {_size(network.size)} to fetch; {network.licence}"
-        )
+        field = f", nets.{network.setting}" if network.setting else ""
+        print(f"    {network.file}{field}; {_size(network.size)} to fetch; {network.licence}")
         for source in network.sources:
             inside = f" {' '.join(source.inside)}" if source.inside else ""
             known = f" (sha256 {source.sha256[:12]}...)" if source.sha256 else ""

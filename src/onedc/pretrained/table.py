@@ -32,7 +32,7 @@ class Network:
     name: str
     what: str
     file: str  # its name in the folder given by --nets
-    setting: str  # the field of `nets` in a recipe that takes it
+    setting: str  # the field of `nets` in a recipe that takes it; "": none does
     licence: str
     sources: tuple[Source, ...]  # in the order that a conversion takes them
     seen: str = ""  # sha256 of our file, where it was seen
@@ -99,7 +99,7 @@ NETWORKS: tuple[Network, ...] = (
         name="mobilenet-v2",
         what="MobileNetV2 1.0 224, trained for 8 bits, dequantised, batch norm folded in",
         file="mobilenet_v2_qat.safetensors",
-        setting="features",
+        setting="",
         licence="Apache-2.0",
         sources=(Source(place="https://github.com/google-coral/test_data", size=14 * MB),),
         seen="ab75412c4e98f737aa1b7c26dbf42c16331f22398ed69da7aa956ecd5b00a5b3",
@@ -198,4 +198,4 @@ def find_networks(names: Sequence[str]) -> list[Network]:
 
 def net_files(name: str) -> dict[str, str]:
     """The fields of a recipe's `nets`, and the files of a set in the folder given by --nets."""
-    return {network.setting: network.file for network in find_networks([name])}
+    return {network.setting: network.file for network in find_networks([name]) if network.setting}

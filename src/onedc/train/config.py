@@ -140,7 +140,6 @@ class NetsConfig:
     lpips: str = ""
     lpips_net: str = "squeeze"  # backbone of `lpips`: "squeeze", "vgg" or "alex"
     lpips_averages: bool = False  # pool by means instead of maxima in that backbone
-    features: str = ""  # frozen features for a tokenizer or a discriminator
     start: str = ""  # run, checkpoint or weights file that the model's weights are taken from
     codec: str = ""  # weights file of a codec that another learns to imitate
     teacher: str = ""  # tokenizer's run whose indices z learns to predict, or MaskGIT-VQGAN's file

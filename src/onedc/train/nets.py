@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.adapters import adapt
-from onedc.model.features import MobileNetV2Features
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.pretrained.loading import fill, load_mobilenet_v2, load_network, read_lpips, read_tensors
+from onedc.pretrained.loading import fill, load_network, read_lpips, read_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.score import ScoreConfig, ScoreNetwork
 from onedc.train.text import TextEncoder
-from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, TokenizerConfig
+from onedc.train.tokenizer import PixelTokenizer, TokenizerConfig
 from onedc.weights import BUNDLED
 from onedc.weights.adapters import merged, rank_of
 from onedc.weights.file import trainable_tensors
@@ -180,21 +179,7 @@ def _is_run(place: Path) -> bool:
     return (place / "checkpoints").is_dir() or (place / "state.json").is_file()
 
 
-def load_features(nets: NetsConfig) -> MobileNetV2Features:
-    """The pretrained features of `nets.features`.
-
-    Raises:
-        ConfigError: `nets.features` is not set.
-        WeightsError: the file is missing, damaged or of another network.
-    """
-    if not nets.features:
-        raise ConfigError(
-            "nets.features: not set; name the file of MobileNetV2 (`onedc nets list mobilenet-v2`)"
-        )
-    return load_mobilenet_v2(nets.features)
-
-
-def load_tokenizer(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
+def load_tokenizer(nets: NetsConfig) -> PixelTokenizer | MaskGITTokenizer:
     """The tokenizer of the run or checkpoint `nets.teacher`; of a file, MaskGIT's.
 
     Raises:
@@ -209,9 +194,7 @@ def load_tokenizer(nets: NetsConfig) -> FeatureTokenizer | MaskGITTokenizer:
         return maskgit
     tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
     codes, channels = tensors["codebook"].shape
-    pixels = len(tensors["middle"]) == PixelFeatures.width
-    features = PixelFeatures() if pixels else MobileNetV2Features()
-    tokenizer = FeatureTokenizer(features, TokenizerConfig(codes=codes, channels=channels))
+    tokenizer = PixelTokenizer(TokenizerConfig(codes=codes, channels=channels))
     fill(tokenizer, tensors, nets.teacher)
     return tokenizer
 

@@ -29,7 +29,7 @@ from onedc.train.pixel_loss import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.schedule import ramped
 from onedc.train.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
 from onedc.train.start import linear_path, linear_start, spread_start
-from onedc.train.tokenizer import FeatureTokenizer
+from onedc.train.tokenizer import PixelTokenizer
 
 RAMP_START = 1e-4  # weight of the bits at the first step of their ramp
 START_IMAGES = 64  # crops that the linear start is fitted to
@@ -128,7 +128,7 @@ class Stage1(Stage):
         lpips: LPIPS,
         config: Stage1Config,
         optim: OptimConfig,
-        teacher: FeatureTokenizer | MaskGITTokenizer | None = None,
+        teacher: PixelTokenizer | MaskGITTokenizer | None = None,
         discriminator_optim: OptimConfig | None = None,
         autoencoder: nn.Module | None = None,
     ) -> None:

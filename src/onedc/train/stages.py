@@ -13,7 +13,6 @@ from onedc.train.memory import recompute
 from onedc.train.nets import (
     load_autoencoder,
     load_codec,
-    load_features,
     load_lpips,
     load_model,
     load_score,
@@ -24,7 +23,7 @@ from onedc.train.stage import Stage
 from onedc.train.stage1 import Stage1, Stage1Config
 from onedc.train.stage2 import Stage2, Stage2Config
 from onedc.train.teacher import Teacher, TeacherConfig
-from onedc.train.tokenizer import FeatureTokenizer, PixelFeatures, Tokenizer, TokenizerConfig
+from onedc.train.tokenizer import PixelTokenizer, Tokenizer, TokenizerConfig
 
 
 def build_stage(config: TrainConfig) -> Stage:
@@ -61,9 +60,7 @@ def _imitation(objective: ImitationConfig, config: TrainConfig) -> Stage:
 
 
 def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
-    features = PixelFeatures() if objective.features == "pixels" else load_features(config.nets)
-    tokenizer = FeatureTokenizer(features, objective)
-    return Tokenizer(tokenizer, config.model, objective, config.optim)
+    return Tokenizer(PixelTokenizer(objective), config.model, objective, config.optim)
 
 
 def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:

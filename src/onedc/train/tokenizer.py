@@ -1,7 +1,7 @@
-"""The teacher of semantic distillation: a codebook on frozen features, one index for 32x32 pixels.
+"""The teacher of semantic distillation: a codebook of coarse pixels, one index for 32x32 pixels.
 
-Features, of MobileNetV2 or of the pixels themselves, are projected to their principal components, evened out
-in variance, and quantised to the nearest of the codes, which learn to be the means of what they stand for.
+The means of the 4x4 squares of 8 px in each 32x32 pixels are projected to their principal components, evened
+out in variance, and quantised to the nearest of the codes, which learn to be the means of what they stand for.
 """
 
 from __future__ import annotations
@@ -16,58 +16,45 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
-from onedc.model.features import MobileNetV2Features
 from onedc.train.config import OptimConfig
 from onedc.train.data import Batch
 from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
+
+FEATURES = 48  # of 32x32 pixels: means of 8x8 pixels in three colours
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """Size of the codebook and what it is begun with."""
 
-    features: str = "mobilenet"  # or "pixels": means of 8x8 pixels
     codes: int = 1024
-    channels: int = 64  # principal components that a code describes
+    channels: int = 10  # principal components that a code describes
     start_images: int = 256  # crops that components and first codes are taken from
 
     def __post_init__(self) -> None:
-        if self.features not in ("mobilenet", "pixels"):
-            raise ConfigError(f"objective.features: {self.features!r} is neither 'mobilenet' nor 'pixels'")
-        if self.codes < 2 or self.channels < 1:
-            raise ConfigError(f"objective: {self.codes} codes of {self.channels} channels are no codebook")
+        if self.codes < 2 or not 1 <= self.channels <= FEATURES:
+            raise ConfigError(
+                f"objective: {self.codes} codes of {self.channels} channels of {FEATURES} are no codebook"
+            )
 
 
-class PixelFeatures(nn.Module):
-    """What a picture looks like from afar: the means of the 4x4 squares of 8 px in each 32x32 pixels."""
-
-    width = 48
-
-    def maps(self, x: Tensor) -> Tensor:
-        """x [B,3,H,W] -> [B,48,H/32,W/32]."""
-        return F.pixel_unshuffle(F.avg_pool2d(x, 8), 4)
+def coarse(x: Tensor) -> Tensor:
+    """What pictures [B,3,H,W] look like from afar: [B,H/32,W/32,FEATURES]."""
+    return F.pixel_unshuffle(F.avg_pool2d(x, 8), 4).permute(0, 2, 3, 1)
 
 
-class FeatureTokenizer(nn.Module):
-    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32].
+class PixelTokenizer(nn.Module):
+    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32]."""
 
-    Raises:
-        ConfigError: more channels than there are features.
-    """
-
-    def __init__(self, features: MobileNetV2Features | PixelFeatures, config: TokenizerConfig) -> None:
+    def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        if config.channels > features.width:
-            raise ConfigError(f"objective.channels: {config.channels} of only {features.width} features")
-        self.features = features.requires_grad_(False)
         self.codebook = nn.Parameter(torch.randn(config.codes, config.channels))
-        self.register_buffer("middle", torch.zeros(features.width))
-        self.register_buffer("axes", torch.zeros(features.width, config.channels))
+        self.register_buffer("middle", torch.zeros(FEATURES))
+        self.register_buffer("axes", torch.zeros(FEATURES, config.channels))
 
     def project(self, x: Tensor) -> Tensor:
         """Pictures -> evened principal components [B,h,w,C] of their features."""
-        maps = self.features.maps(x)
-        return (maps.permute(0, 2, 3, 1) - self.get_buffer("middle")) @ self.get_buffer("axes")
+        return (coarse(x) - self.get_buffer("middle")) @ self.get_buffer("axes")
 
     def nearest(self, points: Tensor) -> Tensor:
         """Points [...,C] -> indices of the nearest codes [...]."""
@@ -84,8 +71,7 @@ class FeatureTokenizer(nn.Module):
         Raises:
             ConfigError: they have fewer positions than the codebook has codes.
         """
-        maps = [self.features.maps(x).permute(0, 2, 3, 1) for x in pictures]
-        points = torch.cat([m.flatten(0, 2) for m in maps]).double()
+        points = torch.cat([coarse(x).flatten(0, 2) for x in pictures]).double()
         if len(points) < len(self.codebook):
             raise ConfigError(
                 f"objective.start_images: {len(points)} positions for {len(self.codebook)} codes"
@@ -106,7 +92,7 @@ class Tokenizer(Stage):
     best_by = "loss"
 
     def __init__(
-        self, tokenizer: FeatureTokenizer, model: ModelConfig, config: TokenizerConfig, optim: OptimConfig
+        self, tokenizer: PixelTokenizer, model: ModelConfig, config: TokenizerConfig, optim: OptimConfig
     ) -> None:
         super().__init__()
         self.tokenizer, self.model_config, self.config, self.optim = tokenizer, model, config, optim

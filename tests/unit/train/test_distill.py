@@ -12,29 +12,15 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from onedc.errors import ConfigError
-from onedc.model.features import MobileNetV2Features
 from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.distill import DistillHead, distillation
 from onedc.train.loop import Trainer
 from onedc.train.nets import load_tokenizer, start_tensors
 from onedc.train.recipes import RECIPES
 from onedc.train.stages import STAGES
-from onedc.train.tokenizer import FeatureTokenizer, TokenizerConfig
-
-
-@pytest.fixture(scope="module")
-def features_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("nets") / "features.safetensors"
-    network = MobileNetV2Features()
-    for p in network.parameters():
-        if p.ndim == 4:  # keep the signal alive through the depth of a random network
-            torch.nn.init.kaiming_normal_(p)
-    save_file(network.state_dict(), path)
-    return path
+from onedc.train.tokenizer import PixelTokenizer, TokenizerConfig
 
 
 def test_distillation_is_cross_entropy_and_expected_code_error() -> None:
@@ -65,7 +51,7 @@ def test_the_head_doubles_the_resolution() -> None:
 
 def test_the_tokenizer_begins_with_even_components() -> None:
     torch.manual_seed(0)
-    tokenizer = FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=8, channels=4))
+    tokenizer = PixelTokenizer(TokenizerConfig(codes=8, channels=4))
     pictures = [torch.rand(1, 3, 128, 128) * 2 - 1 for _ in range(6)]
     tokenizer.begin(pictures)
     points = torch.cat([tokenizer.project(x) for x in pictures]).flatten(0, 2)
@@ -75,13 +61,13 @@ def test_the_tokenizer_begins_with_even_components() -> None:
     assert torch.equal(codes[0, :, 1, 2], tokenizer.codebook[indices[0, 1, 2]])
     assert indices.unique().numel() > 1
     with pytest.raises(ConfigError, match="start_images"):
-        FeatureTokenizer(MobileNetV2Features(), TokenizerConfig(codes=200)).begin(pictures[:1])
+        PixelTokenizer(TokenizerConfig(codes=200)).begin(pictures[:1])
 
 
-def test_a_tokenizer_of_pixels_needs_no_network(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    settings = ("run.steps=2", "run.validate_every=2", "data.batch=2", "objective.features=pixels")
-    with pytest.raises(ConfigError, match=r"objective\.channels: 64 of only 48 features"):
-        Trainer(tiny(*settings, "objective.channels=64", recipe="tiny-tokenizer"), tmp_path, resume=False)
+def test_a_trained_tokenizer_says_the_nearest_code(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    settings = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    with pytest.raises(ConfigError, match=r"64 channels of 48"):
+        tiny(*settings, "objective.channels=64", recipe="tiny-tokenizer")
     Trainer(tiny(*settings, recipe="tiny-tokenizer"), tmp_path, resume=False).run()
     teacher = load_tokenizer(NetsConfig(teacher=str(tmp_path)))
     x = torch.rand(1, 3, 64, 96) * 2 - 1
@@ -90,17 +76,15 @@ def test_a_tokenizer_of_pixels_needs_no_network(tiny: Callable[..., TrainConfig]
     means = x.reshape(3, 2, 4, 8, 3, 4, 8).mean(
         dim=(3, 6)
     )  # colour, row of cells, row, column of cells, column
-    assert isinstance(teacher, FeatureTokenizer)
+    assert isinstance(teacher, PixelTokenizer)
     points = means.permute(1, 3, 0, 2, 4).reshape(2, 3, 48) - teacher.get_buffer("middle")
     nearest = torch.cdist(points.reshape(6, 48) @ teacher.get_buffer("axes"), teacher.codebook).argmin(dim=1)
     assert torch.equal(indices.flatten(), nearest)
 
 
-def test_stage1_learns_from_a_trained_tokenizer(
-    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path
-) -> None:
+def test_stage1_learns_from_a_trained_tokenizer(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
     quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
-    config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
+    config = tiny(*quick, recipe="tiny-tokenizer")
     Trainer(config, tmp_path / "tokens", resume=False).run()
     config = tiny(*quick, "objective.distill.weight=0.1")
     with pytest.raises(ConfigError, match=r"nets\.teacher"):
@@ -130,10 +114,10 @@ def probe() -> Iterator[dict[str, Any]]:
 
 
 def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
-    tiny: Callable[..., TrainConfig], tmp_path: Path, features_file: Path, probe: dict[str, Any]
+    tiny: Callable[..., TrainConfig], tmp_path: Path, probe: dict[str, Any]
 ) -> None:
     quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
-    config = tiny(*quick, f"nets.features={features_file}", recipe="tiny-tokenizer")
+    config = tiny(*quick, recipe="tiny-tokenizer")
     Trainer(config, tmp_path / "tokens", resume=False).run()
     Trainer(tiny(*quick), tmp_path / "codec", resume=False).run()
     config = tiny(

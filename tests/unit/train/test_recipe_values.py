@@ -12,7 +12,6 @@ import torch
 
 from onedc.config import QUALITY_MAX, SMALL, ModelConfig
 from onedc.model.adapters import DOWN, adapt
-from onedc.model.features import MobileNetV2Features
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
@@ -20,7 +19,8 @@ from onedc.model.taef2 import TAEF2
 from onedc.train import imitation, stages
 from onedc.train.config import NetsConfig, RunConfig, TrainConfig
 from onedc.train.imitation import ImitationConfig
-from onedc.train.recipes import LAMBDAS, RECIPES, find_recipe
+from onedc.train.recipes import RECIPES, find_recipe
+from onedc.train.recipes.paper import LAMBDAS
 from onedc.train.schedule import lr_at
 from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights
 from onedc.train.stage2 import DISCRIMINATOR_GAN, Stage2Config
@@ -69,7 +69,6 @@ EXPECTED = {
         "generator: generator; discriminator: fake_score head",
     ),
     "small-decay": Row("2.5e-06 > 5e-06", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", WITH_DECODER),
-    "small-zonly": Row("2.5e-06 > 5e-06", "", f"lpips 1.3, {SMALL_REST}", WITH_DECODER),
     "small-gpu": Row("1e-05 > 0", SMALL_BITS, f"lpips 2, {SMALL_REST}", WITH_DECODER),
     "small-gpu-gan": Row(
         GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", CODEC + DISCRIMINATOR
@@ -159,7 +158,6 @@ def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
         patch.setattr(stages, "load_model", random_model)
         patch.setattr(stages, "load_lpips", lambda nets, weight=1.0: LPIPS())
         patch.setattr(stages, "load_tokenizer", lambda nets: MaskGITTokenizer())
-        patch.setattr(stages, "load_features", lambda nets: MobileNetV2Features())
         patch.setattr(stages, "load_autoencoder", lambda model, nets: TAEF2() if model.light else None)
         patch.setattr(stages, "load_codec", lambda nets: OneDC(SMALL))
         patch.setattr(stages, "load_text", lambda *_: None)

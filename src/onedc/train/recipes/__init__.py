@@ -28,7 +28,6 @@ RECIPES: dict[str, Recipe] = {
     "small-stage1": small.small_stage1,
     "small-stage2": small.small_stage2,
     "small-decay": small.small_decay,
-    "small-zonly": small.small_zonly,
     "small-gpu": small.small_gpu,
     "small-gpu-gan": small.small_gpu_gan,
     "small-preview": small.small_preview,

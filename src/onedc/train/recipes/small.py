@@ -63,13 +63,6 @@ def small_decay() -> TrainConfig:
     )
 
 
-def small_zonly() -> TrainConfig:
-    """Stage I without y, from nets.start on: everything a picture has to say fits into z."""
-    config = small_decay()
-    model = replace(config.model, z_only=True)
-    return replace(config, recipe="small-zonly", model=model, run=replace(config.run, steps=10_000))
-
-
 def small_gpu() -> TrainConfig:
     """Stage I at the speed of one large GPU, from nets.start on: eight minutes there."""
     config = small_decay()
