@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.train.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss
+from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss
 
 MODES, RADIUS, SPREAD = 8, 2.0, 0.1
 FAKE_SCORE_STEPS = 5  # for one of the generator

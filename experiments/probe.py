@@ -19,17 +19,17 @@ from onedc.config import FSQ_DIMS, FSQ_LEVELS, SMALL
 from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
-from onedc.train.coding import used_share
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.data import Batch
-from onedc.train.distill import CODE_WEIGHT, DistillHead, distillation
-from onedc.train.nets import load_model, load_tokenizer
+from onedc.train.data.crops import Batch
+from onedc.train.losses.distill import CODE_WEIGHT, DistillHead, distillation
+from onedc.train.networks.loading import load_model, load_tokenizer
 from onedc.train.recipes import RECIPES
 from onedc.train.recipes.tiny import tiny_stage1
-from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stage1 import vae_latents_of
-from onedc.train.stages import STAGES
-from onedc.train.tokenizer import PixelTokenizer
+from onedc.train.stages.build import STAGES
+from onedc.train.stages.coding import used_share
+from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
+from onedc.train.stages.stage1 import vae_latents_of
+from onedc.train.stages.tokenizer import PixelTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

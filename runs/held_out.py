@@ -32,12 +32,12 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.pretrained.loading import fill
 from onedc.train.checkpoint import find_checkpoint
-from onedc.train.coding import reconstruct
 from onedc.train.config import TrainConfig
-from onedc.train.data import open_data
-from onedc.train.nets import load_checkpoint, load_lpips
+from onedc.train.data.crops import open_data
+from onedc.train.networks.loading import load_checkpoint, load_lpips
 from onedc.train.recipes import find_recipe, with_places
-from onedc.train.stage import psnr
+from onedc.train.stages.coding import reconstruct
+from onedc.train.stages.stage import psnr
 from onedc.weights.file import trainable_tensors
 
 SIDE, STEP = 512, 64

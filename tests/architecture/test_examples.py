@@ -36,7 +36,7 @@ def registries() -> Iterator[None]:
     from onedc.evaluation.baselines import BASELINES
     from onedc.evaluation.metrics import MAKERS, METRICS
     from onedc.train.recipes import RECIPES
-    from onedc.train.stages import STAGES
+    from onedc.train.stages.build import STAGES
 
     with ExitStack() as stack:
         for registry in (BASELINES, MAKERS, METRICS, RECIPES, STAGES):

@@ -1,6 +1,6 @@
 """What a training run is: frozen, documented, checked; and `--set key=value` on top of it.
 
-Every number of a run stands here, whatever the stage; `recipes.py` fills it in.
+Every number of a run stands here, whatever the stage; `recipes/` fills it in.
 No torch, and nothing is read from disk.
 """
 

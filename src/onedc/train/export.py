@@ -15,7 +15,7 @@ from onedc.engine.onnx_export import can_export, export_graphs
 from onedc.errors import WeightsError
 from onedc.files import refuse_existing, write_whole
 from onedc.train.checkpoint import read_state
-from onedc.train.nets import has_taef2, load_checkpoint
+from onedc.train.networks.loading import has_taef2, load_checkpoint
 from onedc.train.run_log import last_validation, read_log, read_run_file
 from onedc.weights.file import save_weights
 

@@ -23,7 +23,7 @@ from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
 from onedc.train import snapshot
 from onedc.train.config import OptimConfig, TrainConfig
-from onedc.train.data import (
+from onedc.train.data.crops import (
     Batch,
     Collate,
     Crops,
@@ -33,18 +33,18 @@ from onedc.train.data import (
     to_device,
     validation_batches,
 )
-from onedc.train.ema import RunningMean
-from onedc.train.latents import LatentCache, fingerprint
+from onedc.train.data.latents import LatentCache, fingerprint
+from onedc.train.data.noise import derived_seed
+from onedc.train.data.pool import Pool
 from onedc.train.meter import Meter
-from onedc.train.noise import derived_seed
-from onedc.train.optimizer import GroupOptimizer
-from onedc.train.pool import Pool
+from onedc.train.optim.ema import RunningMean
+from onedc.train.optim.optimizer import GroupOptimizer
+from onedc.train.optim.schedule import lr_at
 from onedc.train.processes import Clock, make_accelerator
 from onedc.train.replay import Replay
 from onedc.train.report import RunLog, write_run_file
-from onedc.train.schedule import lr_at
-from onedc.train.stage import Figures, Stage
-from onedc.train.stages import build_stage
+from onedc.train.stages.build import build_stage
+from onedc.train.stages.stage import Figures, Stage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from onedc.model import blocks, taef2, unet, vae_kl
-from onedc.train.swin import SwinBlock
+from onedc.train.networks.swin import SwinBlock
 
 BLOCKS = (
     blocks.DepthConvBlock,

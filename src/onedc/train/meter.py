@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from onedc.train.processes import summed
-from onedc.train.stage import Figures
+from onedc.train.stages.stage import Figures
 
 
 class Meter:

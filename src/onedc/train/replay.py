@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import torch
 
-from onedc.train.data import Batch
-from onedc.train.optimizer import GroupOptimizer
-from onedc.train.stage import Figures
+from onedc.train.data.crops import Batch
+from onedc.train.optim.optimizer import GroupOptimizer
+from onedc.train.stages.stage import Figures
 
 WARMUP = 3  # passes before a capture, which allocate what it may not
 

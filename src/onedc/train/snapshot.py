@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from onedc.errors import WeightsError
 from onedc.pretrained import loading
 from onedc.train.checkpoint import Tensors, read_tensors
-from onedc.train.ema import RunningMean
-from onedc.train.optimizer import GroupOptimizer
+from onedc.train.optim.ema import RunningMean
+from onedc.train.optim.optimizer import GroupOptimizer
 
 
 def shared_tensors(

@@ -31,8 +31,8 @@ from onedc.errors import ConfigError
 from onedc.image import RGBArray
 from onedc.model.hyperprior import FSQ
 from onedc.train.config import DataConfig
-from onedc.train.data import Crops
-from onedc.train.latents import LatentCache, fingerprint
+from onedc.train.data.crops import Crops
+from onedc.train.data.latents import LatentCache, fingerprint
 
 Levels = list[Integers]
 """z of some photos: levels [h, w, 7] of each."""

@@ -20,7 +20,7 @@ from onedc.datasets.rows import TableSource
 from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
-from onedc.train.data import Crops, Positions, loader
+from onedc.train.data.crops import Crops, Positions, loader
 
 pyarrow = pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
@@ -156,7 +156,7 @@ def test_streamed_tables_keep_to_their_room(server: Hub, tmp_path: Path) -> None
 def test_streams_are_shuffled_part_by_part(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onedc.train.data.MIXED", 1)
+    monkeypatch.setattr("onedc.train.data.crops.MIXED", 1)
     source = TableSource(HubFiles(NAME, server.url), tmp_path, keep_gib=1)
     training, held = split(source, ("part-1",))
     assert [source.names[n] for n in held] == [f"1/part-1.parquet:{n}" for n in range(4)]

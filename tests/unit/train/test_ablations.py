@@ -15,8 +15,8 @@ from tests.unit.train.test_maskgit import small_tokenizer
 
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
-from onedc.train.stage1 import Stage1
-from onedc.train.stage2 import Stage2
+from onedc.train.stages.stage1 import Stage1
+from onedc.train.stages.stage2 import Stage2
 
 Log = list[dict[str, float]]
 QUICK = ("run.steps=2", "run.validate_every=0", "data.batch=2", "data.crop_px=64", "objective.drop_y=0")
@@ -57,7 +57,7 @@ def test_pixel_latent_and_mixed_domain(
 def test_distillation_on_and_off(
     tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
-    monkeypatch.setattr("onedc.train.nets.MaskGITTokenizer", small_tokenizer)
+    monkeypatch.setattr("onedc.train.networks.loading.MaskGITTokenizer", small_tokenizer)
     save_file(small_tokenizer().state_dict(), tmp_path / "teacher.safetensors")
     settings = (
         f"objective.distill.weight={weight}",
@@ -80,7 +80,7 @@ def test_distillation_on_and_off(
 
 
 def validation(trainer: Trainer):  # type: ignore[no-untyped-def]
-    from onedc.train.data import validation_batches
+    from onedc.train.data.crops import validation_batches
 
     return validation_batches(trainer.photos, trainer.validation, trainer.config.data.validation_px)
 

@@ -17,7 +17,7 @@ from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig, apply_settings
 from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
-from onedc.train.nets import checkpoint_model
+from onedc.train.networks.loading import checkpoint_model
 from onedc.train.recipes import find_recipe
 from onedc.weights.adapters import merged
 

@@ -106,7 +106,7 @@ def test_train_in_slices_then_export(
 
 
 def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onedc.train.stage1.START_IMAGES", 8)
+    monkeypatch.setattr("onedc.train.stages.stage1.START_IMAGES", 8)
     run, weights = tmp_path / "run", tmp_path / "toy.safetensors"
     settings = ["data.batch=2", "data.crop_px=64", "run.steps=2"]
     assert main(["train", "toy-stage1", "--data", str(shards), "--out", str(run), "--set", *settings]) == 0

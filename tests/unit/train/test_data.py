@@ -21,7 +21,7 @@ from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image
 from onedc.train.config import DataConfig, TrainConfig
-from onedc.train.data import (
+from onedc.train.data.crops import (
     Batch,
     Crops,
     Positions,
@@ -31,8 +31,8 @@ from onedc.train.data import (
     open_data,
     validation_batches,
 )
-from onedc.train.latents import LatentCache
-from onedc.train.noise import Noise, derived_seed
+from onedc.train.data.latents import LatentCache
+from onedc.train.data.noise import Noise, derived_seed
 
 
 def batches(

@@ -15,12 +15,12 @@ import torch
 
 from onedc.errors import ConfigError
 from onedc.train.config import NetsConfig, TrainConfig
-from onedc.train.distill import DistillHead, distillation
 from onedc.train.loop import Trainer
-from onedc.train.nets import load_tokenizer, start_tensors
+from onedc.train.losses.distill import DistillHead, distillation
+from onedc.train.networks.loading import load_tokenizer, start_tensors
 from onedc.train.recipes import RECIPES
-from onedc.train.stages import STAGES
-from onedc.train.tokenizer import PixelTokenizer, TokenizerConfig
+from onedc.train.stages.build import STAGES
+from onedc.train.stages.tokenizer import PixelTokenizer, TokenizerConfig
 
 
 def test_distillation_is_cross_entropy_and_expected_code_error() -> None:

@@ -19,10 +19,10 @@ from onedc.model.taef2 import TAEF2
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
 from onedc.train.export import export_checkpoint
-from onedc.train.imitation import Imitation, gains
 from onedc.train.loop import Trainer
 from onedc.train.recipes import find_recipe
-from onedc.train.stage1 import Stage1
+from onedc.train.stages.imitation import Imitation, gains
+from onedc.train.stages.stage1 import Stage1
 from onedc.weights.file import save_weights
 
 from .test_stage1 import batch_of
@@ -89,7 +89,7 @@ def test_imitation_then_stage_1_makes_a_codec(
     def autoencoder(_config: ModelConfig, _nets: object) -> TAEF2:
         return TAEF2(32, 16)
 
-    monkeypatch.setattr("onedc.train.stages.load_autoencoder", autoencoder)
+    monkeypatch.setattr("onedc.train.stages.build.load_autoencoder", autoencoder)
     start = f"nets.start={tmp_path / 'imitation'}"
     config = little(tiny(*small, start, "optim.kind=adamw", "objective.window_px=0", recipe="light-stage1"))
     trainer = Trainer(config, tmp_path / "stage1", resume=False)
@@ -104,7 +104,7 @@ def test_imitation_then_stage_1_makes_a_codec(
 
 
 def test_a_light_model_needs_the_networks_it_learns_from(tiny: Callable[..., TrainConfig]) -> None:
-    from onedc.train.stages import build_stage
+    from onedc.train.stages.build import build_stage
 
     with pytest.raises(ConfigError, match=r"nets.codec: not set"):
         build_stage(tiny(recipe="light-imitation"))

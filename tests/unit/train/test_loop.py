@@ -180,7 +180,7 @@ def test_a_run_is_not_overwritten_or_mixed(tiny: Tiny, tmp_path: Path) -> None:
 def test_the_linear_start_takes_crops_of_one_size(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onedc.train.stage1.START_IMAGES", 8)
+    monkeypatch.setattr("onedc.train.stages.stage1.START_IMAGES", 8)
     config = tiny(
         *QUICK, "objective.linear_start=true", "run.steps=1", "data.batch=4", "data.large_share=0.5"
     )

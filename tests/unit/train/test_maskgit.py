@@ -15,10 +15,10 @@ from tests.conformance.published import SHARED
 from onedc.errors import ConfigError, WeightsError
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.train.config import NetsConfig, TrainConfig
-from onedc.train.distill import DistillConfig, DistillHead, make_head
 from onedc.train.loop import Trainer
-from onedc.train.nets import load_tokenizer
-from onedc.train.swin import SwinHead, WindowAttention
+from onedc.train.losses.distill import DistillConfig, DistillHead, make_head
+from onedc.train.networks.loading import load_tokenizer
+from onedc.train.networks.swin import SwinHead, WindowAttention
 
 MANIFEST = SHARED / "spec" / "manifest"
 needs_manifest = pytest.mark.skipif(not MANIFEST.is_dir(), reason=f"published keys are not at {MANIFEST}")
@@ -112,7 +112,7 @@ def test_a_head_is_made_as_configured(tiny: Callable[..., TrainConfig]) -> None:
 def test_a_file_is_maskgits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., TrainConfig], suffix: str
 ) -> None:
-    monkeypatch.setattr("onedc.train.nets.MaskGITTokenizer", small_tokenizer)
+    monkeypatch.setattr("onedc.train.networks.loading.MaskGITTokenizer", small_tokenizer)
     tensors = {**small_tokenizer().state_dict(), "decoder.conv_in.bias": torch.zeros(3)}
     file = tmp_path / f"maskgit.{suffix}"
     if suffix == "bin":

@@ -13,11 +13,11 @@ from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import AutoencoderKL
-from onedc.train.coding import reconstruct
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.memory import halve, recompute
-from onedc.train.stages import build_stage
+from onedc.train.stages.build import build_stage
+from onedc.train.stages.coding import reconstruct
 
 
 def kept_bytes(loss: Callable[[], Tensor]) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from onedc.train.muon import Muon, is_matrix, orthogonal
+from onedc.train.optim.muon import Muon, is_matrix, orthogonal
 
 LR = 1e-2
 

@@ -10,9 +10,9 @@ import pytest
 
 from onedc.errors import ConfigError, WeightsError
 from onedc.train.config import NetsConfig, TrainConfig
-from onedc.train.nets import load_lpips
+from onedc.train.networks.loading import load_lpips
 from onedc.train.recipes import RECIPES, find_recipe, with_places
-from onedc.train.stages import build_stage
+from onedc.train.stages.build import build_stage
 
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name.startswith("sd15-")])

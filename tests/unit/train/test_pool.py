@@ -13,13 +13,14 @@ from torch import Tensor
 from onedc.errors import ConfigError, OneDCError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.train import discriminator, pool
 from onedc.train.config import DataConfig, TrainConfig, apply_settings
-from onedc.train.discriminator import Discriminator
+from onedc.train.data import pool
+from onedc.train.data.pool import Pool, cut_windows
 from onedc.train.loop import Trainer
-from onedc.train.pool import Pool, cut_windows
+from onedc.train.losses import discriminator
+from onedc.train.losses.discriminator import Discriminator
 from onedc.train.recipes import RECIPES
-from onedc.train.stage1 import Stage1
+from onedc.train.stages.stage1 import Stage1
 
 from .test_stage1 import batch_of
 

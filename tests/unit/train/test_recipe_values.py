@@ -16,14 +16,15 @@ from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.train import imitation, stages
 from onedc.train.config import NetsConfig, RunConfig, TrainConfig
-from onedc.train.imitation import ImitationConfig
+from onedc.train.optim.schedule import lr_at
 from onedc.train.recipes import RECIPES, find_recipe
 from onedc.train.recipes.paper import LAMBDAS
-from onedc.train.schedule import lr_at
-from onedc.train.stage1 import Stage1, Stage1Config, Stage1Weights
-from onedc.train.stage2 import DISCRIMINATOR_GAN, Stage2Config
+from onedc.train.stages import build as stages
+from onedc.train.stages import imitation
+from onedc.train.stages.imitation import ImitationConfig
+from onedc.train.stages.stage1 import Stage1, Stage1Config, Stage1Weights
+from onedc.train.stages.stage2 import DISCRIMINATOR_GAN, Stage2Config
 
 
 class Row(NamedTuple):

@@ -85,7 +85,7 @@ def narrow(recipe: Recipe, nets: NetsConfig) -> TrainConfig:
 @pytest.fixture
 def places(tmp_path: Path, lpips_file: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Data and networks where the script looks for them, and its recipes at tiny width."""
-    monkeypatch.setattr("onedc.train.nets.MaskGITTokenizer", small_tokenizer)
+    monkeypatch.setattr("onedc.train.networks.loading.MaskGITTokenizer", small_tokenizer)
     monkeypatch.setattr("onedc.datasets.rows.tables_folder", lambda name: tmp_path / "unpacked")
     save_file(small_tokenizer().state_dict(), tmp_path / "maskgit.safetensors")
     (tmp_path / "nets").mkdir()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from onedc.train.config import OptimConfig
-from onedc.train.schedule import lr_at, ramped
+from onedc.train.optim.schedule import lr_at, ramped
 
 
 def test_learning_rate_rises_holds_and_falls() -> None:

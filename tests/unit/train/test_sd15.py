@@ -20,9 +20,9 @@ from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import NetsConfig, TrainConfig, apply_settings
 from onedc.train.loop import Trainer
-from onedc.train.nets import load_model
+from onedc.train.networks.loading import load_model
 from onedc.train.recipes import find_recipe
-from onedc.train.stage1 import Stage1
+from onedc.train.stages.stage1 import Stage1
 from onedc.weights.adapters import merged
 from onedc.weights.file import save_weights
 

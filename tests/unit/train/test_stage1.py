@@ -17,17 +17,17 @@ from onedc.model.hyperprior import CENTRE, SPREAD, collapse, expand
 from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.train.coding import TrainingVisitor, spread_lack, used_share
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch
-from onedc.train.noise import Noise
-from onedc.train.pixel_loss import PixelTerms, ms_ssim, pixel_terms, windows
-from onedc.train.stage1 import (
+from onedc.train.data.crops import Batch
+from onedc.train.data.noise import Noise
+from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, windows
+from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share
+from onedc.train.stages.stage1 import (
     Stage1,
     Stage1Weights,
     rate_weight,
 )
-from onedc.train.start import linear_start, principal_components, spread_start
+from onedc.train.stages.start import linear_start, principal_components, spread_start
 
 CPU = torch.device("cpu")
 
@@ -136,7 +136,7 @@ def test_the_part_that_is_compared_moves_against_the_grid(
         seen.append(inset)
         return PixelTerms(*x.new_zeros(3, len(x)), [], [], x, x)
 
-    monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
+    monkeypatch.setattr("onedc.train.stages.stage1.pixel_terms", record)
     batch = batch_of(2)
     for position in range(40):
         batch.noise = Noise(1, range(2 * position, 2 * position + 2), CPU)
@@ -154,7 +154,7 @@ def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
         seen.append((decoded[:, 0, 0, 0], inset))
         return PixelTerms(*x.new_zeros(3, len(x)), [], [], x, x)
 
-    monkeypatch.setattr("onedc.train.stage1.pixel_terms", record)
+    monkeypatch.setattr("onedc.train.stages.stage1.pixel_terms", record)
     monkeypatch.setattr(stage, "config", replace(stage.config, window_px=64))
     batch = batch_of(2, side=128)
     rows = torch.arange(16.0).view(1, 1, 16, 1).expand(2, 32, 16, 16)

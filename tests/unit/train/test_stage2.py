@@ -17,8 +17,9 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.synthesis import OneStepGenerator
 from onedc.train.config import TrainConfig
-from onedc.train.data import Batch
-from onedc.train.dmd import (
+from onedc.train.data.crops import Batch
+from onedc.train.data.noise import Noise
+from onedc.train.losses.dmd import (
     Diffusion,
     discriminator_gan_loss,
     dmd_gradient,
@@ -26,9 +27,8 @@ from onedc.train.dmd import (
     generator_gan_loss,
     guided,
 )
-from onedc.train.noise import Noise
-from onedc.train.score import FeatureHeads, GANHead, ScoreNetwork
-from onedc.train.stage2 import Stage2
+from onedc.train.networks.score import FeatureHeads, GANHead, ScoreNetwork
+from onedc.train.stages.stage2 import Stage2
 
 CPU = torch.device("cpu")
 

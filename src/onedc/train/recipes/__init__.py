@@ -14,7 +14,7 @@ from typing import Any
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.config import TrainConfig
-from onedc.train.nets import has_taef2
+from onedc.train.networks.loading import has_taef2
 from onedc.train.recipes import paper, small, tiny
 from onedc.train.recipes.light import LIGHT_RECIPES
 

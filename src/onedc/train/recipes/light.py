@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from onedc.config import LIGHT
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.imitation import ImitationConfig
-from onedc.train.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stages.imitation import ImitationConfig
+from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
 
 RATES = {"rate_low": 500.0, "rate_high": 0.4}
 """Weights of the bits: from what hardly pays beside z to 0.4 bpp."""

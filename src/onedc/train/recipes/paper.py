@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from onedc.config import SD15
 from onedc.train.config import DataConfig, NetsConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.distill import DistillConfig
-from onedc.train.score import ScoreConfig
-from onedc.train.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stage2 import Stage2Config
+from onedc.train.losses.distill import DistillConfig
+from onedc.train.networks.score import ScoreConfig
+from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stages.stage2 import Stage2Config
 
 PAPER_LPIPS = NetsConfig(lpips_net="vgg", lpips_averages=True)
 LAMBDAS = (12.2, 7.4, 4.6, 2.9, 1.8, 1.1, 0.6)

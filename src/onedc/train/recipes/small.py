@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from onedc.config import SMALL
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stage2 import Stage2Config
-from onedc.train.teacher import TeacherConfig
-from onedc.train.tokenizer import TokenizerConfig
+from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stages.stage2 import Stage2Config
+from onedc.train.stages.teacher import TeacherConfig
+from onedc.train.stages.tokenizer import TokenizerConfig
 
 
 def small_stage1() -> TrainConfig:

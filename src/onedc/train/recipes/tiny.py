@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from onedc.config import SMALL, TINY, UNetConfig
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.score import ScoreConfig
-from onedc.train.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stage2 import Stage2Config
-from onedc.train.teacher import TeacherConfig
-from onedc.train.tokenizer import TokenizerConfig
+from onedc.train.networks.score import ScoreConfig
+from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
+from onedc.train.stages.stage2 import Stage2Config
+from onedc.train.stages.teacher import TeacherConfig
+from onedc.train.stages.tokenizer import TokenizerConfig
 
 
 def tiny_stage1() -> TrainConfig:

@@ -2,7 +2,7 @@
 
 Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
 under the predicted probabilities. Source: Xue et al. 2025 (OneDC). The convolutional head serves crops of
-any size and reads z_semantic; the paper's, in `swin.py`, needs multiples of its window and reads the tokens.
+any size and reads z_semantic; the paper's (`networks/swin.py`) needs multiples of its window and reads the tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.blocks import DepthConvBlock, ResidualBlockUpsample, ResnetBlock
-from onedc.train.swin import SwinHead
+from onedc.train.networks.swin import SwinHead
 
 CODE_WEIGHT = 0.01  # of the code error beside cross-entropy
 HEAD_WIDTH, HEAD_BLOCKS = 192, 2  # of the convolutional head: channels, and residual blocks at 1/32

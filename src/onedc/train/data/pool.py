@@ -21,9 +21,9 @@ from onedc.datasets.photos import Photos
 from onedc.errors import ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig
-from onedc.train.data import Batch
-from onedc.train.noise import derived_seed
-from onedc.train.pixel_loss import windows
+from onedc.train.data.crops import Batch
+from onedc.train.data.noise import derived_seed
+from onedc.train.losses.pixels import windows
 
 SMALLEST_PX = 250
 """Photos with a shorter side below this are left out; others grow to a window by reflection."""
@@ -38,7 +38,7 @@ Targets = Callable[[Tensor], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class DeviceNoise:
-    """What a batch takes for `onedc.train.noise.Noise`: drawn on the device, by its own generator."""
+    """What a batch takes for `onedc.train.data.noise.Noise`: drawn on the device, by its own generator."""
 
     count: int
     device: torch.device

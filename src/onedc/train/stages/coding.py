@@ -14,7 +14,7 @@ from torch import Tensor
 from onedc.model.hyperprior import CENTRE, SPREAD, collapse
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.onedc import OneDC
-from onedc.train.noise import Noise
+from onedc.train.data.noise import Noise
 
 
 class TrainingVisitor:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
-from onedc.train.data import Batch
-from onedc.train.dmd import TIMESTEPS, Diffusion
-from onedc.train.score import ScoreConfig, ScoreNetwork
-from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stage1 import vae_latents_of
-from onedc.train.text import TextEncoder
+from onedc.train.data.crops import Batch
+from onedc.train.losses.dmd import TIMESTEPS, Diffusion
+from onedc.train.networks.score import ScoreConfig, ScoreNetwork
+from onedc.train.networks.text import TextEncoder
+from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
+from onedc.train.stages.stage1 import vae_latents_of
 
 DROPOUT = 0.1  # share of training images whose tokens or captions are dropped
 VALIDATION_TIMESTEPS = (100, 300, 500, 700)  # of validation

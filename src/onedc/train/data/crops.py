@@ -24,8 +24,8 @@ from onedc.datasets.sources import Source, open_source, parts_of, split
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig
-from onedc.train.latents import LatentCache
-from onedc.train.noise import Noise, derived_seed
+from onedc.train.data.latents import LatentCache
+from onedc.train.data.noise import Noise, derived_seed
 
 MIXED = 8
 """Parts of a streamed dataset whose images are shuffled together."""

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.train.coding import analysed
 from onedc.train.config import OptimConfig
-from onedc.train.data import Batch
-from onedc.train.dmd import (
+from onedc.train.data.crops import Batch
+from onedc.train.losses.dmd import (
     TIMESTEPS,
     Diffusion,
     discriminator_gan_loss,
@@ -29,10 +28,11 @@ from onedc.train.dmd import (
     guided,
 )
 from onedc.train.memory import halve
-from onedc.train.score import GANHead, ScoreConfig, ScoreNetwork
-from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
-from onedc.train.text import TextEncoder
+from onedc.train.networks.score import GANHead, ScoreConfig, ScoreNetwork
+from onedc.train.networks.text import TextEncoder
+from onedc.train.stages.coding import analysed
+from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
+from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
 from onedc.weights.file import UNPACKED
 
 TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive

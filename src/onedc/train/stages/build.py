@@ -8,9 +8,8 @@ from typing import Any
 from onedc.errors import ConfigError
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig
-from onedc.train.imitation import Imitation, ImitationConfig
 from onedc.train.memory import recompute
-from onedc.train.nets import (
+from onedc.train.networks.loading import (
     load_autoencoder,
     load_codec,
     load_lpips,
@@ -19,11 +18,12 @@ from onedc.train.nets import (
     load_text,
     load_tokenizer,
 )
-from onedc.train.stage import Stage
-from onedc.train.stage1 import Stage1, Stage1Config
-from onedc.train.stage2 import Stage2, Stage2Config
-from onedc.train.teacher import Teacher, TeacherConfig
-from onedc.train.tokenizer import PixelTokenizer, Tokenizer, TokenizerConfig
+from onedc.train.stages.imitation import Imitation, ImitationConfig
+from onedc.train.stages.stage import Stage
+from onedc.train.stages.stage1 import Stage1, Stage1Config
+from onedc.train.stages.stage2 import Stage2, Stage2Config
+from onedc.train.stages.teacher import Teacher, TeacherConfig
+from onedc.train.stages.tokenizer import PixelTokenizer, Tokenizer, TokenizerConfig
 
 
 def build_stage(config: TrainConfig) -> Stage:

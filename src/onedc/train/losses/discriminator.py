@@ -11,9 +11,9 @@ import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from onedc.train.dmd import discriminator_gan_loss, generator_gan_loss
-from onedc.train.pixel_loss import PixelTerms
-from onedc.train.score import FeatureHeads
+from onedc.train.losses.dmd import discriminator_gan_loss, generator_gan_loss
+from onedc.train.losses.pixels import PixelTerms
+from onedc.train.networks.score import FeatureHeads
 
 FIRST, LARGEST = 0.3, 3.0  # weight of the term before anything is measured, and at most
 FOLLOW = 0.1  # how far the weight goes towards what each step measures

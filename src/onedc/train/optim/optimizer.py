@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from onedc.train.muon import Muon
+from onedc.train.optim.muon import Muon
 from onedc.train.processes import summed
-from onedc.train.stage import OptimizerGroup
+from onedc.train.stages.stage import OptimizerGroup
 
 REDUCE_AT_ONCE = 1 << 24  # elements of gradient in one collective call
 

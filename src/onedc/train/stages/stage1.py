@@ -19,17 +19,17 @@ from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
-from onedc.train.coding import Analysed, analysed, reconstruct, spread_lack, used_share
 from onedc.train.config import OptimConfig
-from onedc.train.data import Batch
-from onedc.train.discriminator import Discriminator
-from onedc.train.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
-from onedc.train.noise import Noise
-from onedc.train.pixel_loss import INSET_PX, PixelTerms, pixel_terms, windows
-from onedc.train.schedule import ramped
-from onedc.train.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
-from onedc.train.start import linear_path, linear_start, spread_start
-from onedc.train.tokenizer import PixelTokenizer
+from onedc.train.data.crops import Batch
+from onedc.train.data.noise import Noise
+from onedc.train.losses.discriminator import Discriminator
+from onedc.train.losses.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
+from onedc.train.losses.pixels import INSET_PX, PixelTerms, pixel_terms, windows
+from onedc.train.optim.schedule import ramped
+from onedc.train.stages.coding import Analysed, analysed, reconstruct, spread_lack, used_share
+from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
+from onedc.train.stages.start import linear_path, linear_start, spread_start
+from onedc.train.stages.tokenizer import PixelTokenizer
 
 RAMP_START = 1e-4  # weight of the bits at the first step of their ramp
 START_IMAGES = 64  # crops that the linear start is fitted to

@@ -19,11 +19,11 @@ from onedc.errors import ConfigError
 from onedc.model.hyperprior import bounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.train.coding import TrainingVisitor
 from onedc.train.config import OptimConfig
-from onedc.train.data import Batch
-from onedc.train.stage import Figures
-from onedc.train.stage1 import Stage1, Stage1Config, rate_weight
+from onedc.train.data.crops import Batch
+from onedc.train.stages.coding import TrainingVisitor
+from onedc.train.stages.stage import Figures
+from onedc.train.stages.stage1 import Stage1, Stage1Config, rate_weight
 
 STEP_BYTE = 150
 """Errors of y are measured in quantisation steps of this quality byte."""

@@ -1,7 +1,7 @@
 """The teacher of semantic distillation: a codebook of coarse pixels, one index for 32x32 pixels.
 
 The means of the 4x4 squares of 8 px in each 32x32 pixels are projected to their principal components, evened
-out in variance, and quantised to the nearest of the codes, which learn to be the means of what they stand for.
+out in variance, and quantised to the nearest codes, which learn to be the means of what they stand for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.train.config import OptimConfig
-from onedc.train.data import Batch
-from onedc.train.stage import Figures, OptimizerGroup, Stage, trainable
+from onedc.train.data.crops import Batch
+from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 
 FEATURES = 48  # of 32x32 pixels: means of 8x8 pixels in three colours
 

@@ -1,0 +1,1 @@
+"""Batches: which image, which crop, which noise; from photos, a cache or a pool."""

@@ -1,0 +1,1 @@
+"""Terms of losses: pixels, distribution matching, discriminator, distillation."""

@@ -1,0 +1,1 @@
+"""Networks that training alone has, and files of pretrained ones."""
