@@ -2,7 +2,7 @@
 
 Cross-entropy to the teacher's indices, and the squared error of its codes against the mean of the codebook
 under the predicted probabilities. Source: Xue et al. 2025 (OneDC). The convolutional head serves crops of
-any size and reads z_semantic; the paper's (`networks/swin.py`) needs multiples of its window and reads the tokens.
+any size and reads z_semantic; the paper's (`networks/swin.py`) multiples of its window, and the tokens.
 """
 
 from __future__ import annotations
