@@ -20,7 +20,7 @@ from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.losses.distill import CODE_WEIGHT, DistillHead, distillation
 from onedc.train.networks.loading import load_model, load_tokenizer
 from onedc.train.recipes import RECIPES

@@ -23,7 +23,7 @@ from onedc.cli.jobs import exit_status
 from onedc.evaluation.bench import machine_name, measured_peak
 from onedc.evaluation.breakdown import Clock, FlopMeter
 from onedc.train.config import apply_settings
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.loop import Trainer
 from onedc.train.meter import Meter
 from onedc.train.recipes import find_recipe, with_places

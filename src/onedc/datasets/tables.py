@@ -30,7 +30,7 @@ class Cell:
 
     def read(self) -> bytes:
         """The picture's bytes. Raises ImageError where there are none, OSError."""
-        with told(self.file):
+        with reading(self.file):
             value = _column(self.file, self.column, self.group)[self.row].as_py()
         return cell_bytes(value)
 
@@ -58,7 +58,7 @@ def cells(file: Path, wanted: str | None) -> list[Cell]:
         ImageError: a damaged file.
         MissingExtraError: pyarrow is not installed.
     """
-    with told(file):
+    with reading(file):
         if suffix_of(file.name) == ".parquet":
             with pyarrow().parquet.ParquetFile(file) as parquet:
                 rows = [parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups)]
@@ -130,7 +130,7 @@ def pyarrow() -> Any:
 
 
 @contextmanager
-def told(file: Path) -> Iterator[None]:
+def reading(file: Path) -> Iterator[None]:
     """Within this context what cannot be read becomes an ImageError that names the file."""
     pa = pyarrow()
     try:

@@ -23,16 +23,8 @@ from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
 from onedc.train import snapshot
 from onedc.train.config import OptimConfig, TrainConfig
-from onedc.train.data.crops import (
-    Batch,
-    Collate,
-    Crops,
-    Positions,
-    loader,
-    open_data,
-    to_device,
-    validation_batches,
-)
+from onedc.train.data.batches import Batch, Collate, Positions, loader, to_device, validation_batches
+from onedc.train.data.crops import Crops, open_data
 from onedc.train.data.latents import LatentCache, fingerprint
 from onedc.train.data.noise import derived_seed
 from onedc.train.data.pool import Pool

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.optim.optimizer import GroupOptimizer
 from onedc.train.stages.stage import Figures
 

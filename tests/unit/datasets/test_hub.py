@@ -20,7 +20,8 @@ from onedc.datasets.rows import TableSource
 from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
-from onedc.train.data.crops import Crops, Positions, loader
+from onedc.train.data.batches import Positions, loader
+from onedc.train.data.crops import Crops
 
 pyarrow = pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")

@@ -80,7 +80,7 @@ def test_distillation_on_and_off(
 
 
 def validation(trainer: Trainer):  # type: ignore[no-untyped-def]
-    from onedc.train.data.crops import validation_batches
+    from onedc.train.data.batches import validation_batches
 
     return validation_batches(trainer.photos, trainer.validation, trainer.config.data.validation_px)
 

@@ -21,16 +21,8 @@ from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image
 from onedc.train.config import DataConfig, TrainConfig
-from onedc.train.data.crops import (
-    Batch,
-    Crops,
-    Positions,
-    draw,
-    kind_of_step,
-    loader,
-    open_data,
-    validation_batches,
-)
+from onedc.train.data.batches import Batch, Positions, loader, validation_batches
+from onedc.train.data.crops import Crops, draw, kind_of_step, open_data
 from onedc.train.data.latents import LatentCache
 from onedc.train.data.noise import Noise, derived_seed
 

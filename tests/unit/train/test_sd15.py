@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 from tests.unit.train.conftest import write_catalog, write_clip
 from tests.unit.train.test_data import write_coco
+from tests.unit.train.test_maskgit import small_tokenizer
 
 from onedc.config import TINY
 from onedc.errors import WeightsError
 from onedc.model.adapters import UP
-from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import NetsConfig, TrainConfig, apply_settings
 from onedc.train.loop import Trainer
@@ -51,9 +51,9 @@ def narrow(recipe: str, *settings: str) -> TrainConfig:
     return apply_settings(replace(find_recipe(recipe), model=NARROW), [*QUICK, *settings])
 
 
-def test_stage1_then_stage2(tmp_path: Path, places: tuple[str, ...]) -> None:
-    torch.manual_seed(0)
-    teacher = {k: t.bfloat16() for k, t in MaskGITTokenizer().state_dict().items()}
+def test_stage1_then_stage2(tmp_path: Path, places: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onedc.train.networks.loading.MaskGITTokenizer", small_tokenizer)
+    teacher = {k: t.bfloat16() for k, t in small_tokenizer().state_dict().items()}
     save_file(teacher, tmp_path / "maskgit.safetensors")
     random = ("nets.vae=random", "nets.generator=random")
     own = (f"nets.teacher={tmp_path / 'maskgit.safetensors'}", "objective.distill.window=2", *random)

@@ -18,7 +18,7 @@ from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, windows
 from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share

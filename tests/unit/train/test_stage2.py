@@ -17,7 +17,7 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.synthesis import OneStepGenerator
 from onedc.train.config import TrainConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.dmd import (
     Diffusion,

@@ -21,7 +21,7 @@ from onedc.datasets.photos import Photos
 from onedc.errors import ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch, unit
 from onedc.train.data.noise import derived_seed
 from onedc.train.losses.pixels import windows
 
@@ -98,7 +98,7 @@ class Pool:
         parts: dict[str, list[Tensor]] = {}
         for x in self.x.split(ENCODED_AT_ONCE):
             with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-                found = targets(_unit(x))
+                found = targets(unit(x))
             for name, value in found.items():
                 parts.setdefault(name, []).append(value.half())
         return {name: torch.cat(values) for name, values in parts.items()}
@@ -112,7 +112,7 @@ class Pool:
         for name, value in self.targets.items():
             step = self.grid_px * value.shape[-1] // view
             found[name] = windows(value[chosen], corners * step, side * value.shape[-1] // view).float()
-        x = _unit(windows(self.x[chosen], corners * self.grid_px, side))
+        x = unit(windows(self.x[chosen], corners * self.grid_px, side))
         noise: Any = DeviceNoise(count, self.device)
         return Batch(x, found.pop("vae_latents", None), noise, [""] * count, [""] * count, 0, found)
 
@@ -131,8 +131,3 @@ def cut_windows(pixels: RGBArray, config: DataConfig, rng: np.random.Generator) 
         top, left = (int(rng.integers(0, n - side + 1)) for n in view.shape[:2])
         view = view[top : top + side, left : left + side]
         yield np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 else view)
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Bytes [B,3,H,W] -> [-1,1]."""
-    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)

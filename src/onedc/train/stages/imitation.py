@@ -20,7 +20,7 @@ from onedc.model.hyperprior import bounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.stages.coding import TrainingVisitor
 from onedc.train.stages.stage import Figures
 from onedc.train.stages.stage1 import Stage1, Stage1Config, rate_weight

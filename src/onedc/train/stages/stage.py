@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 
 Figures = dict[str, Tensor]  # scalars, for the log
 

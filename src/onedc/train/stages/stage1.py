@@ -20,7 +20,7 @@ from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.discriminator import Discriminator
 from onedc.train.losses.distill import CODE_WEIGHT, DistillConfig, distillation, make_head

@@ -17,7 +17,7 @@ from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import (
     TIMESTEPS,
     Diffusion,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork
 from onedc.train.networks.text import TextEncoder

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError
 from onedc.train.config import OptimConfig
-from onedc.train.data.crops import Batch
+from onedc.train.data.batches import Batch
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 
 FEATURES = 48  # of 32x32 pixels: means of 8x8 pixels in three colours
