@@ -178,8 +178,9 @@ class Trainer:
     def _steps(self, cache: LatentCache | None, log: RunLog | None) -> None:
         run, batches, meter = self.config.run, self._batches(cache), Meter(self.accelerator)
         parts = [next(batches) for _ in range(run.accumulation)] if self.step < run.steps else []
-        self.begun, over = time.monotonic(), False  # a pool takes its time first
-        while self.done < 1 and not over:
+        self.begun = time.monotonic()  # a pool takes its time first
+        ended, over = self.done >= 1, False
+        while not ended and not over:
             self._one_step(parts, meter)
             ended, over = self.done >= 1, self.clock.over()
             if self.step % run.log_every == 0 or ended:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,7 +141,12 @@ def test_a_run_from_a_pool_with_a_discriminator_can_be_resumed(
     assert outcome.finished and outcome.step == 4
 
 
-def test_a_run_ends_by_time_with_its_rate_fallen(pooled: Callable[..., TrainConfig], tmp_path: Path) -> None:
+def test_a_run_ends_by_time_with_its_rate_fallen(
+    pooled: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that moves a tenth of a second whenever it is looked at."""
+    looks = itertools.count()
+    monkeypatch.setattr("onedc.train.loop.time", SimpleNamespace(monotonic=lambda: 0.1 * next(looks)))
     config = pooled(
         *("run.steps=1000000", "run.minutes=0.05", "run.graph=true", "objective.ramp_steps=0"),
         *("optim.decay_steps=0", "optim.decay_share=0.5"),
