@@ -22,7 +22,7 @@ from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image
 from onedc.train.config import DataConfig, TrainConfig
 from onedc.train.data.batches import Batch, Positions, loader, validation_batches
-from onedc.train.data.crops import Crops, draw, kind_of_step, open_data
+from onedc.train.data.crops import Crops, kind_of_step, open_data, place_of
 from onedc.train.data.latents import LatentCache
 from onedc.train.data.noise import Noise, derived_seed
 
@@ -95,9 +95,9 @@ def test_a_broken_shard_is_named(tmp_path: Path) -> None:
 
 def test_each_epoch_visits_every_image_once() -> None:
     for epoch in range(3):
-        places = [draw(1, position, 10).place for position in range(10 * epoch, 10 * epoch + 10)]
+        places = [place_of(1, position, 10) for position in range(10 * epoch, 10 * epoch + 10)]
         assert sorted(places) == list(range(10))
-    assert [draw(1, p, 10).place for p in range(10)] != [draw(2, p, 10).place for p in range(10)]
+    assert [place_of(1, p, 10) for p in range(10)] != [place_of(2, p, 10) for p in range(10)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

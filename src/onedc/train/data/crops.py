@@ -75,23 +75,13 @@ def resize_shorter(pixels: RGBArray, side_px: int) -> RGBArray:
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
-@dataclass(frozen=True)
-class Draw:
-    """Which of the training images comes at a position, and the random numbers for its crop."""
-
-    place: int  # index into the list of training images
-    rng: np.random.Generator
-
-
-def draw(seed: int, position: int, count: int, parts: tuple[int, ...] = ()) -> Draw:
-    """The draw at a position of the run; each epoch of `count` images is a fresh permutation.
+def place_of(seed: int, position: int, count: int, parts: tuple[int, ...] = ()) -> int:
+    """Which of the `count` training images comes at a position; each epoch is a fresh permutation.
 
     Of images that lie together in `parts` the parts are permuted, and the images of a few at a time.
     """
     epoch, offset = divmod(position, count)
-    order = _permutation(seed, epoch, count, parts)
-    rng = np.random.default_rng(derived_seed(seed, position, "crop"))
-    return Draw(int(order[offset]), rng)
+    return int(_permutation(seed, epoch, count, parts)[offset])
 
 
 @lru_cache(maxsize=2)  # a batch touches two epochs at most
@@ -135,9 +125,10 @@ class Crops(Dataset[Crop]):
         self.parts = parts_of(photos.source, indices)
 
     def __getitem__(self, position: int) -> Crop:
-        drawn = draw(self.seed, position, len(self.indices), self.parts)
+        place = place_of(self.seed, position, len(self.indices), self.parts)
+        rng = np.random.default_rng(derived_seed(self.seed, position, "crop"))
         for skipped in range(min(len(self.indices), 100)):
-            index = self.indices[(drawn.place + skipped) % len(self.indices)]
+            index = self.indices[(place + skipped) % len(self.indices)]
             name = self.photos.source.names[index]
             try:
                 pixels = self._enlarged(self.photos[index], crop_side(self.config, self.seed, position))
@@ -145,7 +136,7 @@ class Crops(Dataset[Crop]):
                 continue
             caption = self.photos.source.caption(index)
             try:
-                pixels, latents = self._cut(pixels, name, position, drawn.rng)
+                pixels, latents = self._cut(pixels, name, position, rng)
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise OneDCError(f"{name}: cannot be prepared ({reason})") from error
