@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,6 +20,7 @@ from onedc.container.packing import (
     DEFAULT_MAX_PIXELS,
     Contents,
     File,
+    least_payload_bytes,
     note,
     pack,
     quality_byte,
@@ -33,9 +35,9 @@ from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image.forms import Output, Picture, Source, as_output, common_positions, padded, read_batch
 from onedc.image.shrink import Size, advice
 from onedc.options import DecodeOptions, EncodeOptions
-from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, highest_within, refined_within
+from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
 from onedc.seam.parts import check_z, read_cut, read_whole, y_writer
-from onedc.seam.protocol import Hyper
+from onedc.seam.protocol import Hyper, Seam
 
 ONE_PASS = Effort()
 
@@ -124,6 +126,8 @@ class Codec:
                 return _write(model, analysed[member], byte, effort, form)[0]
 
         try:
+            with self.models.at(self.quality_bytes[0]) as model:
+                check_fits(target_bytes, _least_bytes(model, sources[0], form), "at least ")
             if not effort.level:
                 return highest_within(write, self.quality_bytes, target_bytes)
             return refined_within(write, lambda byte: write(byte, effort), self.quality_bytes, target_bytes)
@@ -226,7 +230,12 @@ class _Analysed:
     sources: list[Source]
     y: NDArray[np.float32]  # [B,N,h/16,w/16]
     z_idx: NDArray[np.int64]  # [B,h/64,w/64]
-    hyper: Hyper
+    seam: Seam
+
+    @cached_property
+    def hyper(self) -> Hyper:
+        """Needed for y alone."""
+        return self.seam.hyper(self.z_idx)
 
 
 def _analyse(model: ReadyModel, sources: list[Source]) -> _Analysed:
@@ -235,7 +244,14 @@ def _analyse(model: ReadyModel, sources: list[Source]) -> _Analysed:
     y, z_idx = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     if not np.isfinite(y).all():
         raise ImageError("the picture's latents are not finite; try precision='fp32'")
-    return _Analysed(sources, y, z_idx, model.engine.seam.hyper(z_idx))
+    return _Analysed(sources, y, z_idx, model.engine.seam)
+
+
+def _least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
+    """No file of the picture has fewer bytes: what is known before the networks run."""
+    header = source.header(model.model_id, 0)
+    payload = bytes(least_payload_bytes(header, model.z_prior.least_position_millibits))
+    return len(pack(header, payload, model.fingerprint, source.sections, form=form))
 
 
 def _write(

@@ -31,7 +31,8 @@ def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], 
     the file is that of the last quality.
 
     Args:
-        make_file: quality -> whole file; called for at most log2(n) + 1 of the n qualities.
+        make_file: quality -> whole file; called for the lowest, and for at most log2(n) others
+            of the n qualities, rounded up.
         qualities: in rising order of file sizes; where sizes fall on the way, a lower quality than the
             highest that fits may be found.
         target_bytes: the most bytes that the file may have.
@@ -82,22 +83,31 @@ def refined_within(
 def _highest(
     make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int
 ) -> tuple[int, bytes]:
-    """The place of the highest quality whose file fits, and the file."""
-    if not isinstance(target_bytes, SupportsIndex):
-        raise ConfigError(f"target_bytes {target_bytes!r} is not a whole number")
+    """The place of the highest quality whose file fits, and the file; the lowest is tried first."""
     files: dict[int, bytes] = {}
 
     def size(quality: int) -> int:
         files[quality] = make_file(quality)
         return len(files[quality])
 
-    fitting = bisect_right(qualities, target_bytes, key=size)
-    if not fitting:
-        least = len(files[qualities[0]])
+    check_fits(target_bytes, size(qualities[0]))
+    place = bisect_right(qualities, target_bytes, lo=1, key=size) - 1
+    return place, files[qualities[place]]
+
+
+def check_fits(target_bytes: int, least: int, at_least: str = "") -> None:
+    """Check that the smallest file of a picture, of `least` bytes, fits; `at_least` says that it is a bound.
+
+    Raises:
+        DoesNotFitError: it does not.
+        ConfigError: the target is not a whole number.
+    """
+    if not isinstance(target_bytes, SupportsIndex):
+        raise ConfigError(f"target_bytes {target_bytes!r} is not a whole number")
+    if least > target_bytes:
         raise DoesNotFitError(
-            f"the picture cannot fit in {target_bytes} bytes: its smallest file has {least}"
+            f"the picture cannot fit in {target_bytes} bytes: its smallest file has {at_least}{least}"
         )
-    return fitting - 1, files[qualities[fitting - 1]]
 
 
 def bytes_at(bpp: float, width: int, height: int) -> int:

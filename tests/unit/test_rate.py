@@ -47,7 +47,7 @@ def test_any_sizes(sizes: list[int], target: int, rising: bool) -> None:
     assert len(file) <= target
     if rising:
         assert len(file) == max(size for size in sizes if size <= target)
-    assert len(tried) == len(set(tried)) <= len(sizes).bit_length()
+    assert len(tried) == len(set(tried)) <= 1 + (len(sizes) - 1).bit_length()
 
 
 @pytest.mark.parametrize("target", [430, 608, 609, 1234])
@@ -124,3 +124,25 @@ def test_refining_that_moves_all_sizes_alike_ends_near_the_target(share: float) 
 
     found = refined_within(lambda quality: bytes(10 * quality), refine, range(1, 256), 1000)
     assert 960 <= len(found) <= 1000
+
+
+def test_a_target_that_cannot_fit_costs_no_networks(codec: Codec) -> None:
+    engine, large = codec.model.engine, picture(640, 480)
+    assert codec.model.z_prior.least_position_millibits == 14000  # 80 positions take 140 bytes
+    with (
+        mock.patch.object(engine, "analyse") as analyse,
+        pytest.raises(ConfigError, match=r"at least 14\d; shrunk to \d+x\d+ it would fit$"),
+    ):
+        codec.encode_to_size(large, 100, shrink=False)
+    assert not analyse.called
+
+
+def test_a_target_that_z_alone_exceeds_costs_no_seam(codec: Codec) -> None:
+    smallest = codec.encode(PICTURE, quality=0)
+    with (
+        mock.patch.object(codec.model.z_prior, "least_position_millibits", 7),
+        mock.patch.object(codec.model.engine.seam, "hyper") as hyper,
+        pytest.raises(ConfigError, match=rf" has {len(smallest)}; shrunk"),
+    ):
+        codec.encode_to_size(PICTURE, len(smallest) - 1, shrink=False)
+    assert not hyper.called
