@@ -21,8 +21,6 @@ PRODUCT_LINES = 26_393
 WALK_MODULES = 25
 """Modules whose functions run while a ready codec of the bundled model encodes and decodes one photo."""
 FILE_LINES, FUNCTION_LINES = 350, 40
-REPLACED_FORWARDS = {"onedc.train.memory"}
-"""Still to be cut: it wraps blocks to compute their activations twice."""
 
 
 @cache
@@ -92,7 +90,7 @@ def test_no_forward_is_replaced() -> None:
         ]
         if any(ast.unparse(target).endswith(".forward") for target in targets):
             found.add(name)
-    assert found <= REPLACED_FORWARDS
+    assert found == set()
 
 
 def test_import_contracts_have_no_exceptions() -> None:

@@ -8,10 +8,12 @@ Source: Xue et al. 2025 (OneDC).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from onedc.model.band_layout import bands
 
@@ -19,6 +21,19 @@ GROUPS = 32
 
 Norm = Callable[[int], nn.Module]
 """channels -> a normalisation of that many."""
+
+
+class Link(nn.Module):
+    """A link of a chain of layers; it draws no random numbers."""
+
+    recompute = False
+    """Whether the backward pass runs it again, so that only its inputs are kept."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Its output, as of any module."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(super().__call__, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return super().__call__(*inputs)
 
 
 class RMSNorm2d(nn.Module):
@@ -86,7 +101,7 @@ class ConvFFN(nn.Module):
         return x + self.conv_out(self.activation1(first) + self.activation2(second))
 
 
-class DepthConvBlock(nn.Module):
+class DepthConvBlock(Link):
     """DepthConv, then ConvFFN."""
 
     def __init__(self, channels_in: int, channels_out: int | None = None, expansion: int = 2) -> None:
@@ -99,7 +114,7 @@ class DepthConvBlock(nn.Module):
         return self.ffn(self.depth(x))
 
 
-class ResidualBlockUpsample(nn.Module):
+class ResidualBlockUpsample(Link):
     """Twice the resolution by two pixel-shuffle paths; no normalisation."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -116,7 +131,7 @@ class ResidualBlockUpsample(nn.Module):
         return self.activation2(self.conv(main)) + self.shuffle(self.upsample(x))
 
 
-class ResnetBlock(nn.Module):
+class ResnetBlock(Link):
     """Norm, SiLU, 3x3, twice. Where the width changes the input is not added: published weights
     were trained with that oddity (the shortcut convolution is applied to the branch's own output)."""
 
@@ -136,7 +151,7 @@ class ResnetBlock(nn.Module):
         return h + (self.nin_shortcut(h) if hasattr(self, "nin_shortcut") else x)
 
 
-class AttentionBlock(nn.Module):
+class AttentionBlock(Link):
     """Single-head self-attention over all positions, or in windows on large maps (see `windowed`)."""
 
     def __init__(self, channels: int, limit: int = 4096, window: int = 32) -> None:
@@ -163,7 +178,7 @@ def _attend_map(qkv: Tensor) -> Tensor:
     return out.transpose(1, 2).unflatten(2, (height, width))
 
 
-class Upsample2(nn.Module):
+class Upsample2(Link):
     """Twice the resolution: 1x1, pixel shuffle, 3x3. Linear."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from onedc.model.blocks import Link
+
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TILE = 64  # side of a tile at 1/8: 512 px
 HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
@@ -21,7 +23,7 @@ TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/
 WHOLE_LIMIT = 12288  # positions at 1/8 (1024x768 px) up to which the image is one tile
 
 
-class Block(nn.Module):
+class Block(Link):
     """Three 3x3 convolutions round a skip; `pool` adds global context by GroupNorm first."""
 
     def __init__(self, width: int, pool: bool = False) -> None:

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import UNetConfig
-from onedc.model.blocks import GROUPS, Norm, RMSNorm2d, group_norm, windowed
+from onedc.model.blocks import GROUPS, Link, Norm, RMSNorm2d, group_norm, windowed
 
 GROUP_NORM_UNET = group_norm(1e-5)
 AttentionFactory = Callable[[int], nn.Module]
 """channels -> module called as module(x, tokens) that keeps the shape of x."""
 
 
-class TimeResnet(nn.Module):
+class TimeResnet(Link):
     """Residual block with an optional per-channel shift from the time embedding."""
 
     def __init__(self, channels_in: int, channels_out: int, time_channels: int, norm: Norm) -> None:
@@ -199,7 +199,7 @@ class Heads(nn.Module):
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
 
-class SelfAttention2d(Heads):
+class SelfAttention2d(Heads, Link):
     """Self-attention on a map with its own GroupNorm and a skip, as diffusers' UNet2DModel has it."""
 
     def __init__(self, channels: int, head_width: int, limit: int, window: int) -> None:
@@ -247,7 +247,7 @@ class TransformerBlock(nn.Module):
         return x + self.ff(self.norm3(x))
 
 
-class Transformer2d(nn.Module):
+class Transformer2d(Link):
     """One transformer block on a feature map. GroupNorm sees the whole map; attention may be windowed."""
 
     def __init__(self, channels: int, heads: int, token_channels: int, limit: int, window: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onedc.model.blocks import GROUP_NORM
+from onedc.model.blocks import GROUP_NORM, Link
 from onedc.model.tiling import tiled
 from onedc.model.unet import TimeResnet
 
@@ -29,7 +29,7 @@ def _resnet(channels_in: int, channels_out: int) -> TimeResnet:
     return TimeResnet(channels_in, channels_out, 0, GROUP_NORM)
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(Link):
     """Single-head self-attention within windows: [B,C,h,w] -> [B,C,h,w].
 
     Norm, attention and residual all belong to a window, so nothing passes a window's border.

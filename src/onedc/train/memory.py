@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from onedc.model import blocks, taef2, unet, vae_kl
-from onedc.train.networks.swin import SwinBlock
-
-BLOCKS = (
-    blocks.DepthConvBlock,
-    blocks.ResidualBlockUpsample,
-    blocks.ResnetBlock,
-    blocks.AttentionBlock,
-    blocks.Upsample2,
-    unet.TimeResnet,
-    unet.SelfAttention2d,
-    unet.Transformer2d,
-    vae_kl.WindowAttention,
-    taef2.Block,
-    SwinBlock,
-)
-"""The networks are chains of these; none of them draws random numbers."""
+from onedc.model.blocks import Link
 
 
 def recompute(module: nn.Module) -> None:
-    """From now on only the inputs of its blocks are kept; the backward pass runs each block again."""
-    for block in module.modules():
-        if isinstance(block, BLOCKS):
-            block.forward = partial(_twice, block.forward)  # type: ignore[method-assign]
-
-
-def _twice(forward: Any, *inputs: Any) -> Any:
-    if not torch.is_grad_enabled():
-        return forward(*inputs)
-    return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)
+    """From now on only the inputs of its links are kept; the backward pass runs each link again."""
+    for part in module.modules():
+        if isinstance(part, Link):
+            part.recompute = True
 
 
 def halve(parameters: Iterable[nn.Parameter]) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.errors import ConfigError
-from onedc.model.blocks import DepthConvBlock
+from onedc.model.blocks import DepthConvBlock, Link
 
 HEAD_WIDTH = 64
 NORM_GROUPS = 16
@@ -58,7 +58,7 @@ class WindowAttention(nn.Module):
         return torch.zeros_like(apart, dtype=like.dtype).masked_fill(apart, -torch.inf)
 
 
-class SwinBlock(nn.Module):
+class SwinBlock(Link):
     """Window attention and feed-forward, each behind a LayerNorm, with a skip. Maps are [B,h,w,C]."""
 
     def __init__(self, channels: int, window: int, *, shift: bool, positions: bool) -> None:
