@@ -53,12 +53,12 @@ const [weights, files, done] = arguments;
 })().then(done, (error) => done(String(error)));
 """
 DECODE = """
-const [settings, file, done] = arguments;
+const [settings, file, preview, done] = arguments;
 (async () => {
   const onedc = await import("/onedc.js");
   onedc.configure(settings);
   const data = new Uint8Array(await (await fetch(file)).arrayBuffer());
-  const { rgba, ...facts } = await onedc.decodeReport(data);
+  const { rgba, ...facts } = await onedc.decodeReport(data, { preview });
   let text = "";
   for (const byte of rgba) text += String.fromCharCode(byte);
   return { ...facts, rgba: btoa(text) };
@@ -178,9 +178,11 @@ def y_hat_sha256(codec: Codec, data: bytes) -> str:
     return hashlib.sha256(np.ascontiguousarray(found[0], "<f4").tobytes()).hexdigest()
 
 
-def decoded(browser: Any, file: str, **settings: Any) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+def decoded(
+    browser: Any, file: str, *, preview: bool = False, **settings: Any
+) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """What the library makes of a file of the site, and its pixels [H,W,4]."""
-    found = browser.execute_async_script(DECODE, settings, file)
+    found = browser.execute_async_script(DECODE, settings, file, preview)
     assert isinstance(found, dict), found
     rgba = np.frombuffer(base64.b64decode(found.pop("rgba")), np.uint8)
     return found, rgba.reshape(found["height"], found["width"], 4)
@@ -218,6 +220,8 @@ def test_pixels_are_those_of_python_without_special_headers(
         facts, rgba = decoded(browser, f"{name}.1dc", threads=2)
         assert (facts["backend"], facts["threads"]) == ("wasm", 1)
         assert_close(rgba, codec.decode(folder / f"{name}.1dc", output="numpy"))
+    _, rgba = decoded(browser, "200x150.1dc", preview=True)
+    assert_close(rgba, codec.decode(folder / "200x150.1dc", output="numpy", preview=True))
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
@@ -355,5 +359,5 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
 )
 def test_weights_that_cannot_be_used(browser: Any, plain: str, weights: str, line: str) -> None:
     browser.get(f"{plain}/blank.html")
-    found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc")
+    found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc", False)
     assert found == f"OneDCError: {plain}/{weights}: {line}"

@@ -9,21 +9,23 @@ function element<T extends HTMLElement>(id: string): T {
 }
 
 const drop = element("drop"), input = element<HTMLInputElement>("file"), status = element("status");
-const bytes = element<HTMLInputElement>("bytes");
+const bytes = element<HTMLInputElement>("bytes"), preview = element<HTMLInputElement>("preview");
 const result = element("result"), canvas = element<HTMLCanvasElement>("picture");
 const save = element<HTMLAnchorElement>("save"), saveFile = element<HTMLAnchorElement>("save-file");
 
 let newest = 0;
+let shown: File | null = null;
 
 async function open(file: File): Promise<void> {
   const turn = ++newest;
+  shown = file;
   const photo = file.type.startsWith("image/") && !file.name.endsWith(".1dc");
   result.hidden = true;
   say(`${file.name}: ${photo ? "encoding" : "decoding"}. The first picture takes longer, because the model is loaded.`);
   try {
     const data = photo ? await encode(file, { targetBytes: targetBytes() }) : new Uint8Array(await file.arrayBuffer());
     const facts = info(data);
-    const report = await decodeReport(data);
+    const report = await decodeReport(data, { preview: preview.checked });
     if (turn === newest) show(file.name, facts, report, photo ? data : null);
   } catch (error) {
     if (turn === newest) say(`${file.name}: ${oneLine(error)}`, true);
@@ -66,6 +68,10 @@ function say(text: string, failed = false): void {
   status.textContent = text;
   status.classList.toggle("error", failed);
 }
+
+preview.addEventListener("change", () => {
+  if (shown) void open(shown);
+});
 
 input.addEventListener("change", () => {
   const [file] = input.files ?? [];

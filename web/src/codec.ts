@@ -1,11 +1,10 @@
 /** A whole codec: weights, exact integers and float networks. */
 
-import { MAX_PIXELS } from "./container.ts";
 import type { Bytes } from "./digest.ts";
 import { encodePixels, type Aim, type Source } from "./encoder.ts";
 import { Engine, type Pixels } from "./engine.ts";
 import { OneDCError, WeightsError, oneLine } from "./errors.ts";
-import { decodeIntegers } from "./integers.ts";
+import { decodeIntegers, type DecodeOptions } from "./integers.ts";
 import type { RuntimeOptions } from "./runtime.ts";
 import { readAlpha } from "./sections.ts";
 import { Weights } from "./weights.ts";
@@ -37,9 +36,9 @@ export class Codec {
   }
 
   /** Throws FormatError. */
-  async decode(data: Bytes, maxPixels = MAX_PIXELS): Promise<Decoded> {
+  async decode(data: Bytes, options: DecodeOptions): Promise<Decoded> {
     const start = performance.now();
-    const integers = await decodeIntegers(data, this.weights, maxPixels);
+    const integers = await decodeIntegers(data, this.weights, options);
     const alpha = await readAlpha(integers.contents);
     const middle = performance.now();
     const pixels = await this.engine.draw(integers);

@@ -56,12 +56,12 @@ export class Engine {
   }
 
   /** The picture of a file; opaque. */
-  async draw({ contents: { header }, yHat, semantic }: Integers): Promise<Pixels> {
+  async draw({ contents: { header }, quality, yHat, semantic }: Integers): Promise<Pixels> {
     const { session } = await this.net("latents");
     const { vae_latents: latents } = await session.run({
       y_hat: this.input(yHat),
       z_semantic: this.input(semantic),
-      quality: this.runtime.integer(header.quality),
+      quality: this.runtime.integer(quality),
     });
     const { width, height } = header;
     const pixels = { width, height, rgba: new Uint8ClampedArray(4 * width * height).fill(255) };

@@ -10,8 +10,8 @@ export { FormatError, OneDCError, WeightsError } from "./errors.ts";
 export type { Aim } from "./encoder.ts";
 export type { Report, Settings } from "./messages.ts";
 
-/** The picture of a .1dc file. Throws OneDCError with one line that says what is wrong. */
-export async function decode(data: Bytes): Promise<ImageData> {
-  const { rgba, width, height } = await decodeReport(data);
+/** The picture of a .1dc file, or with `preview` its semantic layer. Throws OneDCError with one line that says what is wrong. */
+export async function decode(data: Bytes, { preview = false } = {}): Promise<ImageData> {
+  const { rgba, width, height } = await decodeReport(data, { preview });
   return new ImageData(rgba, width, height);
 }

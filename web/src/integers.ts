@@ -36,6 +36,8 @@ export interface FloatMap {
 /** What the float networks draw the picture from, and what it was made of. */
 export interface Integers {
   readonly contents: Contents;
+  /** The quality byte that the networks are told: the file's, or 0 in a preview. */
+  readonly quality: number;
   readonly levels: Levels;
   /** Of the four parts; none in a file without y. */
   readonly tables: readonly Uint8Array[];
@@ -46,12 +48,20 @@ export interface Integers {
   readonly semantic: FloatMap;
 }
 
-/** Read a whole file. Throws FormatError. */
-export async function decodeIntegers(data: Bytes, model: Model, maxPixels = MAX_PIXELS): Promise<Integers> {
+export interface DecodeOptions {
+  /** Pixels of the largest picture. */
+  readonly maxPixels?: number;
+  /** Read z alone: the semantic layer, which the file begins with. */
+  readonly preview?: boolean;
+}
+
+/** Read a file. Throws FormatError. */
+export async function decodeIntegers(data: Bytes, model: Model, options: DecodeOptions = {}): Promise<Integers> {
+  const { maxPixels = MAX_PIXELS, preview = false } = options;
   const { modelId, fingerprint, levels: levelCode, seam } = model;
   const contents = unpack(data, { modelId, fingerprint, leastMillibits: levelCode.leastMillibits, maxPixels });
   const entropyTables = await loadTables();
-  const { width, height, quality } = contents.header;
+  const { width, height } = contents.header, quality = preview ? 0 : contents.header.quality;
   const decoder = new RangeDecoder(contents.payload);
   const levels = levelCode.code(decoder, Math.ceil(height / 64), Math.ceil(width / 64));
   const tables: Uint8Array[] = [], values: Int32Array[] = [];
@@ -63,8 +73,8 @@ export async function decodeIntegers(data: Bytes, model: Model, maxPixels = MAX_
   };
   const { features, semantic } = seam.hyper(levels);
   const yHat = seam.scan(features, quality, code);
-  decoder.finish();
-  return { contents, levels, tables, values, yHat: toFloats(yHat), semantic: toFloats(semantic) };
+  if (!preview) decoder.finish();
+  return { contents, quality, levels, tables, values, yHat: toFloats(yHat), semantic: toFloats(semantic) };
 }
 
 function toFloats({ channels, rows, columns, data }: FeatureMap): FloatMap {

@@ -12,7 +12,9 @@ export interface Settings extends RuntimeOptions {
 }
 
 /** A file to decode, or a picture to encode. */
-export type Task = { readonly data: Bytes } | { readonly source: Source; readonly aim: Aim };
+export type Task =
+  | { readonly data: Bytes; readonly preview: boolean }
+  | { readonly source: Source; readonly aim: Aim };
 
 export interface Question {
   readonly id: number;
