@@ -1,4 +1,4 @@
-"""Quality and bytes: the header's byte of a quality, and the highest quality whose whole file fits a budget.
+"""The highest quality whose whole file fits a number of bytes.
 
 Counts the bytes of real files. Knows no pictures, no networks and no format.
 """

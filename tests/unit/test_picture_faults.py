@@ -421,7 +421,7 @@ def test_formats_of_plugins(module: str, package: str, name: str, monkeypatch: p
     assert near(read_image(data), RGB, 12)
     if name == "JXL":  # of HEIF, EXIF's orientation does not count
         assert near(read_image(saved(turned, name, exif=exif.tobytes(), **options)), RGB, 12)
-    monkeypatch.setattr("onedc.image.opening.find_spec", lambda module: None)
+    monkeypatch.setattr("onedc.image.formats.find_spec", lambda module: None)
     with pytest.raises(ImageError, match=f"pip install {package}$"):
         read_image(data)
 

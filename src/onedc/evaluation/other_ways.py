@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from onedc.codec import Codec
 from onedc.engine.torch_engine import torch_engine_of
-from onedc.model.adapters import adapt
+from onedc.model.lora import adapt
 from onedc.model.vae_kl import Upsample, WindowAttention
 
 RANK = 64  # of the published adapters

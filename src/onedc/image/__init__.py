@@ -3,7 +3,7 @@
 Pillow and numpy only. Knows nothing of the codec, its tensors or its files.
 """
 
-from onedc.image.opening import MISSING_PLUGINS, READABLE_SUFFIXES
+from onedc.image.formats import MISSING_PLUGINS, READABLE_SUFFIXES
 from onedc.image.reading import (
     KEEPABLE,
     MAX_SIDE_PX,

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from onedc.errors import ImageError, one_line
-from onedc.image.opening import Remarks
+from onedc.image.formats import Remarks
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "LAB"}
 """Colour space that a profile must be of to fit a mode."""

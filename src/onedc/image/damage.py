@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from onedc.image.opening import Remarks
+from onedc.image.formats import Remarks
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _ANCILLARY = 0x20

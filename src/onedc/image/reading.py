@@ -17,7 +17,7 @@ from onedc.container.side_data import SideData
 from onedc.errors import ImageError, OneDCError, one_line
 from onedc.image.colour import has_cicp, said_by, to_srgb
 from onedc.image.damage import is_cut, lacks_scans, mended, seems_cut
-from onedc.image.opening import Remarks, as_file, choose_page, open_picture
+from onedc.image.formats import Remarks, as_file, choose_page, open_picture
 from onedc.image.samples import (
     Color,
     RGBArray,

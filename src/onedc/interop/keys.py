@@ -13,7 +13,7 @@ from torch import Tensor
 from onedc.errors import WeightsError
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.pretrained.layouts import newer_attention
-from onedc.weights.adapters import with_adapter
+from onedc.weights.lora import with_adapter
 
 LORA_SCALE = 0.125
 """alpha / rank of the published adapters: 8 / 64."""

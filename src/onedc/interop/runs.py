@@ -13,10 +13,10 @@ from onedc.files import file_sha256
 from onedc.interop.convert import Options, convert_seam
 from onedc.interop.family import Rate
 from onedc.interop.folding import fold_time
-from onedc.model.adapters import ALPHA, DOWN, UP
+from onedc.model.lora import ALPHA, DOWN, UP
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
-from onedc.weights.adapters import merged, rank_of
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP
+from onedc.weights.lora import merged, rank_of
 
 _LEAD = "model."
 _WEIGHT = ".weight"

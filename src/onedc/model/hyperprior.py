@@ -1,4 +1,4 @@
-"""From y to its entropy model: h_a, the quantisation of z (FSQ), h_s, and the prior of y.
+"""The hyperprior: h_a, the quantisation of z (FSQ), h_s, the tokens that z becomes, and the prior of y.
 
 h_s and the prior belong to the integer seam: no normalisation, no attention, no division there. One walk,
 `SpatialPrior.scan`, with different visitors: training adds noise, the encoder records symbols, the decoder
@@ -22,6 +22,7 @@ from onedc.model.blocks import (
     QualityBias,
     QualityGain,
     ResidualBlockUpsample,
+    ResnetBlock,
     RMSNorm2d,
 )
 
@@ -128,6 +129,26 @@ class FSQ(nn.Module):
 
 Visitor = Callable[[int, Tensor, Tensor], Tensor]
 """(part, scale, mean) -> decoded values; all collapsed, [B,N/4,H/16,W/16], in the gained domain."""
+
+
+class SemanticAdaptor(nn.Module):
+    """z_semantic [B,C,H/64,W/64] -> tokens as a map [B,D,H/64,W/64]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, limit, window = config.token_channels, config.attention_positions, config.attention_window
+        stages: list[nn.Module] = []
+        for _ in range(config.semantic_stages):
+            if config.light is not None:
+                stages.append(ResnetBlock(width, norm=RMSNorm2d))
+                continue
+            stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
+        self.to_semantic = nn.Sequential(
+            DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)
+        )
+
+    def forward(self, z_semantic: Tensor) -> Tensor:
+        return self.to_semantic(z_semantic)
 
 
 class SpatialPrior(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
-from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SpatialPrior
-from onedc.model.synthesis import LightDecoder, OneStepGenerator, SemanticAdaptor, SynthesisTransform
+from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
+from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
 from onedc.model.taef2 import TAEF2, Block
 from onedc.model.tiling import tiled
 

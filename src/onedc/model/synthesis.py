@@ -1,4 +1,4 @@
-"""The decoder's float networks: semantic adaptor, g_s, the one-step generator, and a light model's pixels.
+"""The decoder's float networks: g_s, the one-step generator, and a light model's pixels.
 
 The generator is a diffusion UNet that is run once, at one timestep. Its output is taken as the noise
 prediction, a small convolutional branch on its input as the noisy latents; clean latents follow from both.
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from onedc.config import LightConfig, ModelConfig
 from onedc.model.blocks import (
     GROUP_NORM,
-    AttentionBlock,
     DepthConvBlock,
     Norm,
     QualityBias,
@@ -28,26 +27,6 @@ from onedc.model.blocks import (
     in_bands,
 )
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
-
-
-class SemanticAdaptor(nn.Module):
-    """z_semantic [B,C,H/64,W/64] -> tokens as a map [B,D,H/64,W/64]."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        width, limit, window = config.token_channels, config.attention_positions, config.attention_window
-        stages: list[nn.Module] = []
-        for _ in range(config.semantic_stages):
-            if config.light is not None:
-                stages.append(ResnetBlock(width, norm=RMSNorm2d))
-                continue
-            stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
-        self.to_semantic = nn.Sequential(
-            DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)
-        )
-
-    def forward(self, z_semantic: Tensor) -> Tensor:
-        return self.to_semantic(z_semantic)
 
 
 class SynthesisTransform(nn.Module):

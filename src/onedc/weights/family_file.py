@@ -16,9 +16,9 @@ from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.weights.adapters import with_adapter
 from onedc.weights.file import Weights, assemble
 from onedc.weights.layout import opened
+from onedc.weights.lora import with_adapter
 
 FORMAT = "onedc-family-1"
 SHARED = "shared."

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
-from onedc.datasets.photos import Photos
+from onedc.datasets.pixels import Photos
 from onedc.datasets.shards import folder_entries, shard_entries
 from onedc.datasets.sources import Source, folder_source, open_source, tar_source
 from onedc.errors import ConfigError, ImageError, OneDCError

@@ -20,7 +20,7 @@ from onedc.evaluation.bench import BenchOptions, bench, random_weights, sample_p
 from onedc.evaluation.bench_report import to_json, to_markdown
 from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import RANK, OneByOne, OnRepeated, as_reference, swap_layers
-from onedc.model.adapters import adapt
+from onedc.model.lora import adapt
 from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import Upsample, WindowAttention
 

@@ -18,10 +18,10 @@ from onedc.errors import WeightsError
 from onedc.interop.convert import Options
 from onedc.interop.runs import open_run
 from onedc.loading import load
-from onedc.model.adapters import UP, adapt
+from onedc.model.lora import UP, adapt
 from onedc.model.onedc import OneDC
-from onedc.weights.adapters import merged
 from onedc.weights.file import save_weights
+from onedc.weights.lora import merged
 
 CONFIG = replace(TINY, quality_knots=0, analysis_unet=replace(TINY.analysis_unet, time_channels=64))
 

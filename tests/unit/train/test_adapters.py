@@ -11,7 +11,7 @@ import torch
 
 from onedc.config import SD15, TINY
 from onedc.errors import ConfigError
-from onedc.model.adapters import DOWN, adapt
+from onedc.model.lora import DOWN, adapt
 from onedc.model.synthesis import OneStepGenerator
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig, apply_settings
@@ -19,7 +19,7 @@ from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
 from onedc.train.networks.loading import checkpoint_model
 from onedc.train.recipes import find_recipe
-from onedc.weights.adapters import merged
+from onedc.weights.lora import merged
 
 
 def test_layers_and_counts_are_the_papers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onedc.train.losses.discriminator import LARGEST, balanced
+from onedc.train.losses.gan import LARGEST, balanced
 
 
 def test_the_weight_makes_the_gradients_norms_differ_by_the_share() -> None:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
-from onedc.datasets.photos import Photos
+from onedc.datasets.pixels import Photos
 from onedc.datasets.sources import open_source, split
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image

@@ -20,7 +20,7 @@ from onedc.train.data import pool
 from onedc.train.data.pool import Pool, cut_windows
 from onedc.train.loop import Trainer
 from onedc.train.losses import discriminator
-from onedc.train.losses.discriminator import Discriminator
+from onedc.train.losses.gan import Discriminator
 from onedc.train.recipes import RECIPES
 from onedc.train.stages.stage1 import Stage1
 

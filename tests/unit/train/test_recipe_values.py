@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from onedc.config import QUALITY_MAX, SMALL, ModelConfig
-from onedc.model.adapters import DOWN, adapt
+from onedc.model.lora import DOWN, adapt
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC

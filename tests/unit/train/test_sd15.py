@@ -16,15 +16,15 @@ from tests.unit.train.test_maskgit import small_tokenizer
 
 from onedc.config import TINY
 from onedc.errors import WeightsError
-from onedc.model.adapters import UP
+from onedc.model.lora import UP
 from onedc.model.onedc import OneDC
 from onedc.train.config import NetsConfig, TrainConfig, apply_settings
 from onedc.train.loop import Trainer
 from onedc.train.networks.loading import load_model
 from onedc.train.recipes import find_recipe
 from onedc.train.stages.stage1 import Stage1
-from onedc.weights.adapters import merged
 from onedc.weights.file import save_weights
+from onedc.weights.lora import merged
 
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")

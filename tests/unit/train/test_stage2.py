@@ -21,13 +21,13 @@ from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.dmd import (
     Diffusion,
-    discriminator_gan_loss,
     dmd_gradient,
     dmd_loss,
-    generator_gan_loss,
     guided,
 )
-from onedc.train.networks.score import FeatureHeads, GANHead, ScoreNetwork
+from onedc.train.losses.gan import discriminator_gan_loss, generator_gan_loss
+from onedc.train.networks.discriminators import FeatureHeads, GANHead
+from onedc.train.networks.score import ScoreNetwork
 from onedc.train.stages.stage2 import Stage2
 
 CPU = torch.device("cpu")

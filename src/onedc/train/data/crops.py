@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from onedc.datasets.photos import Photos
+from onedc.datasets.pixels import Photos
 from onedc.datasets.sources import Source, open_source, parts_of, split
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import RGBArray

@@ -1,7 +1,7 @@
 """Windows of all photos on the device, where crops are cut without a loader, as fast as a GPU takes them.
 
 The random numbers of such a run are drawn on the device too, so that it is not repeatable to the bit as a run
-fed by `data.loader` is. No losses here.
+fed by `onedc.train.data.batches.loader` is. No losses here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onedc.datasets.photos import Photos
+from onedc.datasets.pixels import Photos
 from onedc.errors import ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig

@@ -1,4 +1,4 @@
-"""Distribution matching and adversarial terms, on latents of any shape [B,...]. Networks come as arguments.
+"""Distribution matching, on latents of any shape [B,...]. Networks come as arguments.
 
 Source: Yin et al. 2024 (DMD2); constants of Xue et al. 2025 (OneDC).
 """
@@ -58,13 +58,3 @@ def dmd_loss(latents: Tensor, gradient: Tensor) -> Tensor:
 def guided(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
     """Classifier-free guidance; weight 1 is the conditional prediction itself."""
     return unconditional + weight * (conditional - unconditional)
-
-
-def generator_gan_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating: softplus(-D(fake))."""
-    return F.softplus(-fake_logits.float()).mean()
-
-
-def discriminator_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """softplus(D(fake)) + softplus(-D(real))."""
-    return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
-from onedc.model.adapters import adapt
+from onedc.model.lora import adapt
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
@@ -21,8 +21,8 @@ from onedc.train.networks.score import ScoreConfig, ScoreNetwork
 from onedc.train.networks.text import TextEncoder
 from onedc.train.stages.tokenizer import PixelTokenizer, TokenizerConfig
 from onedc.weights import BUNDLED
-from onedc.weights.adapters import merged, rank_of
 from onedc.weights.file import trainable_tensors
+from onedc.weights.lora import merged, rank_of
 
 
 def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:

@@ -21,14 +21,14 @@ from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import (
     TIMESTEPS,
     Diffusion,
-    discriminator_gan_loss,
     dmd_gradient,
     dmd_loss,
-    generator_gan_loss,
     guided,
 )
+from onedc.train.losses.gan import discriminator_gan_loss, generator_gan_loss
 from onedc.train.memory import halve
-from onedc.train.networks.score import GANHead, ScoreConfig, ScoreNetwork
+from onedc.train.networks.discriminators import GANHead
+from onedc.train.networks.score import ScoreConfig, ScoreNetwork
 from onedc.train.networks.text import TextEncoder
 from onedc.train.stages.coding import analysed
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable

@@ -1,4 +1,6 @@
-"""A discriminator that trains beside stage I, on what LPIPS's network sees of decoded windows and of photos.
+"""GAN losses of both stages, and the discriminator that trains beside stage I on features of LPIPS's network.
+
+Stage II's discriminator is a head on the fake score: `onedc.train.stages.stage2`.
 
 Sources: Sauer et al. 2021, "Projected GANs converge faster"; Esser et al. 2021 (VQGAN) for its weight.
 """
@@ -8,16 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from onedc.train.losses.dmd import discriminator_gan_loss, generator_gan_loss
 from onedc.train.losses.pixels import PixelTerms
-from onedc.train.networks.score import FeatureHeads
+from onedc.train.networks.discriminators import FeatureHeads
 
 FIRST, LARGEST = 0.3, 3.0  # weight of the term before anything is measured, and at most
 FOLLOW = 0.1  # how far the weight goes towards what each step measures
 ALONE = 100  # steps of the discriminator before its term counts
+
+
+def generator_gan_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating: softplus(-D(fake))."""
+    return F.softplus(-fake_logits.float()).mean()
+
+
+def discriminator_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """softplus(D(fake)) + softplus(-D(real))."""
+    return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()
 
 
 class Discriminator(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from onedc.model.adapters import ALPHA, DOWN, UP
+from onedc.model.lora import ALPHA, DOWN, UP
 
 
 def with_adapter(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
