@@ -218,6 +218,7 @@ def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: 
         raise ConfigError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     if source == target:
         raise ConfigError(f"{source}: source and target must be two folders")
+    _ = spec.size  # checks its numbers
     numbers = {"shard_size": shard_size, "readers": spec.readers, "batch_size": spec.batch_size}
     for name, number in numbers.items():
         if number is not None and number < 1:
@@ -249,6 +250,9 @@ def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
             "background": background,
             "keep": sorted(spec.keep),
         }
+        sizes = {"target_bytes": spec.target_bytes, "max_side": spec.max_side}
+        sizes |= {"shrink": spec.shrink, "check": spec.check}
+        settings |= {name: value for name, value in sizes.items() if value is not getattr(Spec, name)}
         if spec.page or spec.strict:
             settings |= {"page": spec.page, "strict": spec.strict}
     if spec.effort:

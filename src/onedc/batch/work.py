@@ -22,6 +22,7 @@ from onedc.datasets.shards import named
 from onedc.engine.protocol import EngineName, Precision
 from onedc.errors import OneDCError, one_line
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
+from onedc.image.shrink import Size
 from onedc.loading import load
 from onedc.rate import DEFAULT_QUALITY
 
@@ -34,6 +35,10 @@ class Spec:
 
     decode: bool = False  # .1dc files to PNG instead of pictures to .1dc files
     quality: float = DEFAULT_QUALITY  # 0..100
+    target_bytes: int | None = None  # most bytes of a file, in place of a quality
+    max_side: int | None = None  # shrink pictures to this longer side, in pixels
+    shrink: bool = True  # with target_bytes: to where a picture looks best in so few bytes
+    check: bool = True  # files have a checksum
     effort: int = 0  # 0..9
     metric_weights: Path | None = None  # folder of the networks by which an effort above 0 judges
     background: Color | None = None  # under transparent places
@@ -48,6 +53,11 @@ class Spec:
     threads: int | None = None  # of the networks
     batch_size: int | None = None  # items for the networks at a time; None: 1 on the CPU, 8 elsewhere
     readers: int = 2  # threads that read
+
+    @property
+    def size(self) -> Size:
+        """The size that pictures are coded at."""
+        return Size(max_side=self.max_side, target_bytes=self.target_bytes if self.shrink else None)
 
     def wanted(self, column: str | None) -> Wanted:
         """What items such work takes."""
@@ -86,20 +96,26 @@ class Encoding:
 
     def prepare(self, data: bytes, name: str) -> Any:
         spec = self.spec
-        return read_picture(
+        picture = read_picture(
             named(data, name),
             background=spec.background,
             keep=spec.keep,
             max_pixels=spec.max_pixels,
             page=spec.page,
             strict=spec.strict,
+            draft=spec.size.longer,
         )
+        return spec.size.of(picture)
 
     def positions(self, prepared: Any) -> Hashable:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
 
     def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-        files = self.codec.encode_batch(batch, quality=self.spec.quality, effort=self.spec.effort)
+        target, options = self.spec.target_bytes, {"effort": self.spec.effort, "check": self.spec.check}
+        if target is None:
+            files = self.codec.encode_batch(batch, quality=self.spec.quality, **options)
+        else:
+            files = [self.codec.encode_to_size(one, target, shrink=False, **options) for one in batch]
         return [(data, data) for data in files]
 
 

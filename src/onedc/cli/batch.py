@@ -17,6 +17,7 @@ from onedc.cli.arguments import (
     whole,
 )
 from onedc.cli.jobs import UsageError
+from onedc.cli.sizes import add_size_arguments
 from onedc.cli.streams import print_error, progress_bar, tell
 
 _DESCRIPTION = """\
@@ -26,6 +27,7 @@ Encode or decode a whole data set.
   onedc batch photos/ coded/ --to tar             the same into tar shards of 1000
   onedc batch shards/ coded/ -q 20                tar shards in WebDataset's naming, shard by shard
   onedc batch train.parquet coded/ --column jpg   a column of pictures
+  onedc batch photos/ coded/ --target-bytes 340   each shrunk to fit one message
   onedc batch coded/ decoded/ --decode            .1dc files back to PNG
   onedc batch photos/ coded/ --ray                with Ray, on this machine or a cluster
 
@@ -48,11 +50,19 @@ def add_command(commands: Any) -> None:
         choices=("folder", "tar", "parquet", "arrow"),
         help="form of the results (default: that of the source)",
     )
-    parser.add_argument(
+    spent = parser.add_mutually_exclusive_group()
+    spent.add_argument(
         "-q", "--quality", type=quality, metavar="Q", help="0 (smallest) to 100 (default: near 0.1 bpp)"
+    )
+    spent.add_argument(
+        "--target-bytes",
+        type=whole,
+        metavar="N",
+        help="for each picture the highest quality whose file has at most N bytes",
     )
     add_effort_arguments(parser)
     add_beside_arguments(parser)
+    add_size_arguments(parser)
     add_reading_arguments(parser)
     parser.add_argument("--column", metavar="NAME", help="column of pictures in Parquet and Arrow files")
     parser.add_argument(
@@ -104,13 +114,8 @@ def run(args: argparse.Namespace) -> int:
     from onedc.batch.run import Batch
     from onedc.rate import DEFAULT_QUALITY
 
-    encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
-    reading = args.page or args.max_pixels or args.strict
-    if args.decode and (encoding or reading):
-        raise UsageError(
-            "--quality, --effort, --background, --keep-..., --page, --max-pixels and --strict "
-            "are for encoding, not for --decode"
-        )
+    if args.decode:
+        _check_decode(args)
     cluster = None
     if args.ray is not None:
         cluster = Cluster(
@@ -134,6 +139,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if summary.errors else 0
 
 
+def _check_decode(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that decoding has no use for."""
+    encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
+    sizes = args.target_bytes or args.max_side or args.no_shrink or args.no_check
+    reading = args.page or args.max_pixels or args.strict
+    if encoding or sizes or reading:
+        raise UsageError(
+            "--quality, --target-bytes, --max-side, --no-shrink, --no-check, --effort, --background, "
+            "--keep-..., --page, --max-pixels and --strict are for encoding, not for --decode"
+        )
+
+
 def _spec(args: argparse.Namespace, default_quality: float) -> Any:
     from onedc.batch.work import Spec
     from onedc.container.packing import DEFAULT_MAX_PIXELS
@@ -141,6 +158,10 @@ def _spec(args: argparse.Namespace, default_quality: float) -> Any:
     return Spec(
         decode=args.decode,
         quality=default_quality if args.quality is None else args.quality,
+        target_bytes=args.target_bytes,
+        max_side=args.max_side,
+        shrink=not args.no_shrink,
+        check=not args.no_check,
         effort=args.effort,
         metric_weights=args.metric_weights,
         background=args.background,

@@ -31,7 +31,7 @@ from onedc.cli.jobs import (
     run_jobs,
     write_output,
 )
-from onedc.cli.sizes import add_size_arguments, check_show, coded_size, show, wanted_size
+from onedc.cli.sizes import add_show_argument, add_size_arguments, check_show, coded_size, show, wanted_size
 from onedc.cli.streams import progress_line
 from onedc.errors import ConfigError
 
@@ -86,7 +86,7 @@ def add_command(commands: Any) -> None:
     )
     add_effort_arguments(parser)
     add_beside_arguments(parser)
-    add_size_arguments(parser)
+    add_show_argument(add_size_arguments(parser))
     add_reading_arguments(parser)
     add_model_arguments(parser, engines=True)
 

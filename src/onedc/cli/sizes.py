@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from onedc.image.shrink import Size
 
 
-def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    """The size at which pictures are coded, the checksum, and the picture that a receiver will see."""
+def add_size_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The size at which pictures are coded, and the checksum; returns the group of options."""
     group = parser.add_argument_group("messages and small files")
     group.add_argument(
         "--max-side", type=whole, metavar="N", help="shrink pictures to a longer side of N pixels at most"
@@ -31,6 +31,11 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave the checksum out, for channels that check what they carry: 1 byte less in small files",
     )
+    return group
+
+
+def add_show_argument(group: argparse._ArgumentGroup) -> None:
+    """The picture that a receiver will see."""
     group.add_argument(
         "--show", metavar="FILE", help="also write the picture that a receiver will see, of one input"
     )

@@ -225,6 +225,33 @@ def test_pages_and_strictness_are_those_of_encode(photos: Path, tmp_path: Path) 
         Batch(source, tmp_path / "strict", replace(SPEC, page=1))
 
 
+def test_message_sizes_are_those_of_encode(photos: Path, tmp_path: Path) -> None:
+    (photos / "wide.png").write_bytes(png((400, 200)))
+    args = ["--weights", str(FIXTURE), "--precision", "fp32", "--target-bytes", "60"]
+    assert main(["batch", str(photos), str(tmp_path / "small"), *args, "--no-check"]) == 0
+    codec = load(FIXTURE, precision="fp32")
+    for name in (*SIZES, "wide.png"):
+        made = (tmp_path / "small" / name).with_suffix(".1dc").read_bytes()
+        assert made == codec.encode_to_size(photos / name, 60, check=False)
+        assert len(made) <= 60
+    assert records(tmp_path / "small")["wide.png"]["width"] < 400
+    with pytest.raises(ConfigError, match="started with check False, not None"):
+        batch(photos, tmp_path / "small", replace(SPEC, quality=50, target_bytes=60))
+    assert (
+        main(["batch", str(photos), str(tmp_path / "whole"), *args, "--target-bytes", "40", "--no-shrink"])
+        == 1
+    )
+    assert "would fit" in records(tmp_path / "whole")["wide.png"]["error"]
+    resized = replace(SPEC, max_side=64, batch_size=4)
+    batch(photos, tmp_path / "side", resized)
+    assert (tmp_path / "side/wide.1dc").read_bytes() == codec.encode(
+        photos / "wide.png", quality=30, max_side=64
+    )
+    with pytest.raises(ConfigError, match="max_side 0 is not a whole number above 0"):
+        batch(photos, tmp_path / "none", replace(SPEC, max_side=0))
+    assert main(["batch", str(tmp_path / "side"), str(tmp_path / "out"), "--decode", "--max-side", "9"]) == 2
+
+
 def test_a_failing_batch_costs_only_the_item_that_fails(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
