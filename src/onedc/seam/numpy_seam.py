@@ -20,7 +20,9 @@ from onedc.seam.protocol import Code, Hyper
 from onedc.seam.units import EXACT, GAIN_BITS, LIMIT, SLOPE_BITS, TABLES, UNITS
 
 SLICE_ELEMENTS = 2**20
-"""Values of the widest map between two pointwise layers: more positions run in slices."""
+"""Values of the widest map within a block: more positions run in slices."""
+HALO = 1
+"""Rows above and below that a block sees: it has one 3x3 kernel."""
 
 Map: TypeAlias = NDArray[np.float64]
 Layer: TypeAlias = Callable[[Map], Map]
@@ -102,6 +104,7 @@ class NumpySeam:
         channels = context.shape[1]
         for part in range(PARTS):
             if part:
+                del params  # as large as all else
                 params = self._trunk(self._adaptors[part - 1](np.concatenate([y_hat, context], axis=1)))
             scale, mean = (
                 collapse(_scaled(half, self._gain, qualities), part)
@@ -230,9 +233,12 @@ def _block(integers: Integers, name: str) -> Layer:
     def run(x: Map) -> Map:
         y = main(wide(x))
         y += x if skip is None else skip(x)
-        return _in_slices(feed_forward, y, expand_to.weight.shape[2])
+        return feed_forward(y)
 
-    return run
+    def in_slices(x: Map) -> Map:
+        return _in_slices(run, x, expand_to.weight.shape[2], narrow.weight.shape[2])
+
+    return in_slices
 
 
 def _upsampling(integers: Integers, name: str) -> Layer:
@@ -256,12 +262,20 @@ def _pointwise(weight: Map, x: Map) -> Map:
     return (weight @ x.reshape(batch, -1, height * width)).reshape(batch, -1, height, width)
 
 
-def _in_slices(layer: Layer, x: Map, channels: int) -> Map:
-    """A pointwise layer that is `channels` wide inside, on as many rows at a time as are small."""
-    rows = max(1, SLICE_ELEMENTS // (channels * x.shape[0] * x.shape[3]))
-    out = np.empty_like(x)
-    for top in range(0, x.shape[2], rows):
-        out[:, :, top : top + rows] = layer(x[:, :, top : top + rows])
+def _in_slices(layer: Layer, x: Map, channels: int, out_channels: int) -> Map:
+    """Layers that see one row above and below, `channels` wide inside, on a few rows at a time.
+
+    Integers do not depend on how rows are cut, and the edges of the map are edges of a slice.
+    """
+    batch, _, height, width = x.shape
+    rows = max(HALO, SLICE_ELEMENTS // (channels * batch * width))
+    if rows >= height:
+        return layer(x)
+    out = np.empty((batch, out_channels, height, width))
+    for top in range(0, height, rows):
+        first = max(top - HALO, 0)
+        found = layer(x[:, :, first : top + rows + HALO])
+        out[:, :, top : top + rows] = found[:, :, top - first :][:, :, :rows]
     return out
 
 
