@@ -24,6 +24,7 @@ from onedc.errors import OneDCError, one_line
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
 from onedc.image.shrink import Size
 from onedc.loading import load
+from onedc.options import EncodeOptions
 from onedc.rate import DEFAULT_QUALITY
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ class Encoding:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
 
     def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-        target, options = self.spec.target_bytes, {"effort": self.spec.effort, "check": self.spec.check}
+        target = self.spec.target_bytes
+        options: EncodeOptions = {"effort": self.spec.effort, "check": self.spec.check}
         if target is None:
             files = self.codec.encode_batch(batch, quality=self.spec.quality, **options)
         else:
