@@ -301,15 +301,16 @@ def _decode(
     side_data = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
     streams = [SymbolDecoder(content.payload) for content in contents]
     z_idx = np.stack([model.z_prior.decode(stream, *positions) for stream in streams])
-    hyper = model.engine.seam.hyper(z_idx)
+    features, z_semantic = model.engine.seam.hyper(z_idx)
     qualities = np.array([0 if preview else header.quality for header in headers])
     if cut:
         check_z(streams, [header.quality for header in headers])
-        y_hat, parts = read_cut(model.engine.seam, hyper.features, streams, qualities)
+        y_hat, parts = read_cut(model.engine.seam, features, streams, qualities)
         qualities = np.where(parts, qualities, 0)
     else:
-        y_hat, parts = read_whole(model.engine.seam, hyper.features, streams, qualities, to_end=not preview)
-    batch = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=output == "torch")
+        y_hat, parts = read_whole(model.engine.seam, features, streams, qualities, to_end=not preview)
+    del features  # of a large picture more than y
+    batch = model.engine.synthesise(y_hat, z_semantic, qualities, as_floats=output == "torch")
     pictures = []
     for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):
         verified = not cut and content.form is not Form.UNCHECKED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -75,7 +76,9 @@ class Sessions:
             return self._made[key]
 
     def _session(self, name: str) -> Any:
+        _register_arena()
         options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -106,6 +109,7 @@ class OnnxEngine:
         WeightsError: integers or graphs missing or damaged.
     """
 
+    name = "onnx"
     on_cpu = True
     precision = "float32"
 
@@ -223,6 +227,16 @@ def _stem_input(rows: NDArray[Any]) -> NDArray[np.float32]:
 def _maps(rows: NDArray[Any]) -> NDArray[np.float32]:
     """[h,w,C] -> [1,C,h,w]."""
     return np.ascontiguousarray(np.moveaxis(rows, -1, 0)[None])
+
+
+@cache
+def _register_arena() -> None:
+    """Have all sessions of the process share an arena that grows by what is asked for, not doubling."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
+    onnxruntime.create_and_register_allocator(memory, settings)
 
 
 def _cores() -> set[int]:

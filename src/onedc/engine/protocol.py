@@ -26,6 +26,10 @@ class Engine(Protocol):
         """h_s and the prior."""
 
     @property
+    def name(self) -> str:
+        """As `loading.load` takes it."""
+
+    @property
     def on_cpu(self) -> bool:
         """Whether the float networks run on the processor."""
 

@@ -49,6 +49,8 @@ class TorchEngine:
         lpips: what effort judges decoded pictures by; None: the autoencoder's own features.
     """
 
+    name = "torch"
+
     def __init__(
         self,
         weights: Weights,

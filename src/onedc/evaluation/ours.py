@@ -30,7 +30,9 @@ class OneDCCodec(FileCodec):
         digest = file_hash(weights or BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         engine = self.codec.model.engine
-        self.identity = f"onedc {onedc.__version__} weights {digest} {device} {engine.precision}"
+        self.identity = (
+            f"onedc {onedc.__version__} weights {digest} {engine.name} {device} {engine.precision}"
+        )
         if engine.on_cpu:  # in bf16 the floats that y comes from depend on it
             self.identity += f" threads {torch.get_num_threads()}"
 
