@@ -123,7 +123,20 @@ def test_what_a_device_cannot_do_is_null() -> None:
 
 
 def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--preset", "tiny", "--ways", "none", "--memory", "64x64", "-o", str(tmp_path / "out")]
+    options = [
+        "--preset",
+        "tiny",
+        "--ways",
+        "none",
+        "--size",
+        "64x64",
+        "--runs",
+        "1",
+        "--memory",
+        "64x64",
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert main(["bench", *options]) == 0
     found = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert found["memory"][0]["encode_mb"] > 50
