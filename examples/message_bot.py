@@ -207,6 +207,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         transport = transport_of(args.over)
+    except OSError as error:
+        raise SystemExit(f"--over {args.over}: {error}") from error
+    try:
         if args.task == "receive":
             receive(args.folder, transport, patience_s=args.patience)
         else:

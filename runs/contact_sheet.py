@@ -9,7 +9,6 @@ codecs' pictures stay in runs/evaluation/out, so that a run with new weights cod
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ from onedc.evaluation.matching import default_cache
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
-from onedc.evaluation.sheet import FAINT, INK, MARK, Tile, draw_sheet, marked, resized
-from onedc.files import write_whole
+from onedc.evaluation.sheet import FAINT, INK, MARK, Tile, draw_sheet, marked, resized, write_sheet
 from onedc.image import RGBArray, read_image
 
 RATES_BPP = (0.03, 0.06, 0.12, 0.25)
@@ -144,11 +142,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/contact-sheet.webp"))
     args = parser.parse_args()
     sheet = draw([args.kodak / f"{s.stem}.png" for s in SUBJECTS], args.weights)
-    picture = Image.fromarray(sheet)
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=88, method=6)
-    write_whole(args.output, buffer.getvalue(), force=True)
-    print(f"wrote {args.output}: {picture.width}x{picture.height} px, {len(buffer.getvalue()):,} bytes")
+    write_sheet(args.output, sheet)
+    print(f"wrote {args.output}: {sheet.shape[1]}x{sheet.shape[0]} px, {args.output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Every picture is drawn at one width, so that they are compared as they are looke
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from PIL import Image
 
 import onedc
 from onedc.cli.jobs import exit_status
-from onedc.evaluation.sheet import Tile, draw_sheet, resized
-from onedc.files import write_whole
+from onedc.evaluation.sheet import Tile, draw_sheet, resized, write_sheet
 from onedc.image import read_image
 
 SIZES = (157, 340, 1000, 4000)
@@ -52,9 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     found = tiles(args.photo, onedc.load(args.weights) if args.weights else onedc.load(), args.width)
     rows = [found[start : start + COLUMNS] for start in range(0, len(found), COLUMNS)]
-    buffer = io.BytesIO()
-    Image.fromarray(draw_sheet(rows)).save(buffer, "WEBP", quality=86, method=6)
-    write_whole(args.output, buffer.getvalue(), force=True)
+    write_sheet(args.output, draw_sheet(rows))
     print(f"wrote {args.output}")
 
 

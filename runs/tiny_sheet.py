@@ -9,7 +9,6 @@ weights it measures ours only.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
@@ -25,9 +24,9 @@ from onedc.evaluation.matching import default_cache
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate
-from onedc.evaluation.sheet import FAINT, INK, Tile, draw_sheet
+from onedc.evaluation.sheet import FAINT, INK, Tile, draw_sheet, write_sheet
 from onedc.evaluation.summary import replace_section, summarise, write_summary
-from onedc.files import make_folder, write_whole
+from onedc.files import make_folder
 from onedc.image import read_image, write_image
 
 SHRINK = 2
@@ -102,9 +101,7 @@ def main() -> None:
     drawn = [image for image in images if image.stem in SUBJECTS]
     by_image = {image: [r for r in results.records if r.image == image.name] for image in drawn}
     sheet = draw_sheet([row for image, records in by_image.items() for row in rows_of(image, records)])
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "WEBP", quality=88, method=6)
-    write_whole(args.output, buffer.getvalue(), force=True)
+    write_sheet(args.output, sheet)
     print(f"wrote {args.output}")
 
 

@@ -22,7 +22,7 @@ export interface Header {
   readonly length: number;
 }
 
-const SIDE_MAX = 65535;
+export const SIDE_MAX = 65535;
 const MAGIC = 0x1d;
 const FORMS: Record<number, Form> = { 12: "full", 11: "compact", 6: "unchecked" };
 const RATIOS: readonly (readonly [number, number])[] = [

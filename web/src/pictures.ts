@@ -2,11 +2,10 @@
 
 import type { Aim, Source } from "./encoder.ts";
 import { OneDCError } from "./errors.ts";
-import { sized } from "./header.ts";
+import { SIDE_MAX, sized } from "./header.ts";
 
 /** In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: the rule of Python's encoder. */
 const PIXELS = 430, EXPONENT = 0.8, WORTH = 0.75, LEAST_SIDE_PX = 32;
-const SIDE_MAX_PX = 65535;
 
 /** A photo's pixels. Throws OneDCError for what the browser cannot read. */
 export async function readPhoto(photo: Blob, aim: Aim): Promise<Source> {
@@ -18,7 +17,7 @@ export async function readPhoto(photo: Blob, aim: Aim): Promise<Source> {
   }
   const { width, height } = bitmap;
   const longer = "targetBytes" in aim ? longerSide(width, height, aim.targetBytes) : Math.max(width, height);
-  if (longer > SIDE_MAX_PX) throw new OneDCError(`${width}x${height} pixels; no side may exceed ${SIDE_MAX_PX}`);
+  if (longer > SIDE_MAX) throw new OneDCError(`${width}x${height} pixels; no side may exceed ${SIDE_MAX}`);
   if (longer === Math.max(width, height)) return { ...drawn(bitmap), original: null };
   const [resizeWidth, resizeHeight] = sized(longer, [width, height]);
   const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });

@@ -153,14 +153,14 @@ class OnnxEngine:
     ) -> Pixels:
         """See `protocol.Engine`."""
         batch, _, height, width = y_hat.shape
-        floats = np.empty((batch, 16 * height, 16 * width, 3), np.float32 if as_floats else np.uint8)
-        for row, out in enumerate(floats):
+        pictures = np.empty((batch, 16 * height, 16 * width, 3), np.float32 if as_floats else np.uint8)
+        for row, out in enumerate(pictures):
             one, top = slice(row, row + 1), 0
             (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
             for band in self._in_bands(PIXELS, np.moveaxis(latents[0], 0, -1), _maps, px_in=8, px_out=1):
                 rows = out[top : (top := top + band.shape[2])]
                 rows[:] = np.clip(np.moveaxis(band[0], 0, -1), -1, 1) if as_floats else to_bytes(band[0])
-        return floats.transpose(0, 3, 1, 2) if as_floats else floats
+        return pictures.transpose(0, 3, 1, 2) if as_floats else pictures
 
     def compile(self) -> None:
         """See `protocol.Engine`.
@@ -179,7 +179,7 @@ class OnnxEngine:
         px_in: int,
         px_out: int,
     ) -> Iterator[NDArray[np.float32]]:
-        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.bands`.
+        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.band_layout`.
 
         Args:
             rows: [h,w,C]; what `prepare` makes the graph's input of, band by band.

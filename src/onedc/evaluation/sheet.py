@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from onedc.files import write_whole
 from onedc.image import RGBArray
 
 Ink = tuple[int, int, int]
@@ -71,3 +74,10 @@ def marked(pixels: RGBArray, boxes: Sequence[tuple[float, float, float, float]])
     for left, top, right, bottom in boxes:
         draw.rectangle((left, top, right - 1, bottom - 1), outline=MARK, width=2)
     return np.asarray(image)
+
+
+def write_sheet(path: str | os.PathLike[str], sheet: RGBArray) -> None:
+    """Write a sheet [H,W,3] as WebP, small rather than lossless. Raises OutputError."""
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "WEBP", quality=88, method=6)
+    write_whole(path, buffer.getvalue(), force=True)

@@ -1,6 +1,6 @@
 """Low-rank adapters for the generator's UNet: its layers stay, and a small difference to each is learned.
 
-A checkpoint holds them beside the layers; `weights.adapters` merges them.
+A checkpoint holds them beside the layers; `onedc.weights.lora` merges them.
 Source: Hu et al. 2021 (LoRA); ranks and layers: Xue et al. 2025 (OneDC).
 """
 

@@ -66,13 +66,13 @@ def model_card(run: Path, step: int) -> str:
     if config["model"]["vae"] == "taef2":
         parts.append(
             "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), "
-            f"MIT licence{_moved(config)}. Its "
+            f"MIT licence{_decoder_history(config)}. Its "
             "notice travels with these weights. Its author does not list the images it was trained on."
         )
     return "\n\n".join(parts) + "\n"
 
 
-def _moved(config: dict[str, Any]) -> str:
+def _decoder_history(config: dict[str, Any]) -> str:
     """What became of TAEF2's decoder, as far as a run's config tells."""
     nets = config["nets"]
     if config["objective"].get("train_decoder"):

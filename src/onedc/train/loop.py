@@ -195,22 +195,21 @@ class Trainer:
     def _one_step(self, parts: list[Batch], meter: Meter) -> None:
         """One step of every optimizer that is due."""
         self.stage.train()
+        count = len(parts)
         self.skipped += sum(part.skipped for part in parts)
         if self.replay:
             self.replay.take(parts[0])
         for optimizer in self.optimizers:
-            if self.step % optimizer.group.every:
+            group = optimizer.group
+            if self.step % group.every:
                 continue
             for part in parts:
-                figures = (
-                    self.replay(optimizer) if self.replay else self._gradients(optimizer, part, len(parts))
-                )
-                meter.add(figures, 1 / len(parts))
-            lr = self._lr(optimizer.group.optim, self.step)
-            meter.add(
-                {f"norm_{optimizer.group.name}": optimizer.step(self.accelerator, lr, keep=bool(self.replay))}
-            )
-            self.stage.after_step(optimizer.group.name)
+                figures = self.replay(optimizer) if self.replay else self._gradients(optimizer, part, count)
+                meter.add(figures, 1 / count)
+            lr = self._lr(group.optim, self.step)
+            norm = optimizer.step(self.accelerator, lr, keep=bool(self.replay))
+            meter.add({f"norm_{group.name}": norm})
+            self.stage.after_step(group.name)
         if self.mean:
             self.mean.update(self.step)
         self.step += 1

@@ -16,7 +16,7 @@ def with_adapter(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tens
 
 
 def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a checkpoint with its adapters, by `model.adapters`, merged into their layers."""
+    """The weights of a checkpoint with its adapters (`onedc.model.lora`) merged into their layers."""
     plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((DOWN, UP))}
     for name, down in tensors.items():
         if name.endswith(DOWN):

@@ -82,16 +82,10 @@ def analysed(
 
 
 def reconstruct(
-    model: OneDC,
-    x: Tensor,
-    vae_latents: Tensor,
-    quality: Tensor,
-    noise: Noise | None = None,
-    *,
-    hard: bool = False,
+    model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor, *, hard: bool = False
 ) -> tuple[Tensor, Tensor]:
     """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
-    sent = analysed(model, x, vae_latents, quality, noise, hard=hard)
+    sent = analysed(model, x, vae_latents, quality, hard=hard)
     return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp
 
 

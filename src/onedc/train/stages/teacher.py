@@ -21,7 +21,7 @@ from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stages.stage1 import vae_latents_of
 
 DROPOUT = 0.1  # share of training images whose tokens or captions are dropped
-VALIDATION_TIMESTEPS = (100, 300, 500, 700)  # of validation
+VALIDATION_TIMESTEPS = (100, 300, 500, 700)
 
 
 @dataclass(frozen=True, kw_only=True)
