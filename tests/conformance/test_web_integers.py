@@ -25,7 +25,7 @@ from onedc.codec import Codec
 from onedc.container.packing import seal, unpack
 from onedc.errors import FormatError
 from onedc.loading import load
-from onedc.weights.file import read_content, save_with_z_prior
+from onedc.weights.file import read_content, save_changed
 
 HERE = Path(__file__).parent
 WEIGHTS = {
@@ -105,7 +105,7 @@ def test_rejects_are_refused_in_the_same_words(library: Path) -> None:
 def test_a_learned_prior_of_z_is_read(library: Path, tmp_path: Path) -> None:
     weights, prior = tmp_path / "prior.safetensors", z_integers(3)
     tensors = {name: torch.from_numpy(value) for name, value in prior.items()}
-    save_with_z_prior(read_content(WEIGHTS["cases"]), weights, tensors, force=False)
+    save_changed(read_content(WEIGHTS["cases"]), weights, z_prior=tensors, force=False)
     codec = load(weights, threads=1)
     files = []
     for index, (width, height) in enumerate([(64, 64), (300, 200), (70, 500)]):

@@ -200,7 +200,7 @@ def main() -> None:
         for path in args.inputs:
             print(digest(integers(codec, [path.read_bytes()])[0]))
         return
-    codec = load(args.weights, precision="fp32")
+    codec = load(args.weights, engine="torch", precision="fp32")
     by_size: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
     for path in args.inputs:
         picture = read_image(path)

@@ -22,7 +22,7 @@ from PIL import Image
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 from tests.e2e.conftest import chromium
-from tests.unit.light_model import LITTLE, random_light
+from tests.unit.light_model import LITTLE, random_model
 from tests.web_package import build
 
 from onedc.codec import Codec
@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built package with a light model, files, and pages without content."""
     root = tmp_path_factory.mktemp("web")
     weights, folder = root / "light.safetensors", root / "dist"
-    save_weights(weights, random_light(LITTLE), model_id=200, dtype=torch.int8, graphs=export_graphs(LITTLE))
+    save_weights(weights, random_model(LITTLE), model_id=200, dtype=torch.int8, graphs=export_graphs(LITTLE))
     build(folder, weights)
     codec = load(weights, threads=1)
     for width, height in SIZES:

@@ -32,7 +32,7 @@ LITTLE = replace(
 """The light model with widths that a test can afford."""
 
 
-def random_light(config: ModelConfig) -> OneDC:
+def random_model(config: ModelConfig) -> OneDC:
     """A model with random weights in the layers that begin as zeros, too."""
     torch.manual_seed(0)
     model = OneDC(config).eval()

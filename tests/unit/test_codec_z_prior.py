@@ -19,7 +19,7 @@ from onedc.container.packing import pack
 from onedc.entropy.z_prior import LearnedZPrior, UniformZPrior
 from onedc.errors import FormatError, OutputError, WeightsError
 from onedc.loading import load
-from onedc.weights.file import load_weights, read_content, save_with_z_prior, trainable_tensors
+from onedc.weights.file import load_weights, read_content, save_changed, trainable_tensors
 
 PICTURE = picture(200, 150)
 
@@ -29,7 +29,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fixture's weights with a prior of z."""
     path = tmp_path_factory.mktemp("weights") / "with-prior.safetensors"
     integers = {name: torch.from_numpy(value) for name, value in z_integers(1).items()}
-    save_with_z_prior(read_content(FIXTURE), path, integers, force=False)
+    save_changed(read_content(FIXTURE), path, z_prior=integers, force=False)
     return path
 
 
@@ -47,7 +47,7 @@ def test_only_the_prior_and_the_digest_differ(codec: Codec, plain: Codec, file: 
     assert isinstance(codec.model.z_prior, LearnedZPrior)
     assert isinstance(plain.model.z_prior, UniformZPrior)
     assert codec.model.fingerprint != plain.model.fingerprint
-    save_with_z_prior(read_content(file), tmp_path / "back.safetensors", {}, force=False)
+    save_changed(read_content(file), tmp_path / "back.safetensors", z_prior={}, force=False)
     assert load_weights(tmp_path / "back.safetensors").seam_sha256 == load_weights(FIXTURE).seam_sha256
     floats, others = trainable_tensors(file)[1], trainable_tensors(FIXTURE)[1]
     assert floats.keys() == others.keys()
@@ -113,8 +113,10 @@ def test_changed_integers_are_refused(file: Path, tmp_path: Path) -> None:
 
 def test_a_prior_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    save_with_z_prior(read_content(FIXTURE), path, {"bias": torch.zeros(4, dtype=torch.int16)}, force=False)
+    save_changed(
+        read_content(FIXTURE), path, z_prior={"bias": torch.zeros(4, dtype=torch.int16)}, force=False
+    )
     with pytest.raises(WeightsError, match="z prior"):
         load(path)
     with pytest.raises(OutputError, match="exists already"):
-        save_with_z_prior(read_content(FIXTURE), path, {}, force=False)
+        save_changed(read_content(FIXTURE), path, z_prior={}, force=False)

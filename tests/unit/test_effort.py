@@ -24,7 +24,7 @@ from onedc.effort import refine
 from onedc.engine.torch_engine import to_tensor, torch_engine_of
 from onedc.errors import ConfigError, ImageError, WeightsError
 from onedc.loading import load
-from onedc.model import taef2
+from onedc.model import taef2, tile_layout
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photo.webp"
@@ -34,7 +34,7 @@ STEP = 10.0
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return load(precision="fp32", threads=1)
+    return load(engine="torch", precision="fp32", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +208,8 @@ def test_tiles_of_the_autoencoder_have_the_gradient_of_the_whole(monkeypatch: py
     vae = taef2.TAEF2(width=16).requires_grad_(False)
     latents = torch.randn(1, 32, 24, 16)
     gradients = []
-    for limit in (taef2.WHOLE_LIMIT, 0):
-        monkeypatch.setattr(taef2, "WHOLE_LIMIT", limit)
+    for limit in (tile_layout.WHOLE_PX, 0):
+        monkeypatch.setattr(tile_layout, "WHOLE_PX", limit)
         monkeypatch.setattr(taef2, "TILE", 16)
         wanted = latents.clone().requires_grad_(True)
         vae.decode(wanted).square().mean().backward()

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.unit.light_model import LITTLE, random_light
+from tests.unit.light_model import LITTLE, random_model
 from torch import nn
 
 import onedc
 from onedc.config import LIGHT, ModelConfig
 from onedc.errors import ConfigError
-from onedc.model import band_layout
+from onedc.model import tile_layout
 from onedc.model.blocks import RMSNorm2d
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TokenAttention
@@ -22,7 +22,7 @@ from onedc.weights.file import save_weights
 
 @pytest.fixture(scope="module")
 def little() -> OneDC:
-    return random_light(LITTLE)
+    return random_model(LITTLE)
 
 
 def _multiplications(model: OneDC, side: int, decode: bool) -> float:
@@ -82,7 +82,7 @@ def test_bands_give_what_the_whole_picture_gives(
     x, latents = torch.rand(1, height, width, 3) * 2 - 1, torch.randn(1, height // 8, width // 8, 32)
     x, latents = x.permute(0, 3, 1, 2), latents.permute(0, 3, 1, 2)
     whole = [*model.g_a(x), model.vae.decode(latents)]
-    monkeypatch.setattr(band_layout, "WHOLE_PX", 2**14)
+    monkeypatch.setattr(tile_layout, "WHOLE_PX", 2**14)
     banded = [*model.g_a(x), model.vae.decode(latents)]
     assert all(torch.equal(a, b) for a, b in zip(whole, banded, strict=True))
 

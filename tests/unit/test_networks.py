@@ -17,11 +17,12 @@ from onedc.model.blocks import (
     QualityBias,
     QualityGain,
     ResnetBlock,
-    windowed,
 )
 from onedc.model.hyperprior import FSQ, collapse, expand
 from onedc.model.onedc import OneDC
-from onedc.model.taef2 import HALO, TAEF2, TILE, WHOLE_LIMIT, tiles
+from onedc.model.taef2 import HALO, TAEF2, TILE
+from onedc.model.tile_layout import WHOLE_PX, tiles
+from onedc.model.windows import Masks, windowed
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
 
@@ -161,7 +162,7 @@ def test_quality_vectors_run_through_the_knots() -> None:
 def test_windows_cover_the_map_and_their_tokens() -> None:
     x, tokens = torch.randn(1, 2, 12, 20), torch.randn(1, 2, 3, 5)
 
-    def show(part: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+    def show(part: torch.Tensor, seen: torch.Tensor | None, masks: Masks) -> torch.Tensor:
         assert seen is not None
         assert (part.shape[-2], part.shape[-1]) == (4 * seen.shape[-2], 4 * seen.shape[-1])
         return part + nn.functional.interpolate(seen, scale_factor=4.0)
@@ -170,13 +171,17 @@ def test_windows_cover_the_map_and_their_tokens() -> None:
     assert torch.equal(windowed(show, x, tokens, limit=10, window=8), whole)
 
 
-def test_tiles_depend_on_size_alone_and_reach_the_receptive_field() -> None:
-    assert len(list(tiles(64, WHOLE_LIMIT // 64))) == 1
-    many = list(tiles(150, 200))
+@pytest.mark.parametrize("side", [TILE, None])
+def test_tiles_cover_the_map_once_and_reach_the_receptive_field(side: int | None) -> None:
+    assert len(list(tiles(64, WHOLE_PX // 64 // 64, step_px=8, halo=HALO, side=side))) == 1
+    many = list(tiles(150, 200, step_px=8, halo=HALO, side=side))
     covered = torch.zeros(150, 200)
-    for tile in many:
-        covered[tile.rows, tile.cols] += 1
-    assert (covered == 1).all() and len(many) == math.ceil(150 / TILE) * math.ceil(200 / TILE)
+    for rows, columns in many:
+        covered[rows.wanted(1), columns.wanted(1)] += 1
+        assert rows.start - rows.first in (0, HALO) and rows.last - rows.stop <= HALO
+    assert (covered == 1).all() and len(many) == (
+        math.ceil(150 / TILE) * math.ceil(200 / TILE) if side else 3
+    )
     assert 8 * HALO >= 72
 
 
@@ -187,7 +192,7 @@ def test_tiling_is_exact_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> No
     x = torch.rand(1, 3, 192, 256) * 2 - 1
     latents = vae.encode(x)
     picture = vae.decode(latents)
-    monkeypatch.setattr("onedc.model.taef2.WHOLE_LIMIT", 0)
+    monkeypatch.setattr("onedc.model.tile_layout.WHOLE_PX", 0)
     monkeypatch.setattr("onedc.model.taef2.TILE", 8)
     torch.testing.assert_close(vae.encode(x), latents, rtol=0, atol=1e-5)
     torch.testing.assert_close(vae.decode(latents), picture, rtol=0, atol=1e-5)

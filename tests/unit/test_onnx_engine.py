@@ -1,9 +1,10 @@
-"""A light model in onnxruntime against the same model in torch: bytes, symbols, pictures, refusals."""
+"""Models in onnxruntime against the same models in torch: bytes, symbols, pictures, refusals."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,39 @@ from safetensors.torch import save_file
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
-from tests.unit.light_model import LITTLE, random_light
+from tests.unit.light_model import LITTLE, random_model
 
 from onedc.cli.main import main
 from onedc.codec import Codec
-from onedc.config import TINY
+from onedc.config import SD15, TINY, ModelConfig
 from onedc.engine.graphs import FORMS
 from onedc.engine.onnx_engine import OnnxEngine
 from onedc.engine.onnx_export import export_graphs
 from onedc.engine.torch_engine import TorchEngine
 from onedc.errors import ConfigError, WeightsError
 from onedc.loading import load
-from onedc.model import band_layout
+from onedc.model import tile_layout
+from onedc.train.export import add_graphs
+from onedc.weights import BUNDLED
 from onedc.weights.arrays import read_arrays
 from onedc.weights.file import load_weights, save_weights
 from onedc.weights.layout import GRAPH
 
 SIZES = [(64, 64), (90, 70), (1, 200), (300, 130)]
 """Width and height; graphs are traced at 192x128."""
+CONFIGS = {"light": LITTLE, "taef2": replace(TINY, attention_positions=16, attention_window=4)}
+"""Of the second, most pictures have attention in windows, whole ones and cut ones."""
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> ModelConfig:
+    return CONFIGS[request.param]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("light") / "light.safetensors"
-    graphs = export_graphs(LITTLE)
-    save_weights(path, random_light(LITTLE), model_id=200, dtype=torch.int8, graphs=graphs)
+def weights(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp(config.name) / f"{config.name}.safetensors"
+    save_weights(path, random_model(config), model_id=200, dtype=torch.int8, graphs=export_graphs(config))
     return path
 
 
@@ -98,12 +107,12 @@ def test_batches_previews_and_tensors(onnx: Codec) -> None:
     assert onnx.encode(tensor, quality=40) == files[0]
 
 
-def test_bands_give_what_the_whole_picture_gives(onnx: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_give_what_the_whole_picture_gives(onnx: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     x = picture(192, 700)
     data = onnx.encode(x)
     whole = onnx.decode(data, output="torch")
-    monkeypatch.setattr(band_layout, "WHOLE_PX", 2**12)
-    monkeypatch.setattr(band_layout, "HALOS", 1)
+    monkeypatch.setattr(tile_layout, "WHOLE_PX", 2**12)
+    monkeypatch.setattr(tile_layout, "HALOS", 1)
     assert onnx.encode(x) == data
     assert (onnx.decode(data, output="torch") - whole).abs().max() < 1e-5
 
@@ -132,8 +141,8 @@ def test_models_without_graphs_are_refused(onnx: Codec) -> None:
         load(FIXTURE, engine="onnx")
     with pytest.raises(ConfigError, match="compiling the networks needs torch"):
         onnx.compile()
-    with pytest.raises(ConfigError, match="only light models"):
-        export_graphs(TINY)
+    with pytest.raises(ConfigError, match="runs in torch only"):
+        export_graphs(SD15)
 
 
 def test_damaged_graphs_are_refused_in_one_line(weights: Path, tmp_path: Path) -> None:
@@ -154,11 +163,22 @@ def test_damaged_graphs_are_refused_in_one_line(weights: Path, tmp_path: Path) -
         assert "\n" not in str(caught.value)
 
 
-def test_graphs_depend_on_the_configuration_alone(weights: Path) -> None:
-    stored = read_arrays(weights).graphs
+def test_graphs_depend_on_the_configuration_alone(config: ModelConfig, weights: Path, tmp_path: Path) -> None:
+    stored, again = read_arrays(weights).graphs, tmp_path / "again.safetensors"
     assert stored.keys() == FORMS.keys()
-    again = export_graphs(LITTLE)
-    assert all(again[name] == graph for name, graph in stored.items())
+    assert main(["export", str(weights), "-o", str(again)]) == 0
+    assert all(read_arrays(again).graphs[name] == graph for name, graph in stored.items())
+    assert main(["export", str(weights), "-o", str(again), "--storage", "int8"]) == 2
+
+
+def test_the_graphs_of_the_bundled_model_made_anew_give_the_same(tmp_path: Path) -> None:
+    new, photo, files = tmp_path / "new.safetensors", picture(300, 200), []
+    add_graphs(BUNDLED, new, force=False)
+    for path in (BUNDLED, new):
+        codec = load(path, engine="onnx")
+        files.append(codec.encode(photo))
+        files.append(codec.decode(files[0], output="numpy").tobytes())
+    assert files[:2] == files[2:]
 
 
 WITHOUT_TORCH = """
@@ -199,7 +219,7 @@ def test_the_commands_run_without_torch(weights: Path, with_torch: Codec, tmp_pa
     reference = with_torch.decode(coded, output="numpy").astype(int)
     assert abs(np.asarray(Image.open(decoded)).astype(int) - reference).max() <= 1
     for refused, message in (
-        (["encode", photo, "-o", tmp_path / "c.1dc"], 'pip install "onedc[torch]"'),
+        (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", FIXTURE], 'pip install "onedc[torch]"'),
         (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", weights, "--effort", 2], "needs torch"),
         (["decode", coded, "-o", tmp_path / "c.png", "--engine", "torch"], "torch is not installed"),
     ):
@@ -214,4 +234,4 @@ def test_the_command_line_names_an_engine(weights: Path, tmp_path: Path) -> None
     Image.fromarray(picture(64, 64)).save(photo)
     assert main(["encode", str(photo), "--weights", str(weights), "--engine", "onnx"]) == 0
     assert coded.exists()
-    assert main(["encode", str(photo), "--force", "--engine", "onnx"]) == 2
+    assert main(["encode", str(photo), "--force", "--engine", "onnx", "--weights", str(FIXTURE)]) == 2

@@ -1,4 +1,4 @@
-"""`onedc export`: a checkpoint of a training run to a weights file."""
+"""`onedc export`: a checkpoint of a training run to a weights file, with its ONNX graphs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.cli.arguments import add_parser
+from onedc.cli.jobs import UsageError
 from onedc.container.packing import PRIVATE_MODEL_IDS
 
 _DESCRIPTION = """\
@@ -17,7 +18,13 @@ Turn a checkpoint into one weights file for --weights, and write its model card 
   onedc encode photo.jpg --weights mine.safetensors
 
 Of a run's folder, the best checkpoint is taken, or the last where none was validated. The running mean of the
-weights is exported where there is one; the networks between z and y become integers.
+weights is exported where there is one; the networks between z and y become integers. The file holds ONNX
+graphs of the networks too, and so needs no torch to encode and decode; models round Stable Diffusion's
+autoencoder have none.
+
+  onedc export old.safetensors -o new.safetensors
+
+Of a weights file, a copy is written with its graphs made anew.
 """
 
 
@@ -25,7 +32,7 @@ def add_command(commands: Any) -> None:
     """Declare `onedc export`."""
     parser = add_parser(commands, "export", "a training checkpoint to a weights file", _DESCRIPTION, run)
     parser.add_argument(
-        "place", type=Path, metavar="RUN", help="folder of a run, or of one of its checkpoints"
+        "place", type=Path, metavar="RUN", help="folder of a run or of a checkpoint, or a weights file"
     )
     parser.add_argument(
         "-o", "--output", required=True, type=Path, metavar="FILE", help="the weights file to write"
@@ -34,13 +41,11 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--storage",
         choices=("int8", "fp16", "bf16", "fp32"),
-        default="fp16",
         help="type of the stored weights (default: fp16); int8 keeps the autoencoder in fp16",
     )
     parser.add_argument(
         "--model-id",
         type=_model_id,
-        default=PRIVATE_MODEL_IDS.start,
         metavar="N",
         help="written into .1dc files, 192 (default) to 255",
     )
@@ -55,10 +60,18 @@ def _model_id(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
     from onedc.train.checkpoint import find_checkpoint
-    from onedc.train.export import CARD_SUFFIX, export_checkpoint
+    from onedc.train.export import CARD_SUFFIX, add_graphs, export_checkpoint
 
-    checkpoint = find_checkpoint(args.place)
-    export_checkpoint(checkpoint, args.output, model_id=args.model_id, storage=args.storage, force=args.force)
+    if args.place.is_file():
+        if args.storage or args.model_id:
+            raise UsageError("--storage and --model-id are for runs: a weights file keeps its own")
+        add_graphs(args.place, args.output, force=args.force)
+        print(f"{args.output}: {os.path.getsize(args.output):,} bytes, with new graphs")
+        return 0
+    checkpoint, model_id = find_checkpoint(args.place), args.model_id or PRIVATE_MODEL_IDS.start
+    export_checkpoint(
+        checkpoint, args.output, model_id=model_id, storage=args.storage or "fp16", force=args.force
+    )
     size = os.path.getsize(args.output)
     print(f"{args.output}: {size:,} bytes from {checkpoint}; card in {args.output}{CARD_SUFFIX}")
     return 0

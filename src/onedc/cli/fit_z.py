@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.engine.torch_engine import TorchEngine
     from onedc.train.config import HELD_OUT
     from onedc.train.zprior import FitConfig, fit_z_prior
-    from onedc.weights.file import read_content, save_with_z_prior, weights_of
+    from onedc.weights.file import read_content, save_changed, weights_of
 
     held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))
     try:
@@ -78,6 +78,6 @@ def run(args: argparse.Namespace) -> int:
     engine = TorchEngine(weights_of(content, args.weights))
     fitted = fit_z_prior(engine, open_source(args.data), config, tell)
     integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
-    save_with_z_prior(content, args.output, integers, force=args.force)
+    save_changed(content, args.output, z_prior=integers, force=args.force)
     print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {fitted.summary()}")
     return 0

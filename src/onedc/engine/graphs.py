@@ -1,4 +1,4 @@
-"""The ONNX graphs that take the place of a light model's networks: their names, inputs and outputs.
+"""The ONNX graphs that take the place of a model's networks: their names, inputs and outputs.
 
 Parameters are not part of a graph but come by name from the weights file, so that a graph depends on the
 configuration alone. Knows neither torch nor onnxruntime.
@@ -11,33 +11,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class GraphForm:
-    """What goes into a graph and what comes out; heights and widths are free.
-
-    Attributes:
-        parameters: what the names of its parameters begin with.
-    """
+    """What goes into a graph and what comes out; heights and widths are free."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    parameters: tuple[str, ...]
 
 
 STEM, ANALYSIS, LATENTS, PIXELS = "stem", "analysis", "latents", "pixels"
 FORMS = {
-    STEM: GraphForm(inputs=("x",), outputs=("features",), parameters=("g_a.stem.",)),
-    ANALYSIS: GraphForm(
-        inputs=("features",),
-        outputs=("y", "z_idx"),
-        parameters=("g_a.trunk.", "g_a.conv_out.", "g_a.to_semantic.", "h_a."),
-    ),
-    LATENTS: GraphForm(
-        inputs=("y_hat", "z_semantic", "quality"),
-        outputs=("vae_latents",),
-        parameters=("semantic.", "g_s.", "generator."),
-    ),
-    PIXELS: GraphForm(inputs=("vae_latents",), outputs=("x",), parameters=("vae.",)),
+    STEM: GraphForm(inputs=("x",), outputs=("features",)),
+    ANALYSIS: GraphForm(inputs=("features",), outputs=("y", "z_idx")),
+    LATENTS: GraphForm(inputs=("y_hat", "z_semantic", "quality"), outputs=("vae_latents",)),
+    PIXELS: GraphForm(inputs=("vae_latents",), outputs=("x",)),
 }
-"""Graphs by name, in the order the data walks. Maps are [1,C,h,w] and float32, with `features` at 1/16,
-`vae_latents` at 1/8; `z_idx` is int64 [1,H/64,W/64], `quality` int64 [1]."""
-HALO = "halo"
-"""Key of a graph's metadata: positions that a position of the coarser map depends on to each side."""
+"""Graphs by name, in the order the data walks.
+
+Maps are [1,C,h,w] and float32; `z_idx` is int64 [1,H/64,W/64], `quality` int64 [1]. What goes from STEM to
+ANALYSIS and from LATENTS to PIXELS is the model's own affair; light: features at 1/16 and vae_latents.
+"""
+STEP, HALO, SIDE = "step_px", "halo", "side"
+"""Keys of the metadata of STEM and PIXELS, which run in tiles: see `model.tile_layout.tiles`."""

@@ -1,4 +1,4 @@
-"""The networks of a light model in onnxruntime, on the processor, without torch."""
+"""The networks of a model in onnxruntime, on the processor, without torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onedc.effort.level import Effort
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
+from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError, WeightsError, one_line, optional
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
-from onedc.model.band_layout import bands
+from onedc.model.tile_layout import Tile, tiles
 from onedc.seam.numpy_seam import NumpySeam
 from onedc.seam.protocol import Hyper
 from onedc.weights.arrays import Arrays, read_arrays
@@ -50,7 +50,10 @@ class Sessions:
         missing = sorted(FORMS.keys() - graphs.keys())
         if missing:
             raise WeightsError(f"the graph {missing[0]!r} is missing")
-        self._graphs, self._parameters = graphs, parameters
+        self._graphs = graphs
+        self._parameters = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in parameters.items()
+        }
         self._threads = threads or len(_cores())
         self._lock = Lock()
         self._made: dict[tuple[int, str], Any] = {}
@@ -64,9 +67,9 @@ class Sessions:
         outputs: list[NDArray[Any]] = self[name].run(None, feed, options)
         return outputs
 
-    def halo(self, name: str) -> int:
-        """What the graph says of itself: see `graphs.HALO`."""
-        return int(self[name].get_modelmeta().custom_metadata_map[HALO])
+    def facts(self, name: str) -> dict[str, int]:
+        """What a graph says of itself: see `graphs.STEP`."""
+        return {key: int(value) for key, value in self[name].get_modelmeta().custom_metadata_map.items()}
 
     def __getitem__(self, name: str) -> Any:
         key = os.getpid(), name  # a fork has the session's memory but not its threads
@@ -83,16 +86,11 @@ class Sessions:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        values = {
-            key: onnxruntime.OrtValue.ortvalue_from_numpy(value)
-            for key, value in self._parameters.items()
-            if key.startswith(FORMS[name].parameters)
-        }
+        graph = self._graphs[name]
+        values = {key: value for key, value in self._parameters.items() if _names(graph, key)}
         options.add_external_initializers(list(values), list(values.values()))
         try:
-            return onnxruntime.InferenceSession(
-                self._graphs[name], options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common root
             raise WeightsError(f"the graph {name!r} cannot be run: {one_line(error)}") from error
 
@@ -127,8 +125,13 @@ class OnnxEngine:
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `protocol.Engine`."""
         rows = pixels if pixels.dtype == np.uint8 else pixels.transpose(1, 2, 0)
-        features = self._in_bands(STEM, rows, _stem_input, px_in=1, px_out=16)
-        y, z_idx = self._sessions.run(ANALYSIS, np.concatenate(list(features), axis=2))
+        step, features = self._sessions.facts(STEM)[STEP], np.empty(0, np.float32)
+        for tile, part in self._in_tiles(STEM, rows, _stem_input):
+            if not features.size:
+                sides = (side // step for side in rows.shape[:2])
+                features = np.empty((1, part.shape[1], *sides), np.float32)
+            features[:, :, tile.rows.wanted(1), tile.columns.wanted(1)] = part
+        y, z_idx = self._sessions.run(ANALYSIS, features)
         return y[0], z_idx[0]
 
     def refine(
@@ -155,11 +158,11 @@ class OnnxEngine:
         batch, _, height, width = y_hat.shape
         pictures = np.empty((batch, 16 * height, 16 * width, 3), np.float32 if as_floats else np.uint8)
         for row, out in enumerate(pictures):
-            one, top = slice(row, row + 1), 0
+            one, step = slice(row, row + 1), self._sessions.facts(PIXELS)[STEP]
             (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
-            for band in self._in_bands(PIXELS, np.moveaxis(latents[0], 0, -1), _maps, px_in=8, px_out=1):
-                rows = out[top : (top := top + band.shape[2])]
-                rows[:] = np.clip(np.moveaxis(band[0], 0, -1), -1, 1) if as_floats else to_bytes(band[0])
+            for tile, part in self._in_tiles(PIXELS, np.moveaxis(latents[0], 0, -1), _maps):
+                place = out[tile.rows.wanted(step), tile.columns.wanted(step)]
+                place[:] = np.clip(np.moveaxis(part[0], 0, -1), -1, 1) if as_floats else to_bytes(part[0])
         return pictures.transpose(0, 3, 1, 2) if as_floats else pictures
 
     def compile(self) -> None:
@@ -170,26 +173,22 @@ class OnnxEngine:
         """
         raise ConfigError("compiling the networks needs torch: load the model with engine='torch'")
 
-    def _in_bands(
-        self,
-        name: str,
-        rows: NDArray[Any],
-        prepare: Callable[[NDArray[Any]], NDArray[np.float32]],
-        *,
-        px_in: int,
-        px_out: int,
-    ) -> Iterator[NDArray[np.float32]]:
-        """A graph's output [1,C,h,w], as bands of rows where the picture is large; see `model.band_layout`.
+    def _in_tiles(
+        self, name: str, rows: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]]
+    ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+        """The tiles of a picture and a graph's output [1,C,h,w] on each, without what lies round it.
 
         Args:
-            rows: [h,w,C]; what `prepare` makes the graph's input of, band by band.
+            rows: [h,w,C]; what `prepare` makes the graph's input of, tile by tile.
         """
-        step = max(px_in, px_out)
-        height, width = rows.shape[0] * px_in // step, rows.shape[1] * px_in // step
-        for top, bottom, first, last in bands(height, width, step_px=step, halo=self._sessions.halo(name)):
-            band = rows[first * step // px_in : last * step // px_in]
-            (out,) = self._sessions.run(name, prepare(band))
-            yield out[:, :, (top - first) * step // px_out : (bottom - first) * step // px_out]
+        facts = self._sessions.facts(name)
+        step = facts[STEP]
+        per_in, per_out = (step, 1) if name == STEM else (1, step)
+        height, width = rows.shape[0] // per_in, rows.shape[1] // per_in
+        for tile in tiles(height, width, step_px=step, halo=facts[HALO], side=facts.get(SIDE)):
+            down, across = tile
+            (out,) = self._sessions.run(name, prepare(rows[down.computed(per_in), across.computed(per_in)]))
+            yield tile, out[:, :, down.inside(per_out), across.inside(per_out)]
 
 
 def open_models(
@@ -217,6 +216,12 @@ def open_models(
             z_prior=z_prior_of(arrays.z_prior),
         )
     )
+
+
+def _names(graph: bytes, parameter: str) -> bool:
+    """Whether a graph asks for a parameter: the name of a tensor, field 8 of onnx.TensorProto."""
+    name = parameter.encode()
+    return bytes((8 << 3 | 2, len(name))) + name in graph
 
 
 def _stem_input(rows: NDArray[Any]) -> NDArray[np.float32]:

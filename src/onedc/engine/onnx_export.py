@@ -1,17 +1,19 @@
-"""From the networks in torch to ONNX graphs, for any configuration of the light kind."""
+"""From the networks in torch to ONNX graphs, for configurations round TAEF2 and light ones."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from onedc.config import LightConfig, ModelConfig
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, STEM
+from onedc.config import ModelConfig
+from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP
 from onedc.errors import ConfigError, optional
+from onedc.model import taef2
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 
@@ -21,85 +23,118 @@ EXTERNAL_FILE = "weights"
 _ROWS, _COLUMNS = 2, 3  # of positions of z in what is traced; any others do as well
 
 
-class _Stem(nn.Module):
-    def __init__(self, nets: OneDC) -> None:
+class _Part(nn.Module):
+    """A function of a model's networks as a module, whose parameters have their names in OneDC."""
+
+    def __init__(self, nets: OneDC, compute: Callable[..., Any]) -> None:
         super().__init__()
-        self.g_a = nets.g_a
+        for name, net in nets.named_children():
+            self.add_module(name, net)
+        self._compute = compute
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.g_a.stem(x)  # type: ignore[operator]
-
-
-class _Analysis(nn.Module):
-    def __init__(self, nets: OneDC) -> None:
-        super().__init__()
-        self.g_a, self.h_a, self.fsq = nets.g_a, nets.h_a, nets.fsq
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        y, sem = self.g_a.behind_stem(features)  # type: ignore[operator]
-        return y, FSQ.to_indices(self.fsq(self.h_a(y, sem)))
+    def forward(self, *inputs: Tensor) -> Any:
+        return self._compute(self, *inputs)
 
 
-class _Latents(nn.Module):
-    def __init__(self, nets: OneDC) -> None:
-        super().__init__()
-        self.semantic, self.g_s, self.generator = nets.semantic, nets.g_s, nets.generator
-
-    def forward(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
-        tokens = self.semantic(z_semantic)
-        return self.generator(self.g_s(y_hat, tokens, quality), tokens, quality)
+def _stem(nets: Any, x: Tensor) -> Tensor:
+    return nets.g_a.stem(x)
 
 
-class _Pixels(nn.Module):
-    def __init__(self, nets: OneDC) -> None:
-        super().__init__()
-        self.vae = nets.vae
+def _analysis(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+    y, sem = nets.g_a.behind_stem(features)
+    return y, FSQ.to_indices(nets.fsq(nets.h_a(y, sem)))
 
-    def forward(self, vae_latents: Tensor) -> Tensor:
-        return self.vae.decoder(vae_latents)  # type: ignore[operator]
+
+def _latents(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
+    tokens = nets.semantic(z_semantic)
+    return nets.generator(nets.g_s(y_hat, tokens, quality), tokens, quality)
+
+
+def _pixels(nets: Any, vae_latents: Tensor) -> Tensor:
+    return nets.vae.decoder(vae_latents)
+
+
+def _stem_taef2(nets: Any, x: Tensor) -> Tensor:
+    return torch.cat([nets.g_a.pix_emb(x), nets.vae.from_pixels(x)], dim=1)
+
+
+def _analysis_taef2(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+    embedded, seen = features.split([nets.g_a.pix_emb.out_channels, nets.vae.width], dim=1)
+    y, sem = nets.g_a.behind_pixels(embedded, nets.vae.behind_pixels(seen))
+    return y, FSQ.to_indices(nets.fsq(nets.h_a(y, sem)))
+
+
+def _latents_taef2(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
+    return nets.vae.before_pixels(_latents(nets, y_hat, z_semantic, quality))
+
+
+def _pixels_taef2(nets: Any, features: Tensor) -> Tensor:
+    return nets.vae.to_pixels(features)
+
+
+_LIGHT: dict[str, Callable[..., Any]] = {STEM: _stem, ANALYSIS: _analysis, LATENTS: _latents, PIXELS: _pixels}
+_TAEF2: dict[str, Callable[..., Any]] = {
+    STEM: _stem_taef2,
+    ANALYSIS: _analysis_taef2,
+    LATENTS: _latents_taef2,
+    PIXELS: _pixels_taef2,
+}
 
 
 def can_export(config: ModelConfig) -> bool:
     """Whether graphs can be made of such a model."""
-    return config.light is not None
+    return config.vae != "sd"
 
 
 @torch.no_grad()
 def export_graphs(config: ModelConfig) -> dict[str, bytes]:
-    """The graphs of a light configuration, by name; see `graphs.FORMS`.
+    """The graphs of a configuration, by name; see `graphs.FORMS`.
 
     Raises:
-        ConfigError: a configuration of another kind.
+        ConfigError: one round the autoencoder of Stable Diffusion.
         MissingExtraError: the package onnx is not installed.
     """
-    light = config.light
-    if light is None:
-        raise ConfigError(f"model {config.name!r}: only light models can run without torch")
+    if not can_export(config):
+        raise ConfigError(f"model {config.name!r}: Stable Diffusion's autoencoder runs in torch only")
     nets = OneDC(config)
     with torch.random.fork_rng([]):
         for parameter in nets.parameters():
             parameter.normal_()  # the tracer would take equal ones for one
-    halos = {STEM: int(nets.g_a.halo), PIXELS: int(nets.vae.halo)}  # type: ignore[arg-type]
-    modules = {STEM: _Stem, ANALYSIS: _Analysis, LATENTS: _Latents, PIXELS: _Pixels}
+    parts = _TAEF2 if config.light is None else _LIGHT
+    metadata = _layouts(config, nets)
     parameters = set(nets.state_dict())
-    graphs = {}
-    for name, inputs in _traced(config, light).items():
-        metadata = {HALO: str(halos[name])} if name in halos else {}
-        graphs[name] = _graph(name, modules[name](nets).eval(), inputs, parameters, metadata)
-    return graphs
+    return {
+        name: _graph(name, _Part(nets, parts[name]).eval(), inputs, parameters, metadata.get(name, {}))
+        for name, inputs in _traced(config, nets).items()
+    }
 
 
-def _traced(config: ModelConfig, light: LightConfig) -> dict[str, tuple[Tensor, ...]]:
+def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
+    """How the graphs that touch pixels are tiled."""
+    if config.light is None:
+        tiles = {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)}
+        return {STEM: tiles, PIXELS: tiles}
+    return {
+        STEM: {STEP: "16", HALO: str(nets.g_a.halo)},
+        PIXELS: {STEP: "8", HALO: str(nets.vae.halo)},
+    }
+
+
+def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     """Inputs of each graph, of a small size."""
 
     def maps(channels: int, positions: int) -> Tensor:
         return torch.zeros(1, channels, _ROWS * positions, _COLUMNS * positions)
 
+    if config.light is None:
+        features, latents = maps(config.pixel_channels + nets.vae.width, 8), maps(nets.vae.width, 8)
+    else:
+        features, latents = maps(config.light.analysis_widths[2], 4), maps(config.vae_channels, 8)
     return {
         STEM: (maps(3, 64),),
-        ANALYSIS: (maps(light.analysis_widths[2], 4),),
+        ANALYSIS: (features,),
         LATENTS: (maps(config.y_channels, 4), maps(config.hyper_channels, 1), torch.tensor([100])),
-        PIXELS: (maps(config.vae_channels, 8),),
+        PIXELS: (latents,),
     }
 
 
@@ -128,8 +163,6 @@ def _graph(
         )
     model = onnx.load_from_string(traced.getvalue())
     external = [tensor for tensor in model.graph.initializer if tensor.name in parameters]
-    wanted = {key for key in parameters if key.startswith(form.parameters)}
-    assert {tensor.name for tensor in external} == wanted, name
     for tensor in external:
         _make_external(tensor, onnx.TensorProto.EXTERNAL)
     for node in model.graph.node:

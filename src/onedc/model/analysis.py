@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlock, ResnetBlock, RMSNorm2d, in_bands
+from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlock, ResnetBlock, RMSNorm2d, in_tiles
 from onedc.model.unet import SelfAttention2d, UNet
 
 TIMESTEP = 999  # constant input of the analysis UNet's time embedding, where it has one
@@ -43,11 +43,14 @@ class AnalysisTransform(nn.Module):
         )
 
     def forward(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.pix_fusion(torch.cat([self.pix_emb(x), vae_latents], dim=1))
-        h = self.conv_in(h)
+        return self.behind_pixels(self.pix_emb(x), vae_latents)
+
+    def behind_pixels(self, embedded: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels as `pix_emb` has them [B,E,H/8,W/8] and vae_latents -> y, sem."""
+        h = self.conv_in(self.pix_fusion(torch.cat([embedded, vae_latents], dim=1)))
         time = None
         if hasattr(self.unet, "time_embedding"):
-            time = self.unet.time_embedding(torch.full((len(x),), TIMESTEP, device=x.device))
+            time = self.unet.time_embedding(torch.full((len(h),), TIMESTEP, device=h.device))
         h, sem = self.unet.trunk(h, time, None)
         y = self.trans_coding(h)
         return (y if self.skip is None else y + self.skip(vae_latents)), sem
@@ -84,7 +87,7 @@ class PixelAnalysis(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.behind_stem(in_bands(self.stem, x, halo=self.halo, px_in=1, px_out=16))
+        return self.behind_stem(in_tiles(self.stem, x, halo=self.halo, px_in=1, px_out=16))
 
     def behind_stem(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """What the stem makes at 1/16 -> y, sem."""

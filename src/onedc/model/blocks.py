@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from onedc.model.band_layout import bands
+from onedc.model.tile_layout import tiles
+from onedc.model.windows import Masks, windowed
 
 GROUPS = 32
 
@@ -166,15 +167,14 @@ class AttentionBlock(Link):
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
         qkv = torch.cat([self.q(h), self.k(h), self.v(h)], dim=1)
-        h = windowed(lambda part, _: _attend_map(part), qkv, None, self.limit, self.window)
-        return x + self.proj_out(h)
+        return x + self.proj_out(windowed(_attend_map, qkv, None, self.limit, self.window))
 
 
-def _attend_map(qkv: Tensor) -> Tensor:
+def _attend_map(qkv: Tensor, tokens: None, masks: Masks) -> Tensor:
     """[B,3C,H,W] -> [B,C,H,W], one head."""
     height, width = qkv.shape[-2:]
     q, k, v = (t.unsqueeze(1) for t in qkv.flatten(2).transpose(1, 2).chunk(3, dim=-1))
-    out = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=masks.positions).squeeze(1)
     return out.transpose(1, 2).unflatten(2, (height, width))
 
 
@@ -235,45 +235,45 @@ class QualityGain(QualityTable):
         return x * (-self.vectors(quality)).exp().to(x.dtype)[:, :, None, None]
 
 
-def windowed(fn, x: Tensor, tokens: Tensor | None, limit: int, window: int) -> Tensor:  # type: ignore[no-untyped-def]
-    """`fn(x, tokens)` on the whole map, or window by window where it has more than `limit` positions.
-
-    Windows are `window` positions a side, laid from the top left; a window sees the tokens that cover
-    the same pixels. `tokens` is a coarser map whose sides divide those of `x`, or None.
-    """
-    height, width = x.shape[-2:]
-    if height * width <= limit:
-        return fn(x, tokens)
-    rows = []
-    for top in range(0, height, window):
-        row = []
-        for left in range(0, width, window):
-            part = x[..., top : top + window, left : left + window]
-            seen = None
-            if tokens is not None:
-                ratio = height // tokens.shape[-2]
-                span = -(-window // ratio)
-                seen = tokens[..., top // ratio : top // ratio + span, left // ratio : left // ratio + span]
-            row.append(fn(part, seen))
-        rows.append(torch.cat(row, dim=-1))
-    return torch.cat(rows, dim=-2)
-
-
-def in_bands(net: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, px_in: int, px_out: int) -> Tensor:
-    """`net(x)`, band by band where the picture is large; no gradient should be needed there.
+def in_tiles(
+    net: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, px_in: int, px_out: int, side: int | None = None
+) -> Tensor:
+    """`net(x)`, tile by tile where the picture is large; gradients make the maps inside a tile again.
 
     Args:
         net: convolutions and pixel shuffles from a map of one resolution to one of another.
         x: [B,C,h,w].
-        halo: rows of the coarser of the two maps that `net` sees beyond each row.
+        halo: positions of the coarser of the two maps that `net` sees to each side.
         px_in, px_out: pixels a side of a position of `x` and of the result; one is a multiple of the other.
+        side: of a tile, in positions of the coarser map; None: bands of whole rows.
     """
-    if torch.is_grad_enabled():
-        return net(x)
     step = max(px_in, px_out)
     height, width = x.shape[-2] * px_in // step, x.shape[-1] * px_in // step
-    parts = []
-    for top, bottom, first, last in bands(height, width, step_px=step, halo=halo):
-        part = net(x[..., first * step // px_in : last * step // px_in, :])
-        parts.append(part[..., (top - first) * step // px_out : (bottom - first) * step // px_out, :])
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
+    layout = list(tiles(height, width, step_px=step, halo=halo, side=side))
+    if len(layout) == 1:
+        return net(x)
+    per_in, per_out = step // px_in, step // px_out
+    whole: Tensor | None = None
+    for rows, columns in layout:
+        part = in_little_memory(net, x[..., rows.computed(per_in), columns.computed(per_in)])
+        if whole is None:
+            size = *part.shape[:2], height * per_out, width * per_out
+            last = part.is_contiguous(memory_format=torch.channels_last)
+            whole = torch.empty(
+                size,
+                dtype=part.dtype,
+                device=part.device,
+                memory_format=torch.channels_last if last else torch.contiguous_format,
+            )
+        wanted = part[..., rows.inside(per_out), columns.inside(per_out)]
+        whole[..., rows.wanted(per_out), columns.wanted(per_out)] = wanted
+    assert whole is not None
+    return whole
+
+
+def in_little_memory(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`run(x)`; where gradients are taken, the maps inside are made again for them."""
+    if not x.requires_grad:
+        return run(x)
+    made: Tensor = checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
+    return made

@@ -24,7 +24,7 @@ from onedc.model.blocks import (
     ResnetBlock,
     RMSNorm2d,
     Upsample2,
-    in_bands,
+    in_tiles,
 )
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
 
@@ -152,4 +152,4 @@ class LightDecoder(nn.Module):
 
         Large pictures in bands of rows: the same values, in bounded memory.
         """
-        return in_bands(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)
+        return in_tiles(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import UNetConfig
-from onedc.model.blocks import GROUPS, Link, Norm, RMSNorm2d, group_norm, windowed
+from onedc.model.blocks import GROUPS, Link, Norm, RMSNorm2d, group_norm
+from onedc.model.windows import Masks, windowed
 
 GROUP_NORM_UNET = group_norm(1e-5)
 AttentionFactory = Callable[[int], nn.Module]
@@ -189,13 +190,14 @@ class Heads(nn.Module):
         self.to_v = nn.Linear(context, channels, bias=bias)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """What x gathers from `context`; `mask` [B,1,1,L]: from which of its positions."""
         context = x if context is None else context
         q, k, v = (
             t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for t in (self.to_q(x), self.to_k(context), self.to_v(context))
         )
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
 
@@ -207,11 +209,13 @@ class SelfAttention2d(Heads, Link):
         self.group_norm = nn.GroupNorm(GROUPS, channels, eps=1e-5)
         self.limit, self.window = limit, window
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
-        return x + windowed(lambda h, _: self._attend(h), self.group_norm(x), None, self.limit, self.window)
+    def forward(  # type: ignore[override]
+        self, x: Tensor, tokens: Tensor | None = None
+    ) -> Tensor:
+        return x + windowed(self._attend, self.group_norm(x), None, self.limit, self.window)
 
-    def _attend(self, h: Tensor) -> Tensor:
-        out = super().forward(h.flatten(2).transpose(1, 2))
+    def _attend(self, h: Tensor, tokens: None, masks: Masks) -> Tensor:
+        out = super().forward(h.flatten(2).transpose(1, 2), mask=masks.positions)
         return out.transpose(1, 2).unflatten(2, h.shape[-2:])
 
 
@@ -241,9 +245,9 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        x = x + self.attn1(self.norm1(x))
-        x = x + self.attn2(self.norm2(x), tokens)
+    def forward(self, x: Tensor, tokens: Tensor, masks: Masks) -> Tensor:
+        x = x + self.attn1(self.norm1(x), mask=masks.positions)
+        x = x + self.attn2(self.norm2(x), tokens, mask=masks.tokens)
         return x + self.ff(self.norm3(x))
 
 
@@ -262,9 +266,9 @@ class Transformer2d(Link):
         h = self.proj_in(self.norm(x))
         return x + self.proj_out(windowed(self._attend, h, tokens, self.limit, self.window))
 
-    def _attend(self, h: Tensor, tokens: Tensor) -> Tensor:
-        sequence = h.flatten(2).transpose(1, 2)
-        out = self.transformer_blocks[0](sequence, tokens.flatten(2).transpose(1, 2))
+    def _attend(self, h: Tensor, tokens: Tensor, masks: Masks) -> Tensor:
+        sequence, context = h.flatten(2).transpose(1, 2), tokens.flatten(2).transpose(1, 2)
+        out = self.transformer_blocks[0](sequence, context, masks)
         return out.transpose(1, 2).unflatten(2, h.shape[-2:])
 
 

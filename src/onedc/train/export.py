@@ -17,7 +17,7 @@ from onedc.files import refuse_existing, write_whole
 from onedc.train.checkpoint import read_state
 from onedc.train.networks.loading import has_taef2, load_checkpoint
 from onedc.train.run_log import last_validation, read_log, read_run_file
-from onedc.weights.file import save_weights
+from onedc.weights.file import read_content, save_changed, save_weights, weights_of
 
 CARD_SUFFIX = ".md"
 STORAGE = {"int8": torch.int8, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -32,7 +32,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
 
     Raises:
         WeightsError: not a checkpoint of a codec, or its seam has no form in integers.
-        MissingExtraError: onnx, which makes the graphs of a light model, is not installed.
+        MissingExtraError: onnx, which makes the graphs, is not installed.
         OutputError: a file that exists, or cannot be written.
     """
     card_file = f"{output}{CARD_SUFFIX}"
@@ -43,6 +43,21 @@ def export_checkpoint(checkpoint: Path, output: Path, *, model_id: int, storage:
     graphs = export_graphs(model.config) if can_export(model.config) else {}
     save_weights(output, model, model_id=model_id, dtype=STORAGE[storage], graphs=graphs)
     write_whole(card_file, card.encode(), force=force)
+
+
+def add_graphs(weights: Path, output: Path, *, force: bool) -> None:
+    """Copy a weights file with its graphs made anew.
+
+    Raises:
+        WeightsError: no weights file, or a damaged one.
+        ConfigError: a model that has no graphs.
+        MissingExtraError: onnx is not installed.
+        OutputError: a file that exists, or cannot be written.
+    """
+    refuse_existing(output, force=force)
+    content = read_content(weights)
+    graphs = export_graphs(weights_of(content, weights).config)
+    save_changed(content, output, graphs=graphs, force=force)
 
 
 def model_card(run: Path, step: int) -> str:

@@ -99,8 +99,7 @@ def save_weights(
             tensors |= pack(name, value)
         else:
             tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype, precise)
-    for name, graph in (graphs or {}).items():
-        tensors[GRAPH + name] = torch.frombuffer(bytearray(zlib.compress(graph, 9)), dtype=torch.uint8)
+    tensors |= _packed(graphs or {})
     metadata = file_metadata(model.config, model_id, integers)
     write_whole(path, save(tensors, metadata=metadata), force=True)
 
@@ -141,27 +140,39 @@ def weights_of(content: Content, path: str | Path, *, dtype: torch.dtype = torch
         raise WeightsError(f"{path}: {error}") from error
 
 
-def save_with_z_prior(
+def save_changed(
     content: Content,
     path: str | Path,
-    integers: Mapping[str, Tensor],
     *,
+    z_prior: Mapping[str, Tensor] | None = None,
+    graphs: Mapping[str, bytes] | None = None,
     force: bool,
 ) -> None:
-    """Write a weights file with another prior of z; nothing else changes but the digest.
+    """Write a weights file with another prior of z or other graphs; nothing else changes but the digest.
 
     Args:
         content: of the weights file to copy, from `read_content`.
-        integers: the prior, by name.
+        z_prior, graphs: by name; None: those that it has.
 
     Raises:
         OutputError: the file cannot be written.
     """
     metadata, tensors = dict(content[0]), content[1]
-    tensors = {name: value for name, value in tensors.items() if not name.startswith(Z_PRIOR)}
-    tensors |= {Z_PRIOR + name: value for name, value in integers.items()}
+    if z_prior is not None:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(Z_PRIOR)}
+        tensors |= {Z_PRIOR + name: value for name, value in z_prior.items()}
+    if graphs is not None:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(GRAPH)}
+        tensors |= _packed(graphs)
     metadata["seam_sha256"] = seam_sha256(digested(tensors)).hex()
     write_whole(path, save(tensors, metadata=metadata), force=force)
+
+
+def _packed(graphs: Mapping[str, bytes]) -> dict[str, Tensor]:
+    return {
+        GRAPH + name: torch.frombuffer(bytearray(zlib.compress(graph, 9)), dtype=torch.uint8)
+        for name, graph in graphs.items()
+    }
 
 
 def trainable_tensors(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:

@@ -1,0 +1,59 @@
+"""How a large picture is cut into tiles, or bands of rows: a function of its size alone. Knows no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+WHOLE_PX = 3 * 2**18
+"""Pictures of at most so many pixels are one tile."""
+HALOS = 6
+"""Rows of a band in halos, at least: what is computed twice is at most a third."""
+
+
+class Span(NamedTuple):
+    """One side of a tile, in positions of the coarser map: what is wanted, and what is computed round it."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def wanted(self, positions: int) -> slice:
+        """On a map with so many positions for each of the coarser one."""
+        return slice(self.start * positions, self.stop * positions)
+
+    def computed(self, positions: int) -> slice:
+        """Likewise."""
+        return slice(self.first * positions, self.last * positions)
+
+    def inside(self, positions: int) -> slice:
+        """What is wanted, counted from the beginning of what is computed."""
+        return slice((self.start - self.first) * positions, (self.stop - self.first) * positions)
+
+
+class Tile(NamedTuple):
+    """A rectangle of a map."""
+
+    rows: Span
+    columns: Span
+
+
+def tiles(height: int, width: int, *, step_px: int, halo: int, side: int | None = None) -> Iterator[Tile]:
+    """The tiles of a map of as many positions, each `step_px` pixels a side.
+
+    Args:
+        halo: positions that are computed to each side of a tile.
+        side: positions a side of a tile; None: whole rows.
+    """
+    whole = height * width * step_px**2 <= WHOLE_PX
+    band = max(HALOS * halo, WHOLE_PX // (width * step_px**2))
+    for rows in _spans(height, height if whole else side or band, halo):
+        for columns in _spans(width, width if whole else side or width, halo):
+            yield Tile(rows, columns)
+
+
+def _spans(length: int, side: int, halo: int) -> Iterator[Span]:
+    for start in range(0, length, side):
+        stop = min(start + side, length)
+        yield Span(start, stop, max(start - halo, 0), min(stop + halo, length))
