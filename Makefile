@@ -1,5 +1,6 @@
 # make demo: encode and decode a photo.  make test, make lint: what continuous integration runs.
 # make web: build the package for the browser into web/dist, with Node.js and npm.
+# make page: build the script of the page of `onedc serve`, which is committed.
 # Each target creates .venv on first use. Choose the interpreter with `make PYTHON=python3.12 demo`.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt
 
-.PHONY: demo test lint web clean
+.PHONY: demo test lint web page clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m onedc demo examples/photo.webp -o demo --force
@@ -23,6 +24,9 @@ lint: $(VENV)/.installed-dev
 
 web: web/node_modules/.package-lock.json
 	cd web && npm run --silent check && npm run --silent build
+
+page: web/node_modules/.package-lock.json
+	cd web && npm run --silent page
 
 clean:
 	rm -rf $(VENV) demo web/node_modules web/dist

@@ -21,10 +21,8 @@ def node() -> str:
     return found
 
 
-def build(out: Path, weights: Path | None = None) -> None:
-    """Build the package into a folder, with a weights file beside it or none."""
-    command = [node(), str(WEB / "build.mjs"), "--out", str(out)]
-    done = subprocess.run(
-        [*command, *(["--weights", str(weights)] if weights else [])], capture_output=True, text=True
-    )
+def build(out: Path, *options: str) -> None:
+    """Build the package into a folder."""
+    command = [node(), str(WEB / "build.mjs"), "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,10 @@
 //     npm run build -- [--weights light.safetensors] [--out folder]
 //
 // Weights, those of a light model, become the page's: in two files, since who only looks needs no encoder.
+//
+//     npm run page -- [--out folder]
+//
+// builds the script with which `onedc serve` serves the same page into the Python package, where it is committed.
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -11,25 +15,29 @@ import { parseArgs } from "node:util";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const runtime = `${here}node_modules/onnxruntime-web`;
-const { values } = parseArgs({ options: { weights: { type: "string" }, out: { type: "string" } } });
-const out = resolve(values.out ?? `${here}dist`);
+const page = `${here}../src/onedc/serve/page`;
+const text = { type: "string" };
+const { values } = parseArgs({ options: { weights: text, out: text, page: { type: "boolean" } } });
+const out = resolve(values.out ?? (values.page ? page : `${here}dist`));
+const common = { absWorkingDir: here, outdir: out, bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
+if (values.page) {
+  await build({ ...common, entryPoints: { page: "page/on_server.ts" } }); // not minified: people read its changes
+  process.exit();
+}
 
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 await build({
-  entryPoints: { onedc: "src/index.ts", worker: "src/worker.ts", integers: "src/integers.ts", page: "page/page.ts" },
-  absWorkingDir: here,
-  outdir: out,
-  bundle: true,
+  ...common,
+  entryPoints: {
+    onedc: "src/index.ts", worker: "src/worker.ts", integers: "src/integers.ts", page: "page/in_browser.ts",
+  },
   splitting: true,
-  format: "esm",
-  target: "es2022",
   minify: true,
   loader: { ".npz": "binary" },
   conditions: ["onnxruntime-web-use-extern-wasm"],
-  logLevel: "warning",
 });
-for (const name of ["index.html", "page.css"]) await copyFile(`${here}page/${name}`, `${out}/${name}`);
+for (const name of ["index.html", "page.css"]) await copyFile(`${page}/${name}`, `${out}/${name}`);
 for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
   for (const kind of ["mjs", "wasm"]) await copyFile(`${runtime}/dist/${name}.${kind}`, `${out}/${name}.${kind}`);
 }

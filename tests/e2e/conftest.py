@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE_S = 120
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -40,8 +41,15 @@ def chromium(folder: Path) -> Iterator[Any]:
     browser.quit()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """A browser of its own, with its downloads in tmp_path / "downloads"."""
-    with chromium(tmp_path) as browser:
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the browser; what it downloads lies in profile / "downloads"."""
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def browser(profile: Path) -> Iterator[Any]:
+    """One browser for all tests of a module, since it takes seconds to start."""
+    with chromium(profile) as browser:
+        browser.set_script_timeout(PATIENCE_S)
         yield browser

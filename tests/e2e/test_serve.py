@@ -22,24 +22,28 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.e2e.conftest import PATIENCE_S
+from tests.web_package import build
 
+import onedc.serve
 from onedc.cli.main import main
 from onedc.codec import Codec
+from onedc.container.info import info
 from onedc.image import image_bytes, read_image
 from onedc.loading import load
 
 pytestmark = pytest.mark.skipif(
-    find_spec("gradio") is None or find_spec("fastapi_offline") is None, reason="needs the extra serve"
+    find_spec("fastapi_offline") is None or find_spec("uvicorn") is None, reason="needs the extra serve"
 )
 
+PAGE = Path(onedc.serve.__file__).parent / "page"
 WEIGHTS = Path(__file__).parents[1] / "conformance" / "fixture.safetensors"
 MODEL = ("--weights", str(WEIGHTS), "--threads", "1", "--precision", "fp32")
-PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the fixture model; when it ends it leaves no file behind."""
+    """A server of the fixture model; it writes no file."""
     folder = tmp_path_factory.mktemp("server")
     argv = [sys.executable, "-m", "onedc", "serve", "--port", "0", "--max-upload-mb", "1", *MODEL]
     errors = (folder / "errors").open("wb")
@@ -49,7 +53,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert line.startswith("onedc serves at "), (folder / "errors").read_text()
-        assert list(folder.glob("onedc-serve-*"))
         yield line.split()[-1]
         server.send_signal(signal.SIGTERM)
         assert server.wait(PATIENCE_S) == 0
@@ -116,6 +119,9 @@ def test_routes_take_a_target_and_give_a_preview(address: str, codec: Codec) -> 
     status, webp = post(f"{address}/decode?preview=true&format=webp", file)
     assert status == 200 and webp[8:12] == b"WEBP"
     assert np.array_equal(read_image(webp), codec.decode(file, output="numpy", preview=True))
+    _, small = post(f"{address}/encode?target_bytes=40", picture(4))
+    status, png = post(f"{address}/decode?full_size=true", small)
+    assert status == 200 and read_image(png).shape == (80, 160, 3)
 
 
 def test_bad_requests_are_refused_in_one_line(address: str, codec: Codec) -> None:
@@ -149,7 +155,7 @@ def test_bad_requests_are_refused_in_one_line(address: str, codec: Codec) -> Non
 def test_the_routes_are_described_offline(address: str) -> None:
     with urllib.request.urlopen(f"{address}/openapi.json", timeout=PATIENCE_S) as answer:
         described = json.load(answer)
-    assert sorted(described["paths"]) == ["/decode", "/encode"]
+    assert sorted(described["paths"]) == ["/decode", "/encode", "/read", "/status"]
     assert "requestBody" in described["paths"]["/encode"]["post"]
     with urllib.request.urlopen(f"{address}/docs", timeout=PATIENCE_S) as answer:
         assert b"://" not in answer.read()
@@ -173,73 +179,115 @@ def eventually(look: Callable[[], Any]) -> Any:
 
 
 class Page:
-    """The page in a browser."""
+    """The page in a browser's newest tab."""
 
     def __init__(self, browser: Any, address: str) -> None:
         self.browser = browser
         browser.get(address)
-        eventually(lambda: self.all("#upload input[type=file]"))
-
-    def all(self, selector: str) -> list[Any]:
-        return self.browser.find_elements("css selector", selector)
+        self.tab = browser.current_window_handle
 
     def drop(self, path: Path) -> None:
-        """Put a file in the place of the one before; close its message and clear it first."""
-        for cross in self.all(".toast-close"):
-            cross.click()
-        eventually(lambda: not self.all(".toast-body"))
-        for cross in self.all("#upload button[aria-label=Clear], #upload button[title=Clear]"):
-            cross.click()
-        eventually(lambda: self.all("#upload input[type=file]"))[0].send_keys(str(path))
+        self.browser.switch_to.window(self.tab)
+        self.find("file").send_keys(str(path))
 
-    def texts(self, selector: str) -> str:
-        return " ".join(element.text for element in self.all(selector))
+    def find(self, name: str) -> Any:
+        return self.browser.find_element("id", name)
 
-    def slider_widths(self) -> list[int]:
-        """Widths in pixels of the two pictures under the slider, 0 while they load."""
-        script = (
-            "return [...document.querySelectorAll('#slider img')].map(i => i.complete ? i.naturalWidth : 0)"
-        )
-        return self.browser.execute_script(script)
+    def said(self) -> str:
+        """The one line, once nothing is computed any more."""
+        self.browser.switch_to.window(self.tab)
+        eventually(lambda: not self.find("steps").is_displayed() and self.find("status").text)
+        return self.find("status").text
+
+    def width(self, name: str) -> int:
+        """Width in pixels of a picture, 0 while it loads."""
+        script = "const i = document.getElementById(arguments[0]); return i.complete ? i.naturalWidth : 0"
+        return self.browser.execute_script(script, name)
 
     def split(self) -> float:
         """Where the left picture ends, in percent."""
-        style = self.all("#slider img.fixed")[0].get_attribute("style")
-        return float(style.split("clip-path: inset(")[1].split(")")[0].split()[3].rstrip("%"))
+        clip = self.find("left").value_of_css_property("clip-path")  # inset(0px calc(100% - 50%) 0px 0px)
+        return 100 - float(clip.split()[1].removeprefix("calc(").split("%")[0])
 
 
-def test_a_photo_in_the_browser(browser: Any, address: str, tmp_path: Path, codec: Codec) -> None:
-    from selenium.webdriver import ActionChains
+DROP = """
+const [bytes, name] = arguments;
+const dataTransfer = new DataTransfer();
+dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+"""
+
+
+def downloaded(folder: Path, name: str) -> Path:
+    eventually(lambda: (folder / name).exists() and (folder / name).stat().st_size)
+    return folder / name
+
+
+def test_a_photo_in_the_browser(
+    browser: Any, profile: Path, address: str, tmp_path: Path, codec: Codec
+) -> None:
+    from selenium.webdriver import ActionChains, Keys
 
     photo = tmp_path / "photo.png"
     photo.write_bytes(picture(4))
+    for log in ("browser", "performance"):
+        browser.get_log(log)
     page = Page(browser, address)
     page.drop(photo)
-    eventually(lambda: "bits per pixel" in page.texts("#facts"))
     expected = codec.encode(read_image(photo))
-    assert f"{len(expected):,} bytes" in page.texts("#facts")
-    assert f"{8 * len(expected) / (160 * 80):.4f} bpp" in page.texts("#facts")
-    eventually(lambda: page.slider_widths() == [160, 160])
-    eventually(lambda: page.all("#preview img"))
+    assert page.said() == f"photo.png: encoded in {len(expected):,} bytes."
+    facts = page.find("facts").text
+    assert f"{len(expected):,} bytes" in facts and f"{8 * len(expected) / (160 * 80):.4f} bpp" in facts
+    assert "160 x 80" in facts and f"than {photo.stat().st_size:,} bytes" in facts and "NaN" not in facts
+    assert "plausible, not evidence" in page.find("result").text
+    assert [page.width(name) for name in ("left", "right", "preview")] == [160, 160, 160]
 
     assert page.split() == pytest.approx(50, abs=1)
-    handle = page.all("#slider [data-testid=slider] .inner")[0]
-    ActionChains(browser).drag_and_drop_by_offset(handle, -60, 0).perform()
+    ActionChains(browser).drag_and_drop_by_offset(page.find("split"), -60, 0).perform()
     assert page.split() < 45
+    page.find("split").send_keys(Keys.END)
+    assert page.split() == 100
+    page.find("full-screen").click()
+    eventually(lambda: browser.execute_script("return document.fullscreenElement !== null"))
+    browser.execute_script("document.exitFullscreen()")
+    eventually(lambda: browser.execute_script("return document.fullscreenElement === null"))
 
-    downloads = tmp_path / "downloads"
-    page.all("#get-1dc")[0].click()
-    page.all("#get-png")[0].click()
-    eventually(lambda: {"photo.1dc", "photo.png"} <= {p.name for p in downloads.glob("*")})
-    assert (downloads / "photo.1dc").read_bytes() == expected
-    assert main(["decode", str(downloads / "photo.1dc"), "-o", str(tmp_path / "cli.png"), *MODEL]) == 0
-    assert np.array_equal(read_image(tmp_path / "cli.png"), read_image(downloads / "photo.png"))
+    page.find("save-file").click()
+    page.find("save").click()
+    code, decoded = (downloaded(profile / "downloads", f"photo.{suffix}") for suffix in ("1dc", "png"))
+    assert code.read_bytes() == expected
+    assert main(["decode", str(code), "-o", str(tmp_path / "cli.png"), *MODEL]) == 0
+    assert np.array_equal(read_image(tmp_path / "cli.png"), read_image(decoded))
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     outside = [url for url in asked if not url.startswith((address, "data:", "blob:", "chrome:", "about:"))]
     assert asked and outside == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_number_of_bytes_in_the_browser(browser: Any, address: str, tmp_path: Path, codec: Codec) -> None:
+    """Of a TIFF file, which browsers do not show: the server does it for them."""
+    photo = tmp_path / "photo.tif"
+    photo.write_bytes(image_bytes(read_image(picture(4)), ".tif"))
+    page = Page(browser, address)
+    browser.find_element("css selector", "[value=bytes]").click()
+    assert not page.find("quality").is_displayed()
+    page.find("bytes").clear()
+    page.find("bytes").send_keys("40")
+    page.drop(photo)
+    expected = codec.encode_to_size(read_image(photo), 40)
+    assert page.said() == f"photo.tif: encoded in {len(expected)} bytes."
+    found = info(expected)
+    assert found.original_width == 160
+    assert f"{found.width} x {found.height}\nshrunk from 160 x 80" in page.find("facts").text
+    assert [page.width(name) for name in ("left", "right", "preview")] == [160, 160, 160]
+
+    page.find("bytes").clear()
+    page.find("bytes").send_keys("3")
+    page.find("encode").click()
+    assert "photo.tif: the picture cannot fit in 3 bytes" in page.said()
+    assert not page.find("result").is_displayed()
 
 
 def test_bad_uploads_get_a_message_and_the_page_lives_on(
@@ -249,14 +297,37 @@ def test_bad_uploads_get_a_message_and_the_page_lives_on(
     bad = {
         "notes.txt": (b"some text", "notes.txt: not a picture that Pillow can read"),
         "huge.png": (declared_png(16000, 12500), "huge.png: too many pixels"),
+        "long.png": (bytes(1_000_001), "long.png: the file has more than the 1,000,000 bytes allowed here"),
         "cut.1dc": (whole[:-9], "cut.1dc: checksum mismatch"),
     }
     page = Page(browser, address)
     for name, (data, message) in bad.items():
         (tmp_path / name).write_bytes(data)
         page.drop(tmp_path / name)
-        eventually(lambda message=message: message in page.texts(".toast-body"))
-    (tmp_path / "good.1dc").write_bytes(whole)
-    page.drop(tmp_path / "good.1dc")
-    eventually(lambda: f"{len(whole):,} bytes" in page.texts("#facts"))
-    eventually(lambda: page.slider_widths() == [112, 112])
+        assert page.said().startswith(message)
+    browser.execute_script(DROP, list(whole), "good.1dc")
+    assert page.said() == "good.1dc: decoded."
+    assert f"{len(whole):,} bytes" in page.find("facts").text
+    assert page.find("left-name").text == "Semantic layer"
+    assert [page.width(name) for name in ("left", "right", "preview")] == [112, 112, 112]
+
+
+def test_four_tabs_at_once(browser: Any, address: str, tmp_path: Path, codec: Codec) -> None:
+    pages = []
+    for seed in range(1, 5):
+        (tmp_path / f"{seed}.png").write_bytes(picture(seed))
+        if pages:
+            browser.switch_to.new_window("tab")
+        pages.append(Page(browser, address))
+    for seed, page in enumerate(pages, 1):
+        page.drop(tmp_path / f"{5 - seed}.png")
+        page.drop(tmp_path / f"{seed}.png")  # at once in its place
+    for seed, page in enumerate(pages, 1):
+        expected = codec.encode(read_image(picture(seed)))
+        assert page.said() == f"{seed}.png: encoded in {len(expected):,} bytes."
+        assert page.width("right") == 96 + 16 * seed
+
+
+def test_the_script_of_the_page_is_that_of_its_source(tmp_path: Path) -> None:
+    build(tmp_path, "--page")
+    assert (tmp_path / "page.js").read_bytes() == (PAGE / "page.js").read_bytes(), "run make page"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
-from tests.e2e.conftest import chromium
+from tests.e2e.conftest import PATIENCE_S
 from tests.unit.light_model import LITTLE, random_model
 from tests.web_package import build
 
@@ -29,6 +29,8 @@ from onedc.codec import Codec
 from onedc.container.info import info
 from onedc.engine.onnx_export import export_graphs
 from onedc.loading import load
+from onedc.serve import server
+from onedc.serve.service import Limits, Service
 from onedc.weights.file import save_weights
 
 ui = pytest.importorskip("selenium.webdriver.support.ui")
@@ -36,7 +38,6 @@ ui = pytest.importorskip("selenium.webdriver.support.ui")
 GOLDENS = Path(__file__).parents[1] / "conformance" / "bundled"
 BUNDLED = Path(__file__).parents[2] / "src/onedc/weights/small.safetensors"
 SIZES = [(90, 70), (200, 150), (384, 256)]
-PATIENCE_S = 120
 WARNING = "Fine details in this picture are generated. They are plausible, not evidence."
 
 INTEGERS = """
@@ -55,7 +56,7 @@ const [weights, files, done] = arguments;
 DECODE = """
 const [settings, file, preview, done] = arguments;
 (async () => {
-  const onedc = await import("/onedc.js");
+  const onedc = await import("./onedc.js");
   onedc.configure(settings);
   const data = new Uint8Array(await (await fetch(file)).arrayBuffer());
   const { rgba, ...facts } = await onedc.decodeReport(data, { preview });
@@ -67,7 +68,7 @@ const [settings, file, preview, done] = arguments;
 ENCODE = """
 const [url, aim, settings, done] = arguments;
 (async () => {
-  const onedc = await import("/onedc.js");
+  const onedc = await import("./onedc.js");
   onedc.configure(settings);
   const photo = await (await fetch(url)).blob();
   return [...(await onedc.encode(photo, aim))];
@@ -78,16 +79,10 @@ const [url, aim, settings, done] = arguments;
 class Site:
     """A folder behind a plain file server on this machine."""
 
-    def __init__(self, folder: Path, *, isolated: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         class Handler(SimpleHTTPRequestHandler):
             def log_message(self, format: str, *args: Any) -> None:
                 pass
-
-            def end_headers(self) -> None:
-                if isolated:
-                    self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-                    self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-                super().end_headers()
 
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
@@ -108,7 +103,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("web")
     weights, folder = root / "light.safetensors", root / "dist"
     save_weights(weights, random_model(LITTLE), model_id=200, dtype=torch.int8, graphs=export_graphs(LITTLE))
-    build(folder, weights)
+    build(folder, "--weights", str(weights))
     codec = load(weights, threads=1)
     for width, height in SIZES:
         (folder / f"{width}x{height}.1dc").write_bytes(codec.encode(picture(width, height), quality=60))
@@ -127,19 +122,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the one browser of all tests here, which compiles the runtime once."""
-    return tmp_path_factory.mktemp("browser")
-
-
-@pytest.fixture(scope="module")
-def browser(profile: Path) -> Iterator[Any]:
-    with chromium(profile) as browser:
-        browser.set_script_timeout(PATIENCE_S)
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def codec(folder: Path) -> Codec:
     return load(folder.parent / "light.safetensors", threads=1)
 
@@ -147,17 +129,23 @@ def codec(folder: Path) -> Codec:
 @pytest.fixture(scope="module")
 def plain(folder: Path) -> Iterator[str]:
     """The address of a server that sends no special header."""
-    site = Site(folder, isolated=False)
+    site = Site(folder)
     yield site.address
     site.close()
 
 
 @pytest.fixture(scope="module")
-def isolated(folder: Path) -> Iterator[str]:
-    """The address of a server that sends the headers that threads need."""
-    site = Site(folder, isolated=True)
-    yield site.address
-    site.close()
+def isolated(folder: Path, codec: Codec) -> Iterator[str]:
+    """The address at which `onedc serve --web` sends the headers that threads need."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
+    app = server.make_app(Service(codec, Limits()), web=folder)
+    running = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with server.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/web"
+        running.should_exit = True
+        thread.join()
 
 
 def transparent() -> Image.Image:
@@ -242,18 +230,16 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
     wait_for(browser, "return !document.getElementById('result').hidden")
     size = (folder / "200x150.1dc").stat().st_size
     facts = browser.find_element("id", "facts").text
-    assert (
-        facts.startswith(f"200x150.1dc: {size:,} bytes") and "200x150 pixels; quality 60; model 200" in facts
-    )
+    assert f"{size:,} bytes\nmodel 200" in facts and "200 x 150" in facts and "\n60\n" in facts
     assert WARNING in browser.find_element("id", "result").text
-    picture = "document.getElementById('picture')"
-    assert browser.execute_script(f"return {picture}.width * 1000 + {picture}.height") == 200150
+    for shown in ("right", "left", "preview"):
+        wait_for(browser, f"return document.getElementById('{shown}').naturalWidth === 200")
     for name, line in (
         (
             "damaged.1dc",
             "damaged.1dc: checksum mismatch: the file is damaged, or was made with other weights",
         ),
-        ("page.css", "page.css: not a .1dc file: it does not begin with the bytes 1D C0, 1D Bx or 1D 6x"),
+        ("page.css", "page.css: this browser cannot read it as a picture"),
         ("low-64x64.1dc", "low-64x64.1dc: the file needs model 1; loaded is 200"),
     ):
         browser.find_element("id", "file").send_keys(str(folder / name))
@@ -306,24 +292,27 @@ def test_the_page_makes_a_file_of_so_many_bytes(
     browser: Any, plain: str, folder: Path, profile: Path, codec: Codec
 ) -> None:
     browser.get(f"{plain}/")
+    browser.find_element("css selector", "[value=bytes]").click()
     limit = browser.find_element("id", "bytes")
     limit.clear()
     limit.send_keys("50")
     browser.find_element("id", "file").send_keys(str(folder / "photo.png"))
     wait_for(browser, "return !document.getElementById('result').hidden")
+    wait_for(browser, "return document.getElementById('steps').hidden")
     browser.find_element("id", "save-file").click()
     made = profile / "downloads" / "photo.1dc"
     ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda _: made.exists() and made.stat().st_size)
     facts = info(made)
     assert facts.size_bytes <= 50 and (facts.original_width, facts.original_height) == (200, 150)
-    shown = f"photo.png: {facts.size_bytes} bytes"
-    assert browser.find_element("id", "facts").text.startswith(shown)
+    assert browser.find_element("id", "status").text == f"photo.png: encoded in {facts.size_bytes} bytes."
+    for shown in ("left", "right", "preview"):  # all at the photo's size
+        assert browser.find_element("id", shown).get_property("naturalWidth") == 200
     assert codec.decode(made, output="numpy").shape == (facts.height, facts.width, 3)
 
 
 ELEMENTS = """
 const [done] = arguments;
-import("/onedc.js").then(({ defineElement, showImages }) => {
+import("./onedc.js").then(({ defineElement, showImages }) => {
   defineElement();
   showImages();
   document.body.innerHTML = `<onedc-img id=good src=90x70.1dc alt="a test"></onedc-img>

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGE = ("index.html", "page.css", "page.js")
 
 
 @pytest.mark.long
@@ -26,6 +28,8 @@ def test_a_clean_environment_encodes_what_this_one_does(tmp_path: Path) -> None:
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("onedc-*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as content:
+        assert {f"onedc/serve/page/{name}" for name in PAGE} <= set(content.namelist())
     venv.create(tmp_path / "clean", with_pip=True)
     programs = tmp_path / "clean" / ("Scripts" if os.name == "nt" else "bin")
     run(programs / "python", "-m", "pip", "install", "-c", ROOT / "constraints-cpu.txt", wheel)

@@ -1,89 +1,149 @@
-/** The page: a file or a photo is dropped or chosen; its picture and its figures are shown. */
+/** The page: a photo is encoded and decoded, a .1dc file decoded, and both are shown. */
 
-import { decodeReport, encode, info, type FileInfo, type Report } from "../src/index.ts";
+import { info } from "../src/container.ts";
 import type { Bytes } from "../src/digest.ts";
-import { oneLine } from "../src/errors.ts";
+import type { Aim } from "../src/encoder.ts";
+import { OneDCError, oneLine } from "../src/errors.ts";
+import { beginsFile } from "../src/header.ts";
+import type { Coder, Made } from "./coder.ts";
+import { clear, element, factsOf, isShowable, offer, showBeside, showFacts, showLayer, showPicture, type Fact } from "./view.ts";
 
-function element<T extends HTMLElement>(id: string): T {
-  return document.getElementById(id) as T;
+const form = element<HTMLFormElement>("form"), drop = element("drop"), input = element<HTMLInputElement>("file");
+const quality = element<HTMLInputElement>("quality"), bytes = element<HTMLInputElement>("bytes");
+const background = element<HTMLSelectElement>("background"), again = element<HTMLButtonElement>("encode");
+const steps = element<HTMLProgressElement>("steps"), clock = element("clock");
+const TICK_MS = 1000;
+
+let coder: Coder;
+let running = new AbortController();
+let photo: File | null = null;
+
+/** Let the page work, with what encodes and decodes for it. */
+export function start(by: Coder): void {
+  coder = by;
+  document.body.dataset.by = by.by;
+  document.querySelectorAll(".address").forEach((place) => (place.textContent = new URL(".", location.href).href));
+  choose();
 }
 
-const drop = element("drop"), input = element<HTMLInputElement>("file"), status = element("status");
-const bytes = element<HTMLInputElement>("bytes"), preview = element<HTMLInputElement>("preview");
-const result = element("result"), canvas = element<HTMLCanvasElement>("picture");
-const save = element<HTMLAnchorElement>("save"), saveFile = element<HTMLAnchorElement>("save-file");
-
-let newest = 0;
-let shown: File | null = null;
-
+/** Encode or decode a file and show what comes of it, in place of what came before. */
 async function open(file: File): Promise<void> {
-  const turn = ++newest;
-  shown = file;
-  const photo = file.type.startsWith("image/") && !file.name.endsWith(".1dc");
-  result.hidden = true;
-  say(`${file.name}: ${photo ? "encoding" : "decoding"}. The first picture takes longer, because the model is loaded.`);
+  running.abort();
+  const { signal } = (running = new AbortController());
+  const ticking = setInterval(tick, TICK_MS, performance.now(), signal);
+  clear();
   try {
-    const data = photo ? await encode(file, { targetBytes: targetBytes() }) : new Uint8Array(await file.arrayBuffer());
-    const facts = info(data);
-    const report = await decodeReport(data, { preview: preview.checked });
-    if (turn === newest) show(file.name, facts, report, photo ? data : null);
+    const data = new Uint8Array(await file.arrayBuffer());
+    const isCode = file.name.toLowerCase().endsWith(".1dc") || beginsFile(data);
+    photo = isCode ? null : file;
+    again.disabled = isCode;
+    await (isCode ? openFile(file.name, data, signal) : openPhoto(file, signal));
   } catch (error) {
-    if (turn === newest) say(`${file.name}: ${oneLine(error)}`, true);
+    if (!signal.aborted) say(`${file.name}: ${oneLine(error)}`, { failed: true });
+  } finally {
+    clearInterval(ticking);
   }
 }
 
-function targetBytes(): number {
-  if (!bytes.checkValidity() || !bytes.value) throw new Error("the bytes must be a whole number above 0");
-  return Number(bytes.value);
+async function openPhoto(file: File, signal: AbortSignal): Promise<void> {
+  say(`Encoding ${file.name}`, { step: 0 });
+  const under = background.value;
+  const encoded = await coder.encode(file, aim(), under, signal);
+  const data = encoded.content;
+  say(`Decoding ${file.name}`, { step: 1 });
+  const decoded = await coder.decode(data, { preview: false, fullSize: true }, signal);
+  signal.throwIfAborted();
+  const times = (file.size / data.length).toLocaleString("en", { maximumFractionDigits: 1 });
+  const shrunk: Fact = ["Smaller", `${times} times`, `than ${file.size.toLocaleString("en")} bytes`];
+  show(file.name, data, decoded, [shrunk, time("Encoding", encoded)]);
+  const original = (await isShowable(file)) ? file : await coder.shown(file, under, signal);
+  signal.throwIfAborted();
+  showBeside(original, "Original", under);
+  await showSemantic(data, true, signal);
+  say(`${file.name}: encoded in ${data.length.toLocaleString("en")} bytes.`);
 }
 
-/** `made`: the file of a photo; null where a file was opened. */
-function show(name: string, facts: FileInfo, report: Report, made: Bytes | null): void {
-  const { width, height, rgba, integersMs, networksMs, backend, threads } = report;
-  Object.assign(canvas, { width, height });
-  canvas.getContext("2d")!.putImageData(new ImageData(rgba, width, height), 0, 0);
-  const lines = [
-    `${name}: ${facts.sizeBytes.toLocaleString("en")} bytes, ${facts.bpp.toFixed(3)} bits per pixel`,
-    `${width}x${height} pixels` + (facts.originalWidth ? `, shrunk from ${facts.originalWidth}x${facts.originalHeight}` : ""),
-    facts.quality ? `quality ${facts.quality}` : "the semantic layer alone",
-    `model ${facts.modelId}`,
-  ];
-  element("facts").textContent = `${lines.join("; ")}.`;
-  const where = backend === "webgpu" ? "the graphics card" : `${threads} thread${threads > 1 ? "s" : ""}`;
-  say(`Decoded in ${((integersMs + networksMs) / 1000).toFixed(1)} s on ${where}.`);
-  const stem = name.replace(/\.\w+$/, "");
-  saveFile.hidden = !made;
-  if (made) offer(saveFile, new Blob([made]), `${stem}.1dc`);
-  canvas.toBlob((blob) => blob && offer(save, blob, `${stem}.png`));
-  result.hidden = false;
+async function openFile(name: string, data: Bytes, signal: AbortSignal): Promise<void> {
+  say(`Decoding ${name}`, { step: 1 });
+  const decoded = await coder.decode(data, { preview: false, fullSize: false }, signal);
+  signal.throwIfAborted();
+  show(name, data, decoded, []);
+  showBeside(await showSemantic(data, false, signal), "Semantic layer", "none");
+  say(`${name}: decoded.`);
 }
 
-function offer(link: HTMLAnchorElement, blob: Blob, name: string): void {
-  URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
+function show(name: string, data: Bytes, decoded: Made<Blob>, facts: readonly Fact[]): void {
+  const found = info(data);
+  showPicture(decoded.content, found.width, found.height);
+  showFacts([...factsOf(found), ...facts, time("Decoding", decoded)]);
+  offer(name, data, decoded.content);
 }
 
-function say(text: string, failed = false): void {
-  status.textContent = text;
-  status.classList.toggle("error", failed);
+async function showSemantic(data: Bytes, fullSize: boolean, signal: AbortSignal): Promise<Blob> {
+  say("Decoding the semantic layer", { step: 2 });
+  const { content } = await coder.decode(data, { preview: true, fullSize }, signal);
+  signal.throwIfAborted();
+  showLayer(content);
+  return content;
 }
 
-preview.addEventListener("change", () => {
-  if (shown) void open(shown);
-});
+function time(name: string, { seconds, by = "" }: Made<unknown>): Fact {
+  return [name, `${seconds.toFixed(2)} s`, by];
+}
 
-input.addEventListener("change", () => {
-  const [file] = input.files ?? [];
+function aim(): Aim {
+  if (!form.reportValidity()) throw new OneDCError("the bytes must be a whole number above 0");
+  return chosen() === "bytes" ? { targetBytes: Number(bytes.value) } : { quality: Number(quality.value) };
+}
+
+function chosen(): string {
+  return new FormData(form).get("by") as string;
+}
+
+/** Show the control of what is chosen by. */
+function choose(): void {
+  const byBytes = chosen() === "bytes";
+  element("by-bytes").hidden = bytes.disabled = !byBytes;
+  element("by-quality").hidden = quality.disabled = byBytes;
+  element("quality-value").textContent = quality.value === "0" ? "0, the semantic layer alone" : quality.value;
+}
+
+/** One line, as an error, with a number of steps done, or at the end of all. */
+function say(text: string, { failed = false, step = null as number | null } = {}): void {
+  const line = element("status");
+  line.textContent = text;
+  line.classList.toggle("error", failed);
+  steps.hidden = step === null;
+  Object.assign(steps, { max: 3, value: step ?? 0 });
+  clock.textContent = "";
+}
+
+/** How long a job takes, and how many others there are. */
+async function tick(begun: number, signal: AbortSignal): Promise<void> {
+  const others = ((await coder.jobs?.().catch(() => 0)) ?? 1) - 1;
+  if (signal.aborted || steps.hidden) return;
+  const seconds = Math.round((performance.now() - begun) / 1000);
+  clock.textContent = `${seconds} s` + (others > 0 ? `; the server has ${others} more job${others > 1 ? "s" : ""}` : "");
+}
+
+function take(files: FileList | null | undefined): void {
+  const [file] = files ?? [];
   if (file) void open(file);
+}
+
+form.addEventListener("input", choose);
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (photo) void open(photo);
+});
+input.addEventListener("change", () => {
+  take(input.files);
   input.value = "";
 });
-
 for (const type of ["dragover", "dragleave", "drop"] as const) {
   document.addEventListener(type, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", type === "dragover");
-    const [file] = type === "drop" ? (event.dataTransfer?.files ?? []) : [];
-    if (file) void open(file);
+    if (type === "drop") take(event.dataTransfer?.files);
   });
 }

@@ -36,10 +36,11 @@ export async function decodeReport(data: Bytes, { preview = false } = {}): Promi
 /**
  * Encode a photo, anything that the browser can show, in the worker.
  *
- * A photo that looks better smaller in so many bytes is shrunk first. Throws OneDCError.
+ * A photo that looks better smaller in so many bytes is shrunk first. `background`, a CSS colour, is laid under
+ * transparent places. Throws OneDCError.
  */
-export async function encode(photo: Blob, aim: Aim): Promise<Bytes> {
-  return (await answered({ source: await readPhoto(photo, aim), aim })) as Bytes;
+export async function encode(photo: Blob, aim: Aim, { background = "white" } = {}): Promise<Bytes> {
+  return (await answered({ source: await readPhoto(photo, aim, background), aim })) as Bytes;
 }
 
 function answered(task: Task): Promise<Result> {

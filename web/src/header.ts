@@ -63,10 +63,20 @@ export class Fields {
   }
 }
 
+/** Whether a .1dc file can begin with these bytes. */
+export function beginsFile(data: Uint8Array): boolean {
+  return formOf(data) !== undefined;
+}
+
+function formOf(data: Uint8Array): Form | undefined {
+  const form = data[0] === MAGIC ? FORMS[(data[1] ?? 0) >> 4] : undefined;
+  return form === "full" && data[1] !== 0xc0 ? undefined : form;
+}
+
 /** Take the header at the start of a file apart. Throws FormatError. */
 export function parseHeader(data: Uint8Array): Header {
-  const form = data[0] === MAGIC ? FORMS[(data[1] ?? 0) >> 4] : undefined;
-  if (form === undefined || data.length < 2 || (form === "full" && data[1] !== 0xc0)) {
+  const form = formOf(data);
+  if (form === undefined) {
     throw new FormatError("not a .1dc file: it does not begin with the bytes 1D C0, 1D Bx or 1D 6x");
   }
   const fields = new Fields(data, form === "full" ? 2 : 1);

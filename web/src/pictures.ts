@@ -1,4 +1,4 @@
-/** Photos as the encoder takes them: upright, in sRGB, over white, and shrunk where few bytes are to hold them. */
+/** Photos as the encoder takes them: upright, in sRGB, opaque, and shrunk where few bytes are to hold them. */
 
 import type { Aim, Source } from "./encoder.ts";
 import { OneDCError } from "./errors.ts";
@@ -7,8 +7,8 @@ import { SIDE_MAX, sized } from "./header.ts";
 /** In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: the rule of Python's encoder. */
 const PIXELS = 430, EXPONENT = 0.8, WORTH = 0.75, LEAST_SIDE_PX = 32;
 
-/** A photo's pixels. Throws OneDCError for what the browser cannot read. */
-export async function readPhoto(photo: Blob, aim: Aim): Promise<Source> {
+/** A photo's pixels, transparent places over a CSS colour. Throws OneDCError for what the browser cannot read. */
+export async function readPhoto(photo: Blob, aim: Aim, background: string): Promise<Source> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(photo);
@@ -18,10 +18,10 @@ export async function readPhoto(photo: Blob, aim: Aim): Promise<Source> {
   const { width, height } = bitmap;
   const longer = "targetBytes" in aim ? longerSide(width, height, aim.targetBytes) : Math.max(width, height);
   if (longer > SIDE_MAX) throw new OneDCError(`${width}x${height} pixels; no side may exceed ${SIDE_MAX}`);
-  if (longer === Math.max(width, height)) return { ...drawn(bitmap), original: null };
+  if (longer === Math.max(width, height)) return { ...drawn(bitmap, background), original: null };
   const [resizeWidth, resizeHeight] = sized(longer, [width, height]);
   const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
-  return { ...drawn(smaller), original: [width, height] };
+  return { ...drawn(smaller, background), original: [width, height] };
 }
 
 /** The longer side, in pixels, with which a picture of this size looks best in so many bytes. */
@@ -32,10 +32,10 @@ function longerSide(width: number, height: number, targetBytes: number): number 
   return Math.min(longer, Math.max(LEAST_SIDE_PX, Math.round(longer * Math.sqrt(share))));
 }
 
-function drawn(bitmap: ImageBitmap): Omit<Source, "original"> {
+function drawn(bitmap: ImageBitmap, background: string): Omit<Source, "original"> {
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d")!;
-  context.fillStyle = "white";
+  context.fillStyle = background;
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   return { width, height, rgba: context.getImageData(0, 0, width, height).data as Source["rgba"] };

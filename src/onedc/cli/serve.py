@@ -17,8 +17,8 @@ Serve a page that encodes and decodes, and the same as HTTP routes for programs.
   curl --data-binary @photo.jpg 'http://127.0.0.1:7860/encode?quality=40' -o photo.1dc
   curl --data-binary @photo.1dc http://127.0.0.1:7860/decode -o photo.png
 
-The routes are described at /docs. The page loads nothing from other hosts. Files of its users are deleted
-after some minutes and when the server ends. Needs the extra: pip install 'onedc[serve]'.
+The routes are described at /docs. The page loads nothing from other hosts, and nothing that users send is
+written to disk. Needs the extra: pip install 'onedc[serve]'.
 """
 
 

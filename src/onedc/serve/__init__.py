@@ -1,4 +1,5 @@
-"""`onedc serve`: the codec behind a page for people and two HTTP routes for programs.
+"""`onedc serve`: the codec behind HTTP routes and a page that uses them.
 
-`service` is the codec with limits and a queue, `routes` and `page` are its two faces, `server` runs both.
+`service` is the codec with limits and a queue, `routes` are its face, `pages` the files of the page, and
+`server` runs all. `page/page.js` is built from web/page by `make page`.
 """

@@ -1,10 +1,12 @@
-"""The routes for programs: POST /encode and POST /decode take the bytes of a file and answer with a file.
+"""The routes: POST /encode, /decode and /read take the bytes of a file and answer with a file.
 
-Refusals are JSON, {"detail": "one line"}: 400 for what was sent, 413 for its size, 503 for a full queue.
+GET /status says how busy the server is. Refusals are JSON, {"detail": "one line"}: 400 for what was sent, 413
+for its size, 503 for a full queue.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
@@ -20,7 +22,8 @@ from onedc.serve.service import BusyError, Service, TooLargeError
 ONEDC_TYPE = "image/x-1dc"
 _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 _ENCODE_FIELDS = frozenset(("quality", "target_bytes", "background", "effort"))
-_DECODE_FIELDS = frozenset(("format", "preview"))
+_DECODE_FIELDS = frozenset(("format", "preview", "full_size"))
+_READ_FIELDS = frozenset(("background",))
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -28,12 +31,17 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": "Too many bytes"},
     503: {"description": "The queue is full"},
 }
+_Background = Annotated[
+    str | None, Query(description="CSS colour for under transparent places, which are refused without")
+]
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """Add the two routes over a service, and the form of their refusals."""
+    """Add the routes over a service, and the form of their refusals."""
     _add(app, _encoding(service), takes="application/octet-stream", gives=(ONEDC_TYPE,))
     _add(app, _decoding(service), takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
+    _add(app, _reading(service), takes="application/octet-stream", gives=(_MEDIA_TYPES["png"],))
+    app.add_api_route("/status", _status(service))
     app.add_exception_handler(OneDCError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_query)
 
@@ -48,10 +56,7 @@ def _encoding(service: Service) -> Any:
         target_bytes: Annotated[
             int | None, Query(gt=0, description="instead: the highest quality whose file has at most so many")
         ] = None,
-        background: Annotated[
-            str | None,
-            Query(description="CSS colour for under transparent places, which are refused without"),
-        ] = None,
+        background: _Background = None,
         effort: Annotated[
             int, Query(ge=0, le=9, description="above 0: takes longer, for a better picture at the same bits")
         ] = 0,
@@ -68,7 +73,7 @@ def _encoding(service: Service) -> Any:
             background=background,
             effort=effort,
         )
-        return Response(encoded.data, media_type=ONEDC_TYPE)
+        return Response(encoded.data, media_type=ONEDC_TYPE, headers=_timing(encoded.seconds))
 
     return encode
 
@@ -78,15 +83,40 @@ def _decoding(service: Service) -> Any:
         request: Request,
         picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
         preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
+        full_size: Annotated[bool, Query(description="at the original's size, if it was shrunk")] = False,
     ) -> Response:
         """A .1dc file in the body to a picture; png and webp are lossless."""
         _check_query(request, _DECODE_FIELDS)
         data = await _body(request, service)
-        decoded = await run_in_threadpool(service.decode, data, preview=preview)
+        decoded = await run_in_threadpool(service.decode, data, preview=preview, full_size=full_size)
         picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
-        return Response(picture, media_type=_MEDIA_TYPES[picture_format])
+        kind, headers = _MEDIA_TYPES[picture_format], _timing(decoded.seconds)
+        return Response(picture, media_type=kind, headers=headers)
 
     return decode
+
+
+def _reading(service: Service) -> Any:
+    async def read(request: Request, background: _Background = None) -> Response:
+        """A picture file in the body as /encode sees it: upright, in sRGB, opaque; a PNG."""
+        _check_query(request, _READ_FIELDS)
+        pixels = await run_in_threadpool(service.read, await _body(request, service), background=background)
+        return Response(await run_in_threadpool(image_bytes, pixels), media_type=_MEDIA_TYPES["png"])
+
+    return read
+
+
+def _status(service: Service) -> Any:
+    async def status() -> dict[str, int]:
+        """Jobs that wait or run, how many may, and the limits on what is sent."""
+        return {"jobs": service.jobs, **asdict(service.limits)}
+
+    return status
+
+
+def _timing(seconds: float) -> dict[str, str]:
+    """The header that says how long the codec took."""
+    return {"Server-Timing": f"codec;dur={1000 * seconds:.1f}"}
 
 
 def _add(app: FastAPI, route: Any, *, takes: str, gives: tuple[str, ...]) -> None:

@@ -46,9 +46,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture with its .1dc file."""
+    """A .1dc file."""
 
-    original: RGBArray  # [H,W,3], sRGB
     data: bytes
     seconds: float  # of the codec alone
 
@@ -67,8 +66,14 @@ class Service:
     def __init__(self, codec: Codec, limits: Limits) -> None:
         self.limits = limits
         self._codec = codec
-        self._places = threading.BoundedSemaphore(limits.queue)
+        self._jobs = 0
+        self._counting = threading.Lock()
         self._codec_free = threading.Lock()
+
+    @property
+    def jobs(self) -> int:
+        """How many wait or run."""
+        return self._jobs
 
     def encode(
         self,
@@ -90,13 +95,25 @@ class Service:
         if effort > self.limits.effort:
             raise ConfigError(f"effort {effort}: this server takes 0 to {self.limits.effort}")
         with self._turn(picture):
-            original = read_image(picture, background=background, max_pixels=self.limits.pixels)
+            original = self._read(picture, background)
             started_s = time.perf_counter()
             if target_bytes is None:
                 data = self._codec.encode(original, quality=quality, effort=effort)
             else:
                 data = self._codec.encode_to_size(original, target_bytes, effort=effort)
-            return Encoded(original, data, time.perf_counter() - started_s)
+            return Encoded(data, time.perf_counter() - started_s)
+
+    def read(self, picture: bytes, *, background: str | None = None) -> RGBArray:
+        """A picture file as `encode` sees it: [H,W,3], sRGB, upright.
+
+        Raises:
+            TooLargeError, ImageError, ConfigError, BusyError: as `encode` does.
+        """
+        with self._turn(picture):
+            return self._read(picture, background)
+
+    def _read(self, picture: bytes, background: str | None) -> RGBArray:
+        return read_image(picture, background=background, max_pixels=self.limits.pixels)
 
     def decode(self, data: bytes, *, preview: bool = False, full_size: bool = False) -> Decoded:
         """A .1dc file, or with `preview` its semantic layer alone, to a picture.
@@ -119,13 +136,16 @@ class Service:
     def _turn(self, upload: bytes) -> Iterator[None]:
         """Wait for the codec with an upload that is small enough."""
         self.check_size(len(upload))
-        if not self._places.acquire(blocking=False):
-            raise BusyError(f"the server is busy with {self.limits.queue} jobs; try again in a moment")
+        with self._counting:
+            if self._jobs == self.limits.queue:
+                raise BusyError(f"the server is busy with {self.limits.queue} jobs; try again in a moment")
+            self._jobs += 1
         try:
             with self._codec_free:
                 yield
         finally:
-            self._places.release()
+            with self._counting:
+                self._jobs -= 1
 
     def check_size(self, size_bytes: int) -> None:
         """Raise TooLargeError for more bytes than the limit."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from onedc.image import image_bytes
+from onedc.image import image_bytes, read_image
 from onedc.serve.service import Limits, Service
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
@@ -36,6 +38,20 @@ def test_unknown_fields_are_refused(client: Any) -> None:
     for path in ("/encode?qualty=5", "/encode?quality=5&preview=1", "/decode?quality=5"):
         answer = client.post(path, content=picture)
         assert answer.status_code == 400 and answer.json()["detail"].startswith("unknown field ")
+
+
+def test_pictures_are_shown_as_they_are_encoded(client: Any) -> None:
+    half = Image.new("RGBA", (9, 8), (0, 0, 0, 0))
+    half.save(buffer := io.BytesIO(), "TIFF")
+    assert "has transparent places" in client.post("/read", content=buffer.getvalue()).json()["detail"]
+    answer = client.post("/read?background=lime", content=buffer.getvalue())
+    assert answer.headers["content-type"] == "image/png"
+    assert (read_image(answer.content) == [0, 255, 0]).all()
+
+
+def test_the_state_is_told(client: Any) -> None:
+    limits = {"upload_bytes": 32_000_000, "pixels": 16_000_000, "queue": 16, "effort": 3}
+    assert client.get("/status").json() == {"jobs": 0, **limits}
 
 
 def test_forms_are_refused_with_the_way_to_send(client: Any) -> None:

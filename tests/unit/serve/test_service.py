@@ -1,9 +1,9 @@
-"""The codec shared by many users: turns, limits, and files that are swept away."""
+"""The codec shared by many users: turns and limits."""
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,15 @@ def test_one_job_at_a_time_and_a_full_queue_refuses() -> None:
     for thread in threads:
         thread.start()
     assert codec.entered.wait(20)
-    while service._places._value:
-        pass
+    while service.jobs < 3:
+        time.sleep(0.01)
     with pytest.raises(BusyError, match="busy with 3 jobs"):
         service.encode(PICTURE)
     codec.go.set()
     for thread in threads:
         thread.join()
     assert answers == [b"file"] * 3
-    assert codec.most_inside == 1
+    assert codec.most_inside == 1 and service.jobs == 0
     assert service.encode(PICTURE).data == b"file"
 
 
@@ -85,20 +85,6 @@ def test_effort_is_limited() -> None:
     with pytest.raises(ConfigError, match="effort 1: this server takes 0 to 0"):
         Service(codec, Limits(effort=0)).encode(PICTURE, effort=1)  # type: ignore[arg-type]
     assert Service(codec, Limits(effort=1)).encode(PICTURE, effort=1).data == b"file"  # type: ignore[arg-type]
-
-
-def test_sweep_deletes_what_is_old(tmp_path: Path) -> None:
-    old, new = tmp_path / "a" / "old.png", tmp_path / "b" / "new.png"
-    for path in (old, new):
-        path.parent.mkdir()
-        path.write_bytes(b"x")
-    for path in (old, old.parent):
-        os.utime(path, (1, 1))
-    server.sweep(tmp_path, 600)
-    assert new.exists() and not old.exists()
-    server.sweep(tmp_path, -1)
-    server.sweep(tmp_path, -1)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

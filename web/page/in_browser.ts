@@ -1,0 +1,40 @@
+/** The page as any file server has it: the browser encodes and decodes. */
+
+import { OneDCError } from "../src/errors.ts";
+import { decodeReport, encode, info, type Report } from "../src/index.ts";
+import { start } from "./page.ts";
+
+start({
+  by: "browser",
+
+  async encode(photo, aim, background) {
+    const begun = performance.now();
+    return { content: await encode(photo, aim, { background }), seconds: (performance.now() - begun) / 1000 };
+  },
+
+  async decode(data, { preview, fullSize }) {
+    const { originalWidth, originalHeight } = info(data);
+    const report = await decodeReport(data, { preview });
+    const { backend, threads, integersMs, networksMs } = report;
+    return {
+      content: await painted(report, fullSize && originalWidth && originalHeight ? [originalWidth, originalHeight] : null),
+      seconds: (integersMs + networksMs) / 1000,
+      by: backend === "webgpu" ? "on the graphics card" : `on ${threads} thread${threads > 1 ? "s" : ""}`,
+    };
+  },
+
+  async shown() {
+    throw new OneDCError("this browser cannot read it as a picture");
+  },
+});
+
+/** A PNG of decoded pixels, resampled to a size if there is one. */
+async function painted({ width, height, rgba }: Report, size: [number, number] | null): Promise<Blob> {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d")!.putImageData(new ImageData(rgba, width, height), 0, 0);
+  if (!size) return canvas.convertToBlob();
+  const large = new OffscreenCanvas(...size), context = large.getContext("2d")!;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(canvas, 0, 0, ...size);
+  return large.convertToBlob();
+}

@@ -1,0 +1,105 @@
+/** What the page shows of a file: pictures under a slider, figures, downloads. */
+
+import type { FileInfo } from "../src/container.ts";
+import type { Bytes } from "../src/digest.ts";
+
+export function element<T extends HTMLElement = HTMLElement>(id: string): T {
+  return document.getElementById(id) as T;
+}
+
+/** Name, value and a remark. */
+export type Fact = readonly [string, string, string];
+
+const compare = element("compare"), split = element<HTMLInputElement>("split");
+let addresses: string[] = [];
+
+/** Hide what is shown and let go of its pictures. */
+export function clear(): void {
+  element("result").hidden = true;
+  element("layer").hidden = true;
+  compare.classList.add("single");
+  addresses.forEach((address) => URL.revokeObjectURL(address));
+  addresses = [];
+}
+
+/** Show the decoded picture, alone until there is one to compare it with. */
+export function showPicture(picture: Blob, width: number, height: number): void {
+  fill("right", picture);
+  compare.style.setProperty("--ratio", `${width / height}`);
+  compare.style.setProperty("--width", `${width}`);
+  element("result").hidden = false;
+}
+
+/** Put a picture beside the decoded one, under the slider. */
+export function showBeside(picture: Blob, name: string, background: string): void {
+  const left = fill("left", picture);
+  Object.assign(left, { alt: name }).style.background = background;
+  element("left-name").textContent = name;
+  split.value = "50";
+  moveSplit();
+  compare.classList.remove("single");
+}
+
+export function showLayer(picture: Blob): void {
+  fill("preview", picture);
+  element("layer").hidden = false;
+}
+
+/** Whether this browser can show a picture. */
+export async function isShowable(picture: Blob): Promise<boolean> {
+  try {
+    (await createImageBitmap(picture)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function fill(id: string, picture: Blob): HTMLElement {
+  return Object.assign(element(id), { src: addressOf(picture) });
+}
+
+function addressOf(content: Blob): string {
+  const address = URL.createObjectURL(content);
+  addresses.push(address);
+  return address;
+}
+
+export function showFacts(facts: readonly Fact[]): void {
+  const cards = facts.map(([name, value, remark]) => {
+    const card = document.createElement("div");
+    card.append(made("dt", name), made("dd", value));
+    if (remark) card.lastElementChild!.append(made("span", remark, "remark"));
+    return card;
+  });
+  element("facts").replaceChildren(...cards);
+}
+
+/** The figures of a file, whatever it was made of. */
+export function factsOf(found: FileInfo): Fact[] {
+  const { width, height, originalWidth, originalHeight } = found;
+  return [
+    ["File", `${found.sizeBytes.toLocaleString("en")} bytes`, `model ${found.modelId}`],
+    ["Rate", `${found.bpp.toFixed(4)} bpp`, "bits per pixel"],
+    ["Picture", `${width} x ${height}`, originalWidth ? `shrunk from ${originalWidth} x ${originalHeight}` : "pixels"],
+    ["Quality", `${found.quality}`, found.quality ? "of 100" : "the semantic layer alone"],
+  ];
+}
+
+function made(tag: string, text: string, className = ""): HTMLElement {
+  return Object.assign(document.createElement(tag), { textContent: text, className });
+}
+
+/** Offer a file and its picture under the name of what they were made of. */
+export function offer(name: string, data: Bytes, picture: Blob): void {
+  const stem = name.replace(/\.\w+$/, "");
+  Object.assign(element("save-file"), { href: addressOf(new Blob([data])), download: `${stem}.1dc` });
+  Object.assign(element("save"), { href: addressOf(picture), download: `${stem}.png` });
+}
+
+function moveSplit(): void {
+  compare.style.setProperty("--split", `${split.value}%`);
+}
+
+split.addEventListener("input", moveSplit);
+element("full-screen").addEventListener("click", () => void compare.parentElement!.requestFullscreen());
