@@ -31,13 +31,10 @@ def stages(picture: str, threads: int) -> dict[str, Seconds]:
         taken[name] = now[0] - last[0], now[1] - last[1]
         last[:] = now
 
-    import torch  # noqa: F401
-
-    mark("python, numpy and torch")
     from onedc.image import read_image
     from onedc.loading import load
 
-    mark("imports of onedc")
+    mark("python and imports")
     codec = load(threads=threads)
     mark("weights")
     pixels = read_image(picture)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from onedc.engine.cores import wait_passively as _wait_passively
 from onedc.engine.huge_pages import ask as _ask_for_huge_pages
 from onedc.pillow_hook import install as _install_pillow_hook
 
@@ -70,3 +71,4 @@ def __dir__() -> list[str]:
 
 _install_pillow_hook()
 _ask_for_huge_pages()
+_wait_passively()

@@ -32,7 +32,16 @@ from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.image.forms import Output, Picture, Source, as_output, common_positions, padded, read_batch
+from onedc.image.forms import (
+    Output,
+    Picture,
+    Source,
+    as_output,
+    check_output,
+    common_positions,
+    padded,
+    read_batch,
+)
 from onedc.image.shrink import Size, advice
 from onedc.options import DecodeOptions, EncodeOptions
 from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
@@ -167,9 +176,9 @@ class Codec:
             FormatError: damaged or foreign files, files of another model, too large, or of different padded
                 sizes.
             ConfigError: an unknown output.
+            MissingExtraError: output "torch" without torch.
         """
-        if output not in ("pil", "numpy", "torch"):
-            raise ConfigError(f"output {output!r} is none of 'pil', 'numpy', 'torch'")
+        check_output(output)
         data = [read_file(file) for file in files]
         places: dict[int, list[int]] = defaultdict(list)
         for place, one in enumerate(data):

@@ -44,8 +44,8 @@ def load(
         engine: what runs the networks: "onnx" (onnxruntime: models whose weights file holds graphs, on the
             processor, in fp32), "torch", or "auto": the first where it can do what is asked for.
         device: a torch device.
-        precision: of the float networks; "auto" is bf16 where the processor is fast at it, else fp32.
-        threads: CPU threads, with torch of the whole process from now on; None: the engine's own choice.
+        precision: of the float networks; "auto" is bf16 where torch runs them and is fast at it, else fp32.
+        threads: CPU threads, with torch of the whole process from now on; None: as many as there are cores.
         metric_weights: a folder with LPIPS_SQUEEZE_FILE, by which an effort above 0 judges decoded pictures;
             None: by the features of the model's own autoencoder.
 
@@ -117,7 +117,7 @@ def _why_torch(
     if not has_graphs(weights):
         return f"{weights} holds no graphs, so its networks need torch"
     if find_spec("onnxruntime") is None:
-        return 'onnxruntime is not installed (pip install "onedc[onnx]"), so the networks need torch'
+        return "onnxruntime is not installed (pip install onnxruntime), so the networks need torch"
     return ""
 
 

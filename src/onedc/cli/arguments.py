@@ -95,7 +95,8 @@ def add_model_arguments(
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="auto",
-        help="precision of the float networks. auto (default): bf16 where the hardware supports it. "
+        help="precision of the float networks. auto (default): fp32, but bf16 with torch where the hardware "
+        "is fast at it. "
         "Files written with either are decoded with either",
     )
     group.add_argument(
@@ -103,7 +104,9 @@ def add_model_arguments(
         type=whole,
         metavar="N",
         default=threads,
-        help="processor threads (default: PyTorch's choice)" if threads is None else f"default: {threads}",
+        help="processor threads (default: as many as there are cores)"
+        if threads is None
+        else f"default: {threads}",
     )
     group.add_argument(
         "--weights", type=Path, metavar="FILE", help="a model other than the bundled one (.safetensors)"

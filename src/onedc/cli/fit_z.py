@@ -10,7 +10,6 @@ from typing import Any
 from onedc.cli.arguments import add_parser
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
-from onedc.cli.train import check_extra
 from onedc.errors import ConfigError
 from onedc.files import refuse_existing
 
@@ -53,7 +52,6 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit; returns the exit status."""
-    check_extra()
     import torch
 
     from onedc.datasets.sources import open_source

@@ -52,6 +52,19 @@ COMMANDS = {
     "convert": "convert",
 }
 """The module of this package that each command stands in, in the order of `onedc --help`."""
+EXTRAS = {
+    "eval": "eval",
+    "rd": "eval",
+    "compare": "eval",
+    "bench": "torch",
+    "data": "train",
+    "nets": "train",
+    "train": "train",
+    "export": "train",
+    "fit-z": "train",
+    "convert": "torch",
+}
+"""The extra of onedc that a command needs; the others do without any."""
 DEBUG_VARIABLE = "ONEDC_DEBUG"
 """Set this in the environment to see the traceback of an internal error."""
 
@@ -123,5 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(argv[0])):
+            print_error(f'{error.name} is not installed: pip install "onedc[{extra}]"')
+            return 1
         print_error(f"internal error: {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where")
         return 1

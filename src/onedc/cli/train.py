@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from onedc.cli.arguments import add_parser, add_plugin_argument, number
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
-from onedc.errors import MissingExtraError
 
 _DESCRIPTION = """\
 Train a model by a recipe.
@@ -54,15 +52,8 @@ def add_command(commands: Any) -> None:
     add_plugin_argument(parser, "recipes and training stages")
 
 
-def check_extra() -> None:
-    """Raise MissingExtraError unless the packages for training are there."""
-    if any(importlib.util.find_spec(name) is None for name in ("accelerate", "tensorboard")):
-        raise MissingExtraError("training needs more packages: pip install 'onedc[train]'")
-
-
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit status."""
-    check_extra()
     from onedc.plugins import load_plugins
     from onedc.train.config import apply_settings
     from onedc.train.recipes import find_recipe, listed, with_places

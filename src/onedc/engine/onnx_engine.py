@@ -10,14 +10,16 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from onedc.effort.level import Effort
+from onedc.engine import cores
 from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
-from onedc.errors import ConfigError, WeightsError, one_line, optional
+from onedc.errors import ConfigError, WeightsError, one_line
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
 from onedc.model.tile_layout import Tile, tiles
@@ -25,8 +27,6 @@ from onedc.seam.numpy_seam import NumpySeam
 from onedc.seam.protocol import Hyper
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
-
-onnxruntime = optional("onnxruntime", "onnx")
 
 LARGE_BYTES = 1 << 23
 """Of a graph's input: that of pictures of about a megapixel and more."""
@@ -38,7 +38,7 @@ class Sessions:
     Args:
         graphs: by name, without their parameters.
         parameters: float32, by name.
-        threads: of each session; None: as many as the processor has cores for this process.
+        threads: of each session; None: as many as the process has cores.
 
     Raises:
         WeightsError: graphs missing.
@@ -54,7 +54,7 @@ class Sessions:
         self._parameters = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in parameters.items()
         }
-        self._threads = threads or len(_cores())
+        self.threads = threads or cores.available()
         self._lock = Lock()
         self._made: dict[tuple[int, str], Any] = {}
 
@@ -82,7 +82,7 @@ class Sessions:
         _register_arena()
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
@@ -121,6 +121,11 @@ class OnnxEngine:
         self.seam = NumpySeam(arrays.seam)
         self._sessions = Sessions(arrays.graphs, arrays.parameters, threads)
         self._with_torch = with_torch
+
+    @property
+    def threads(self) -> int:
+        """See `protocol.Engine`."""
+        return self._sessions.threads
 
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `protocol.Engine`."""
@@ -242,10 +247,3 @@ def _register_arena() -> None:
     )
     settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
     onnxruntime.create_and_register_allocator(memory, settings)
-
-
-def _cores() -> set[int]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))

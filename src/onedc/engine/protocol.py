@@ -37,6 +37,10 @@ class Engine(Protocol):
     def precision(self) -> str:
         """Of the float networks, as torch calls it: "float32", "bfloat16"."""
 
+    @property
+    def threads(self) -> int:
+        """Of the processor that the float networks run on, if they run there."""
+
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """A padded picture to y [N,h/16,w/16] and codebook indices of z [h/64,w/64]."""
 

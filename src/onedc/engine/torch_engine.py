@@ -15,6 +15,7 @@ from torch import Tensor
 from onedc.config import DOWNSAMPLING_PX
 from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
+from onedc.engine import cores
 from onedc.engine.device import fast_dtype, find_device, has_float64, prepare_compiler
 from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
@@ -75,6 +76,11 @@ class TorchEngine:
     def precision(self) -> str:
         """See `protocol.Engine`."""
         return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def threads(self) -> int:
+        """See `protocol.Engine`."""
+        return torch.get_num_threads()
 
     @torch.inference_mode()
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -182,8 +188,7 @@ def open_models(
     """
     target = find_device(device)
     dtypes = {"auto": fast_dtype(target), "fp32": torch.float32, "bf16": torch.bfloat16}
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), cores.available()))
     dtype = dtypes[precision]
     if is_family(weights):
         family = read_family(weights)

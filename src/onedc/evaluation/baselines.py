@@ -196,6 +196,7 @@ def load_codec(
     weights: Path | None = None,
     device: str = "cpu",
     precision: Precision = "auto",
+    threads: int | None = None,
 ) -> EvaluatedCodec:
     """The codec of that name; the other arguments are for onedc: what to call this model, and how to run it.
 
@@ -205,7 +206,7 @@ def load_codec(
         WeightsError: bad weights of onedc.
     """
     if name == "onedc":
-        return OneDCCodec(shown_as or name, weights, device=device, precision=precision)
+        return OneDCCodec(shown_as or name, weights, device=device, precision=precision, threads=threads)
     if name not in BASELINES:
         raise ConfigError(f"codec {name!r}: not one of {', '.join(codec_names())}")
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 import onedc
 from onedc.config import QUALITY_MAX
 from onedc.engine.protocol import Precision
@@ -23,10 +21,16 @@ class OneDCCodec(FileCodec):
     suffix = ".1dc"
 
     def __init__(
-        self, name: str, weights: Path | None = None, *, device: str = "cpu", precision: Precision = "auto"
+        self,
+        name: str,
+        weights: Path | None = None,
+        *,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        threads: int | None = None,
     ) -> None:
         self.name = name
-        self.codec = load(weights, device=device, precision=precision)
+        self.codec = load(weights, device=device, precision=precision, threads=threads)
         digest = file_hash(weights or BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         engine = self.codec.model.engine
@@ -34,7 +38,7 @@ class OneDCCodec(FileCodec):
             f"onedc {onedc.__version__} weights {digest} {engine.name} {device} {engine.precision}"
         )
         if engine.on_cpu:  # in bf16 the floats that y comes from depend on it
-            self.identity += f" threads {torch.get_num_threads()}"
+            self.identity += f" threads {engine.threads}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         """[H,W,3] -> the bytes of a .1dc file."""

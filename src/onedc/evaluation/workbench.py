@@ -106,6 +106,7 @@ def _load_codecs(options: EvaluationOptions) -> tuple[dict[str, EvaluatedCodec],
                 weights=options.weights,
                 device=options.device,
                 precision=options.precision,
+                threads=options.threads,
             )
         except MissingExtraError as error:
             unavailable[shown] = str(error)

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -20,7 +19,7 @@ from PIL import Image
 from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
 from onedc.container.side_data import DESCRIPTION, SideData, apply_profile, info_of, to_sections
-from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning
+from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning, optional
 from onedc.image.reading import KEEPABLE, Keepable, Loaded, PictureFile, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
 from onedc.image.shrink import Size
@@ -199,6 +198,19 @@ def _resampled(pixels: Pixels, side_data: SideData, width: int, height: int) -> 
     )
 
 
+def check_output(output: str) -> None:
+    """Refuse a form of decoded pictures that there is not.
+
+    Raises:
+        ConfigError: an unknown one.
+        MissingExtraError: "torch" without torch.
+    """
+    if output not in ("pil", "numpy", "torch"):
+        raise ConfigError(f"output {output!r} is none of 'pil', 'numpy', 'torch'")
+    if output == "torch":
+        optional("torch", "torch")
+
+
 def as_output(
     pixels: Pixels, output: Output, side_data: SideData, header: Header, text: str, *, full_size: bool = False
 ) -> Any:
@@ -222,7 +234,7 @@ def as_output(
         return np.ascontiguousarray(pixels) if alpha is None else np.dstack([pixels, alpha])
     if alpha is not None:
         pixels = np.concatenate([pixels, alpha[None].astype(np.float32) / 127.5 - 1])
-    return import_module("torch").from_numpy(pixels)
+    return optional("torch", "torch").from_numpy(pixels)
 
 
 def _as_image(rgb: RGBArray, side_data: SideData) -> Image.Image:
