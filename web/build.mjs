@@ -1,8 +1,9 @@
 // Builds dist/: the library, its worker, the page and the runtime that they load, all files of one folder.
 //
-//     npm run build -- [--weights light.safetensors] [--out folder]
+//     npm run build -- [--weights with-graphs.safetensors] [--out folder]
 //
-// Weights, those of a light model, become the page's: in two files, since who only looks needs no encoder.
+// Weights, those of the bundled model unless others are named, become the page's: in two files, since who only
+// looks needs no encoder.
 //
 //     npm run page -- [--out folder]
 //
@@ -12,6 +13,7 @@ import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { inflateSync } from "node:zlib";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const runtime = `${here}node_modules/onnxruntime-web`;
@@ -24,6 +26,9 @@ if (values.page) {
   await build({ ...common, entryPoints: { page: "page/on_server.ts" } }); // not minified: people read its changes
   process.exit();
 }
+const weights = values.weights ?? `${here}../src/onedc/weights/small.safetensors`;
+const file = await readFile(weights).catch((error) => refuse(error.message));
+const ofEncoder = encoderTensors(file);
 
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
@@ -44,17 +49,47 @@ for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
 const { version } = JSON.parse(await readFile(`${runtime}/package.json`, "utf8"));
 const notice = await readFile(`${here}NOTICE.txt`, "utf8");
 await writeFile(`${out}/NOTICE.txt`, notice.replace("VERSION", version));
-if (values.weights) {
-  const ofEncoder = (name) => /^(g_a|h_a|graph\.stem$|graph\.analysis$)/.test(name);
-  const file = await readFile(values.weights);
-  await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder(name)));
-  await writeFile(`${out}/encoder.safetensors`, part(file, ofEncoder));
+await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder.has(name)));
+await writeFile(`${out}/encoder.safetensors`, part(file, (name) => ofEncoder.has(name)));
+
+function refuse(line) {
+  console.error(line);
+  process.exit(1);
+}
+
+/** The header of a safetensors file, and where its tensors begin. */
+function headOf(file) {
+  try {
+    const start = 8 + Number(file.readBigUInt64LE(0));
+    return [JSON.parse(file.subarray(8, start)), start];
+  } catch {
+    refuse(`${weights}: it is not a safetensors file`);
+  }
+}
+
+/** The names of the encoder's graphs and of the parameters that they alone ask for. */
+function encoderTensors(file) {
+  const [{ __metadata__, ...tensors }, start] = headOf(file);
+  const graphOf = (name) => {
+    const entry = tensors[`graph.${name}`];
+    if (!entry) refuse(`${weights}: it has no graphs; onedc export writes weights files that have`);
+    return inflateSync(file.subarray(...entry.data_offsets.map((offset) => start + offset)));
+  };
+  const [ours, others] = [["stem", "analysis"], ["latents", "pixels"]].map((names) => names.map(graphOf));
+  const parameter = (name) => name.replace(/\.int8_scale$/, "");
+  const wanted = Object.keys(tensors).filter((name) => asked(ours, parameter(name)) && !asked(others, parameter(name)));
+  return new Set(["graph.stem", "graph.analysis", ...wanted]);
+}
+
+/** Whether a graph has a tensor of this name: field 8 of onnx.TensorProto. */
+function asked(graphs, name) {
+  const field = Buffer.concat([Buffer.of((8 << 3) | 2, name.length), Buffer.from(name)]);
+  return graphs.some((graph) => graph.includes(field));
 }
 
 /** A safetensors file of some of another's tensors. */
 function part(file, wanted) {
-  const start = 8 + Number(file.readBigUInt64LE(0));
-  const { __metadata__, ...tensors } = JSON.parse(file.subarray(8, start));
+  const [{ __metadata__, ...tensors }, start] = headOf(file);
   const entries = { __metadata__ }, pieces = [];
   let at = 0;
   for (const [name, { data_offsets: [first, last], ...facts }] of Object.entries(tensors).filter(([name]) => wanted(name))) {

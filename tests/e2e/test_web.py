@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import json
 import shutil
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from tests.conformance.pictures import picture
-from tests.conformance.recording import recorded
+from tests.conformance.recording import integers_only, recorded
 from tests.e2e.conftest import PATIENCE_S
-from tests.unit.light_model import LITTLE, random_model
-from tests.web_package import build
+from tests.web_site import GOLDENS, SIZES, Site, built_site
 
 from onedc.codec import Codec
 from onedc.container.info import info
-from onedc.engine.onnx_export import export_graphs
 from onedc.loading import load
 from onedc.serve import server
 from onedc.serve.service import Limits, Service
-from onedc.weights.file import save_weights
 
 ui = pytest.importorskip("selenium.webdriver.support.ui")
 
-GOLDENS = Path(__file__).parents[1] / "conformance" / "bundled"
-BUNDLED = Path(__file__).parents[2] / "src/onedc/weights/small.safetensors"
-SIZES = [(90, 70), (200, 150), (384, 256)]
 WARNING = "Fine details in this picture are generated. They are plausible, not evidence."
 
 INTEGERS = """
@@ -76,54 +66,20 @@ const [url, aim, settings, done] = arguments;
 """
 
 
-class Site:
-    """A folder behind a plain file server on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        class Handler(SimpleHTTPRequestHandler):
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-        )
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built package with a light model, files, and pages without content."""
-    root = tmp_path_factory.mktemp("web")
-    weights, folder = root / "light.safetensors", root / "dist"
-    save_weights(weights, random_model(LITTLE), model_id=200, dtype=torch.int8, graphs=export_graphs(LITTLE))
-    build(folder, "--weights", str(weights))
-    codec = load(weights, threads=1)
-    for width, height in SIZES:
-        (folder / f"{width}x{height}.1dc").write_bytes(codec.encode(picture(width, height), quality=60))
-    (folder / "z-only.1dc").write_bytes(codec.encode(picture(90, 70), quality=0))
-    (folder / "large.1dc").write_bytes(codec.encode(picture(1100, 1000), quality=0))
-    (folder / "transparent.1dc").write_bytes(codec.encode(transparent(), keep=("alpha",)))
-    Image.fromarray(picture(200, 150)).save(folder / "photo.png")
-    damaged = bytearray((folder / "90x70.1dc").read_bytes())
-    damaged[-1] ^= 1
-    (folder / "damaged.1dc").write_bytes(damaged)
-    shutil.copy(BUNDLED, folder / "small.safetensors")
-    for golden in GOLDENS.iterdir():
-        shutil.copy(golden / "file.1dc", folder / f"{golden.name}.1dc")
-    (folder / "blank.html").write_text("<!doctype html><link rel=icon href=data:,>")
-    return folder
+    """See `built_site`."""
+    return built_site(tmp_path_factory.mktemp("web"))
 
 
 @pytest.fixture(scope="module")
 def codec(folder: Path) -> Codec:
     return load(folder.parent / "light.safetensors", threads=1)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Codec:
+    return load(engine="onnx", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +102,6 @@ def isolated(folder: Path, codec: Codec) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/web"
         running.should_exit = True
         thread.join()
-
-
-def transparent() -> Image.Image:
-    rgba = np.dstack([picture(90, 70), np.zeros((70, 90), np.uint8)])
-    rgba[:, :, 3] = np.arange(90) * 2
-    return Image.fromarray(rgba)
 
 
 def y_hat_sha256(codec: Codec, data: bytes) -> str:
@@ -189,11 +139,11 @@ def wait_for(browser: Any, script: str) -> Any:
 
 @pytest.mark.parametrize("model", ["light", "bundled"])
 def test_integers_are_those_of_python(
-    browser: Any, plain: str, folder: Path, codec: Codec, model: str
+    browser: Any, plain: str, folder: Path, codec: Codec, bundled: Codec, model: str
 ) -> None:
     names, weights = [f"{width}x{height}" for width, height in SIZES], "weights.safetensors"
     if model == "bundled":
-        names, weights, codec = [golden.name for golden in GOLDENS.iterdir()], BUNDLED.name, load(threads=1)
+        names, weights, codec = [golden.name for golden in GOLDENS], "bundled/weights.safetensors", bundled
     expected = {f"{name}.1dc": y_hat_sha256(codec, (folder / f"{name}.1dc").read_bytes()) for name in names}
     browser.get(f"{plain}/blank.html")
     assert browser.execute_async_script(INTEGERS, weights, list(expected)) == expected
@@ -211,6 +161,24 @@ def test_pixels_are_those_of_python_without_special_headers(
     _, rgba = decoded(browser, "200x150.1dc", preview=True)
     assert_close(rgba, codec.decode(folder / "200x150.1dc", output="numpy", preview=True))
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_pixels_of_the_bundled_model_are_those_of_python(
+    browser: Any, plain: str, folder: Path, bundled: Codec
+) -> None:
+    browser.get(f"{plain}/blank.html")
+    for golden in GOLDENS:
+        _, rgba = decoded(browser, f"{golden.name}.1dc", weights="bundled/weights.safetensors")
+        assert_close(rgba, bundled.decode(folder / f"{golden.name}.1dc", output="numpy"))
+
+
+def test_tiles_give_what_bands_give(browser: Any, plain: str, folder: Path, codec: Codec) -> None:
+    browser.get(f"{plain}/blank.html")
+    settings = {"weights": "tiled.safetensors"}
+    _, rgba = decoded(browser, "large.1dc", **settings)
+    assert_close(rgba, codec.decode(folder / "large.1dc", output="numpy"))
+    data = bytes(browser.execute_async_script(ENCODE, "1100x1000.png", {"quality": 0}, settings))
+    assert share_of_integers_that_differ(codec, data, (folder / "large.1dc").read_bytes()) < 0.005
 
 
 def test_threads_where_the_page_may_have_them(
@@ -251,22 +219,34 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
     assert asked and all(url.startswith((plain, "data:", "blob:")) for url in asked)
 
 
-def test_photos_become_the_files_that_python_makes_nearly(browser: Any, plain: str, codec: Codec) -> None:
+def share_of_integers_that_differ(codec: Codec, data: bytes, reference: bytes) -> float:
+    """Between two files of one picture."""
+    found = []
+    for file in (data, reference):
+        with recorded(codec) as recording, integers_only(codec):
+            codec.decode(file)
+        found.append(np.concatenate([array.ravel() for array in recording.arrays().values()]))
+    return float((found[0] != found[1]).mean())
+
+
+@pytest.mark.parametrize(("model", "qualities"), [("light", (0, 60)), ("bundled", (60,))])
+def test_photos_become_the_files_that_python_makes_nearly(
+    browser: Any, plain: str, codec: Codec, bundled: Codec, model: str, qualities: tuple[int, ...]
+) -> None:
     """Floats of another build may round a value of y the other way, no more."""
     browser.get(f"{plain}/blank.html")
-    for quality in (0, 60):
-        data = bytes(browser.execute_async_script(ENCODE, "photo.png", {"quality": quality}, {}))
-        reference = codec.encode(picture(200, 150), quality=quality)
-        found = []
-        for file in (data, reference):
-            with recorded(codec) as recording:
-                codec.decode(file, output="numpy")
-            found.append(recording.arrays())
-        assert found[0].keys() == found[1].keys()
-        differ = sum(int((found[0][name] != found[1][name]).sum()) for name in found[0])
-        assert differ <= sum(array.size for array in found[1].values()) // 200
+    python, place = (codec, "") if model == "light" else (bundled, "bundled/")
+    settings = {"weights": f"{place}weights.safetensors"}
+    for quality in qualities:
+        data = bytes(browser.execute_async_script(ENCODE, "200x150.png", {"quality": quality}, settings))
+        reference = python.encode(picture(200, 150), quality=quality)
+        assert share_of_integers_that_differ(python, data, reference) < 0.005
         assert data[:5] == reference[:5] or quality
-    refused = browser.execute_async_script(ENCODE, "photo.png", {"targetBytes": 3}, {})
+
+
+def test_photos_that_cannot_become_files(browser: Any, plain: str) -> None:
+    browser.get(f"{plain}/blank.html")
+    refused = browser.execute_async_script(ENCODE, "200x150.png", {"targetBytes": 3}, {})
     assert refused.startswith("OneDCError: the picture cannot fit in 3 bytes: its smallest file has ")
     assert browser.execute_async_script(ENCODE, "page.css", {"targetBytes": 300}, {}) == (
         "OneDCError: this browser cannot read it as a picture"
@@ -282,7 +262,7 @@ def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: st
     for place in ("", "whole/", "alone/"):
         browser.get(f"{plain}/blank.html")
         settings = {"weights": f"{place}weights.safetensors"}
-        made.append(browser.execute_async_script(ENCODE, "photo.png", {"quality": 0}, settings))
+        made.append(browser.execute_async_script(ENCODE, "200x150.png", {"quality": 0}, settings))
     assert made[0] == made[1] and bytes(made[0]).startswith(b"\x1d")
     line = "alone/encoder.safetensors: cannot be fetched: 404 File not found"
     assert made[2] == f"OneDCError: {plain}/{line}"
@@ -296,15 +276,15 @@ def test_the_page_makes_a_file_of_so_many_bytes(
     limit = browser.find_element("id", "bytes")
     limit.clear()
     limit.send_keys("50")
-    browser.find_element("id", "file").send_keys(str(folder / "photo.png"))
+    browser.find_element("id", "file").send_keys(str(folder / "200x150.png"))
     wait_for(browser, "return !document.getElementById('result').hidden")
     wait_for(browser, "return document.getElementById('steps').hidden")
     browser.find_element("id", "save-file").click()
-    made = profile / "downloads" / "photo.1dc"
+    made = profile / "downloads" / "200x150.1dc"
     ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda _: made.exists() and made.stat().st_size)
     facts = info(made)
     assert facts.size_bytes <= 50 and (facts.original_width, facts.original_height) == (200, 150)
-    assert browser.find_element("id", "status").text == f"photo.png: encoded in {facts.size_bytes} bytes."
+    assert browser.find_element("id", "status").text == f"200x150.png: encoded in {facts.size_bytes} bytes."
     for shown in ("left", "right", "preview"):  # all at the photo's size
         assert browser.find_element("id", shown).get_property("naturalWidth") == 200
     assert codec.decode(made, output="numpy").shape == (facts.height, facts.width, 3)
@@ -341,7 +321,7 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
 @pytest.mark.parametrize(
     ("weights", "line"),
     [
-        ("small.safetensors", "the graph latents is missing: this model only runs in Python"),
+        ("fixture.safetensors", "the graph latents is missing: this model only runs in Python"),
         ("nowhere.safetensors", "cannot be fetched: 404 File not found"),
         ("page.css", "it is not a safetensors file"),
     ],

@@ -2,8 +2,9 @@
 
 import type { Bytes } from "./digest.ts";
 import { encodePixels, type Aim, type Source } from "./encoder.ts";
-import { Engine, type Pixels } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { OneDCError, WeightsError, oneLine } from "./errors.ts";
+import type { Pixels } from "./float_maps.ts";
 import { decodeIntegers, type DecodeOptions } from "./integers.ts";
 import type { RuntimeOptions } from "./runtime.ts";
 import { readAlpha } from "./sections.ts";

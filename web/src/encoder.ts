@@ -1,8 +1,9 @@
 /** A picture to the bytes of a .1dc file. */
 
 import type { Bytes } from "./digest.ts";
-import type { Analysed, Engine, Pixels } from "./engine.ts";
+import type { Analysed, Engine } from "./engine.ts";
 import { OneDCError } from "./errors.ts";
+import type { Pixels } from "./float_maps.ts";
 import { encodeIntegers, type Wanted } from "./integers.ts";
 import { emptyMap, UNITS } from "./maps.ts";
 import type { Weights } from "./weights.ts";

@@ -1,0 +1,96 @@
+"""A folder for the tests of the browser's package, and a plain file server for it."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from PIL import Image
+from tests.conformance.pictures import picture
+from tests.unit.light_model import LITTLE, random_model
+from tests.web_package import build
+
+from onedc.codec import Codec
+from onedc.engine.graphs import PIXELS, SIDE, STEM
+from onedc.engine.onnx_export import export_graphs
+from onedc.loading import load
+from onedc.weights.file import save_weights
+
+CONFORMANCE = Path(__file__).parent / "conformance"
+GOLDENS = sorted(path.parent for path in CONFORMANCE.glob("bundled/*/file.1dc"))
+SIZES = [(90, 70), (200, 150), (384, 256)]
+
+
+class Site:
+    """A folder behind a plain file server on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+        )
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def built_site(root: Path) -> Path:
+    """The package built with a light model, the bundled one's weights, files, and a page without content."""
+    folder, graphs = root / "dist", export_graphs(LITTLE)
+    light = functools.partial(save_weights, model=random_model(LITTLE), model_id=200, dtype=torch.int8)
+    light(root / "light.safetensors", graphs=graphs)
+    build(folder, "--weights", str(root / "light.safetensors"))
+    light(folder / "tiled.safetensors", graphs={name: tiled(name, graph) for name, graph in graphs.items()})
+    build(root / "bundled")
+    (folder / "bundled").mkdir()
+    for part in (root / "bundled").glob("*.safetensors"):
+        part.rename(folder / "bundled" / part.name)
+    shutil.copy(CONFORMANCE / "fixture.safetensors", folder)
+    write_files(folder, load(root / "light.safetensors", threads=1))
+    return folder
+
+
+def tiled(name: str, graph: bytes) -> bytes:
+    """A graph of a light model that runs in tiles instead of bands."""
+    model = onnx.load_from_string(graph)
+    if name in (STEM, PIXELS):
+        model.metadata_props.add(key=SIDE, value="40")
+    return bytes(model.SerializeToString())
+
+
+def write_files(folder: Path, codec: Codec) -> None:
+    """The files and photos that the tests here open."""
+    for width, height in SIZES:
+        (folder / f"{width}x{height}.1dc").write_bytes(codec.encode(picture(width, height), quality=60))
+    (folder / "z-only.1dc").write_bytes(codec.encode(picture(90, 70), quality=0))
+    (folder / "large.1dc").write_bytes(codec.encode(picture(1100, 1000), quality=0))
+    (folder / "transparent.1dc").write_bytes(codec.encode(transparent(), keep=("alpha",)))
+    for width, height in ((200, 150), (1100, 1000)):
+        Image.fromarray(picture(width, height)).save(folder / f"{width}x{height}.png")
+    damaged = bytearray((folder / "90x70.1dc").read_bytes())
+    damaged[-1] ^= 1
+    (folder / "damaged.1dc").write_bytes(damaged)
+    for golden in GOLDENS:
+        shutil.copy(golden / "file.1dc", folder / f"{golden.name}.1dc")
+    (folder / "blank.html").write_text("<!doctype html><link rel=icon href=data:,>")
+
+
+def transparent() -> Image.Image:
+    rgba = np.dstack([picture(90, 70), np.zeros((70, 90), np.uint8)])
+    rgba[:, :, 3] = np.arange(90) * 2
+    return Image.fromarray(rgba)
