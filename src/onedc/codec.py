@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,23 +29,17 @@ from onedc.container.packing import (
 from onedc.container.side_data import from_sections
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
-from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
-from onedc.errors import ConfigError, FormatError, ImageError
-from onedc.image.forms import (
-    Output,
-    Picture,
-    Source,
-    as_output,
-    check_output,
-    common_positions,
-    padded,
-    read_batch,
-)
+from onedc.entropy.coder import SymbolDecoder
+from onedc.errors import ConfigError, FormatError
+from onedc.image.forms import Output, Picture, Source, as_output, check_output, common_positions, read_batch
 from onedc.image.shrink import Size, advice
+from onedc.latents import Latents, analyse, gained
 from onedc.options import DecodeOptions, EncodeOptions
 from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
-from onedc.seam.parts import check_z, read_cut, read_whole, y_writer
-from onedc.seam.protocol import Hyper, Seam
+from onedc.seam.parts import check_z, read_cut, read_whole, y_reader, y_writer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 ONE_PASS = Effort()
 
@@ -108,7 +101,7 @@ class Codec:
         byte = quality_byte(quality)
         sources, effort, form = self._read(images, None, **options)
         with self.models.at(byte) as model:
-            return _write(model, _analyse(model, sources), byte, effort, form)
+            return [written.data for written in _write(model, analyse(model, sources), byte, effort, form)]
 
     def encode_to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[EncodeOptions]
@@ -124,15 +117,43 @@ class Codec:
             ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
             ConfigError: even at quality 0 the file is larger, or an effort as `encode_batch` refuses.
         """
-        sources, effort, form = self._read([image], target_bytes if shrink else None, **options)
-        analysed: dict[int, _Analysed] = {}
+        return self._to_size(image, target_bytes, shrink=shrink, **options).data
 
-        def write(byte: int, effort: Effort = ONE_PASS) -> bytes:
+    def encode_and_show(
+        self,
+        image: Picture,
+        *,
+        quality: float = DEFAULT_QUALITY,
+        target_bytes: int | None = None,
+        shrink: bool = True,
+        **options: Unpack[EncodeOptions],
+    ) -> tuple[bytes, Image]:
+        """As `encode`, or as `encode_to_size` if a target is given, and the picture that the file decodes to.
+
+        The picture comes from the latents that were coded; the file is not decoded.
+        """
+        if target_bytes is not None:
+            written = self._to_size(image, target_bytes, shrink=shrink, **options)
+        else:
+            sources, effort, form = self._read([image], None, **options)
+            with self.models.at(quality_byte(quality)) as model:
+                (written,) = _write(model, analyse(model, sources), quality_byte(quality), effort, form)
+        with self.models.at(read_header(written.data).quality) as model:
+            return written.data, _show(model, written)
+
+    def _to_size(
+        self, image: Picture, target_bytes: int, *, shrink: bool, **options: Unpack[EncodeOptions]
+    ) -> _Written:
+        """See `encode_to_size`."""
+        sources, effort, form = self._read([image], target_bytes if shrink else None, **options)
+        latents: dict[int, Latents] = {}
+
+        def write(byte: int, effort: Effort = ONE_PASS) -> _Written:
             with self.models.at(byte) as model:
                 member = self.models.member_of(byte)
-                if member not in analysed:
-                    analysed[member] = _analyse(model, sources)
-                return _write(model, analysed[member], byte, effort, form)[0]
+                if member not in latents:
+                    latents[member] = analyse(model, sources)
+                return _write(model, latents[member], byte, effort, form)[0]
 
         try:
             with self.models.at(self.quality_bytes[0]) as model:
@@ -233,27 +254,15 @@ class Codec:
 
 
 @dataclass(frozen=True)
-class _Analysed:
-    """Pictures of one padded size with what the encoder's networks made of them."""
+class _Written:
+    """A file, and the latents that it holds."""
 
-    sources: list[Source]
-    y: NDArray[np.float32]  # [B,N,h/16,w/16]
-    z_idx: NDArray[np.int64]  # [B,h/64,w/64]
-    seam: Seam
+    data: bytes
+    latents: Latents
+    y_hat: NDArray[np.float32] | None  # [B,N,h/16,w/16] of all that were written with it; None: no y
 
-    @cached_property
-    def hyper(self) -> Hyper:
-        """Needed for y alone."""
-        return self.seam.hyper(self.z_idx)
-
-
-def _analyse(model: ReadyModel, sources: list[Source]) -> _Analysed:
-    """One by one: the bytes of a picture are not to depend on its neighbours in the batch."""
-    pairs = [model.engine.analyse(padded(source.pixels)) for source in sources]
-    y, z_idx = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    if not np.isfinite(y).all():
-        raise ImageError("the picture's latents are not finite; try precision='fp32'")
-    return _Analysed(sources, y, z_idx, model.engine.seam)
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 def _least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
@@ -264,34 +273,23 @@ def _least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
 
 
 def _write(
-    model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort, form: Form | None
-) -> list[bytes]:
-    """Analysed pictures to the bytes of .1dc files of one quality."""
+    model: ReadyModel, latents: Latents, byte: int, effort: Effort, form: Form | None
+) -> list[_Written]:
+    """Latents of pictures to .1dc files of one quality."""
     byte = 0 if model.config.z_only else byte
-    streams = [SymbolEncoder() for _ in analysed.sources]
-    for stream, z_idx in zip(streams, analysed.z_idx, strict=True):
-        model.z_prior.encode(stream, z_idx)
+    streams = [stream.copy() for stream in latents.z_streams]
+    y_hat = None
     if byte:
-        y_gained = _gained(model, analysed, byte, effort)
+        y_gained = gained(model, latents, byte, effort)
         qualities = np.full(len(streams), byte, np.int64)
-        model.engine.seam.scan(analysed.hyper.features, qualities, y_writer(streams, y_gained))
+        code = y_writer(streams, y_gained, latents.seen(byte))
+        y_hat = model.engine.seam.scan(latents.hyper.features, qualities, code)
     files = []
-    for stream, source in zip(streams, analysed.sources, strict=True):
+    for stream, source in zip(streams, latents.sources, strict=True):
         header = source.header(model.model_id, byte)
-        files.append(pack(header, stream.finish(), model.fingerprint, source.sections, form=form))
+        data = pack(header, stream.finish(), model.fingerprint, source.sections, form=form)
+        files.append(_Written(data, latents, y_hat))
     return files
-
-
-def _gained(model: ReadyModel, analysed: _Analysed, byte: int, effort: Effort) -> NDArray[np.float64]:
-    """y [B,N,h/16,w/16] times the gain of a quality byte, refined by an effort above 0."""
-    if not effort.level:
-        return model.engine.seam.gained(analysed.y, byte)
-    refined = []
-    for row, source in enumerate(analysed.sources):
-        one = slice(row, row + 1)
-        hyper = Hyper(analysed.hyper.features[one], analysed.hyper.z_semantic[one])
-        refined.append(model.engine.refine(source.pixels, analysed.y[one], hyper, byte, effort))
-    return np.concatenate(refined)
 
 
 def _decode(
@@ -326,3 +324,16 @@ def _decode(
         text = note(model.model_id, int(qualities[row]), parts=int(parts[row]), verified=verified)
         pictures.append(as_output(pixels, output, side_data[row], content.header, text, full_size=full_size))
     return pictures
+
+
+def _show(model: ReadyModel, written: _Written) -> Image:
+    """What a file of one picture decodes to, from the latents that were coded."""
+    content, hyper, y_hat = model.unpack(written.data, max_pixels=None), written.latents.hyper, written.y_hat
+    header, qualities = content.header, np.array([content.header.quality])
+    if y_hat is None:
+        y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader([], qualities))
+    (pixels,) = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=False)
+    side_data = from_sections(content.sections, header.width, header.height)
+    text = note(model.model_id, header.quality, verified=content.form is not Form.UNCHECKED)
+    picture: Image = as_output(pixels, "pil", side_data, header, text)
+    return picture

@@ -5,10 +5,10 @@ Counts the bytes of real files. Knows no pictures, no networks and no format.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import cache
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeVar
 
 from onedc.errors import ConfigError
 
@@ -18,21 +18,30 @@ TRIES = 4
 """Qualities that are refined for one budget, at most."""
 AIM = 0.99
 """Share of the budget that a guessed size aims at."""
+GROWTH = 2.5
+"""Files with y grow about exp(GROWTH) times from the lowest quality to the highest: where guesses begin."""
+GUESSES = 8
+"""Qualities tried before what is left is halved."""
+BESIDE = 0.005
+"""How far beyond the budget a guess aims, on the side that was not hit last, as a share of it."""
+
+File = TypeVar("File", bound=Sized)
+"""Bytes, or what holds them: its length is theirs."""
 
 
 class DoesNotFitError(ConfigError):
     """The smallest file of a picture is larger than it may be."""
 
 
-def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:
-    """The file of the highest quality that is not larger than `target_bytes`, by bisection.
+def highest_within(make_file: Callable[[int], File], qualities: Sequence[int], target_bytes: int) -> File:
+    """The file of the highest quality that is not larger than `target_bytes`.
 
     The file has been measured, so it is never above the target. The next quality's file is above it, unless
     the file is that of the last quality.
 
     Args:
-        make_file: quality -> whole file; called for the lowest, and for at most log2(n) others
-            of the n qualities, rounded up.
+        make_file: quality -> whole file; called for the lowest, and for some five others, at most
+            GUESSES + log2(n) of the n qualities.
         qualities: in rising order of file sizes; where sizes fall on the way, a lower quality than the
             highest that fits may be found.
         target_bytes: the most bytes that the file may have.
@@ -45,11 +54,11 @@ def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], 
 
 
 def refined_within(
-    make_file: Callable[[int], bytes],
-    refine: Callable[[int], bytes],
+    make_file: Callable[[int], File],
+    refine: Callable[[int], File],
     qualities: Sequence[int],
     target_bytes: int,
-) -> bytes:
+) -> File:
     """The file of the highest quality refined here that is not larger than `target_bytes`.
 
     Refining is dear and moves sizes: the quality that `highest_within` finds is refined, then those that
@@ -81,18 +90,40 @@ def refined_within(
 
 
 def _highest(
-    make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int
-) -> tuple[int, bytes]:
+    make_file: Callable[[int], File], qualities: Sequence[int], target_bytes: int
+) -> tuple[int, File]:
     """The place of the highest quality whose file fits, and the file; the lowest is tried first."""
-    files: dict[int, bytes] = {}
+    best = make_file(qualities[0])
+    check_fits(target_bytes, len(best))
+    sizes, fits, exceeds = {0: len(best)}, 0, len(qualities)
+    slope = GROWTH / len(qualities)
+    while exceeds - fits > 1:
+        if len(sizes) <= GUESSES:
+            place = min(max(_guess(sizes, fits, exceeds, target_bytes, slope), fits + 1), exceeds - 1)
+        else:
+            place = (fits + exceeds) // 2
+        file = make_file(qualities[place])
+        sizes[place] = len(file)
+        if len(file) <= target_bytes:
+            fits, best = place, file
+        else:
+            exceeds = place
+    return fits, best
 
-    def size(quality: int) -> int:
-        files[quality] = make_file(quality)
-        return len(files[quality])
 
-    check_fits(target_bytes, size(qualities[0]))
-    place = bisect_right(qualities, target_bytes, lo=1, key=size) - 1
-    return place, files[qualities[place]]
+def _guess(sizes: Mapping[int, int], fits: int, exceeds: int, target_bytes: int, slope: float) -> int:
+    """About the place whose file has the target's size.
+
+    From place 1 on logarithms of sizes are nearly linear: `slope` until two on either side are known.
+    """
+    if len(sizes) == 1:
+        return exceeds // 3
+    logs = {place: math.log(max(1, size)) for place, size in sizes.items()}
+    if fits and exceeds in logs:
+        slope = (logs[exceeds] - logs[fits]) / (exceeds - fits) or slope
+    beyond = BESIDE if next(reversed(sizes)) == fits else -BESIDE
+    near = fits or exceeds
+    return round(near + (math.log(max(1, target_bytes)) + beyond - logs[near]) / slope)
 
 
 def check_fits(target_bytes: int, least: int, at_least: str = "") -> None:

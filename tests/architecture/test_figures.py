@@ -16,9 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PRODUCT_LINES = 26_580
+PRODUCT_LINES = 26_744
 """All lines of all .py files of src."""
-WALK_MODULES = 25
+WALK_MODULES = 26
 """Modules whose functions run while a ready codec of the bundled model encodes and decodes one photo."""
 FILE_LINES, FUNCTION_LINES = 350, 40
 

@@ -229,7 +229,7 @@ def share_of_integers_that_differ(codec: Codec, data: bytes, reference: bytes) -
     return float((found[0] != found[1]).mean())
 
 
-@pytest.mark.parametrize(("model", "qualities"), [("light", (0, 60)), ("bundled", (60,))])
+@pytest.mark.parametrize(("model", "qualities"), [("light", (0, 30, 60)), ("bundled", (60,))])
 def test_photos_become_the_files_that_python_makes_nearly(
     browser: Any, plain: str, codec: Codec, bundled: Codec, model: str, qualities: tuple[int, ...]
 ) -> None:

@@ -26,6 +26,7 @@ from onedc.container.packing import pack, quality_byte, read_header, unpack
 from onedc.container.side_data import DESCRIPTION
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, ImageError
+from onedc.latents import BEYOND_FROM
 from onedc.loading import bundled_codec, load
 from onedc.pillow import open as onedc_open
 
@@ -315,3 +316,46 @@ def test_threads_load_the_bundled_model_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_bf16_decodes_nearly_the_same_picture(codec: Codec, data: bytes) -> None:
     coarse = load(FIXTURE, precision="bf16").decode(data, output="torch")
     assert (coarse - codec.decode(data, output="torch")).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"quality": 40},
+        {"quality": 0},
+        {"target_bytes": 300, "check": False},
+        {"target_bytes": 700, "shrink": False, "keep": ["alpha"]},
+        {"quality": 50, "effort": 1},
+    ],
+)
+def test_what_is_shown_is_what_decodes_and_is_not_decoded(
+    codec: Codec, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(picture(200, 150))
+    if "keep" in how:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    rate = {key: value for key, value in how.items() if key != "target_bytes"}
+    limit = how.get("target_bytes")
+    data = codec.encode(image, **rate) if limit is None else codec.encode_to_size(image, limit, **rate)
+    decoded = codec.decode(data)
+    monkeypatch.setattr("onedc.codec.SymbolDecoder", None)
+    again, shown = codec.encode_and_show(image, **how)
+    assert again == data
+    assert np.array_equal(np.asarray(shown), np.asarray(decoded))
+    assert shown.mode == decoded.mode and shown.info == decoded.info
+
+
+@pytest.mark.parametrize("size", [(65, 129), (100, 70)])
+def test_what_lies_beyond_a_small_picture_costs_little(codec: Codec, size: tuple[int, int]) -> None:
+    pixels, (width, height) = picture(*size), size
+    with recorded(codec) as recording:
+        codec.decode(codec.encode(pixels, quality=BEYOND_FROM / 2.55 - 1))
+    rows, columns = -(-height // 16), -(-width // 16)
+    for symbols in recording.symbols:
+        assert symbols[0, :, :rows, :columns].any()
+        assert not symbols[0, :, rows:].any() and not symbols[0, :, :, columns:].any()
+    with recorded(codec) as recording:
+        codec.decode(codec.encode(pixels, quality=BEYOND_FROM / 2.55))
+    assert any(
+        symbols[0, :, rows:].any() or symbols[0, :, :, columns:].any() for symbols in recording.symbols
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from unittest import mock
 
@@ -15,7 +16,7 @@ from onedc.codec import Codec
 from onedc.container.packing import read_header
 from onedc.errors import ConfigError
 from onedc.loading import load
-from onedc.rate import TRIES, bytes_at, highest_within, refined_within
+from onedc.rate import GUESSES, TRIES, bytes_at, highest_within, refined_within
 
 PICTURE = picture(90, 70)
 
@@ -47,7 +48,21 @@ def test_any_sizes(sizes: list[int], target: int, rising: bool) -> None:
     assert len(file) <= target
     if rising:
         assert len(file) == max(size for size in sizes if size <= target)
-    assert len(tried) == len(set(tried)) <= 1 + (len(sizes) - 1).bit_length()
+    assert len(tried) == len(set(tried)) <= GUESSES + (len(sizes) - 1).bit_length()
+
+
+@pytest.mark.parametrize("target", [75, 157, 340, 1000, 4000])
+@pytest.mark.parametrize("growth", [1.8, 2.5, 4])
+def test_sizes_like_those_of_photos_take_few_tries(target: int, growth: float) -> None:
+    sizes = [20] + [round(70 * math.exp(growth * place / 255)) for place in range(1, 256)]
+    tried = []
+
+    def make_file(quality: int) -> bytes:
+        tried.append(quality)
+        return bytes(sizes[quality])
+
+    assert len(highest_within(make_file, range(256), target)) == max(n for n in sizes if n <= target)
+    assert len(tried) <= 8
 
 
 @pytest.mark.parametrize("target", [430, 608, 609, 1234])

@@ -9,6 +9,10 @@ import { emptyMap, UNITS } from "./maps.ts";
 import type { Weights } from "./weights.ts";
 
 const MOST_VALUE = 30000;
+/** Pixels of the picture across one position of y. */
+const Y_PX = 16;
+/** From this quality byte on what lies wholly beyond the picture is coded as well; below, its means are taken. */
+const BEYOND_FROM = 128;
 
 /** How large a file is to be: by its quality, 0 to 100, or the highest quality whose file has at most so many bytes. */
 export type Aim = { readonly quality: number } | { readonly targetBytes: number };
@@ -25,13 +29,15 @@ export async function encodePixels(source: Source, aim: Aim, weights: Weights, e
   if (!analysed.y.data.every(Number.isFinite)) throw new OneDCError("the picture's latents are not finite");
   const { width, height, original } = source;
   const write = (quality: number) =>
-    encodeIntegers({ modelId: weights.modelId, quality, width, height, original }, wanted(analysed, weights, quality), weights);
+    encodeIntegers({ modelId: weights.modelId, quality, width, height, original }, wanted(analysed, weights, quality, source), weights);
   if ("quality" in aim) return write(halfEven((255 * aim.quality) / 100));
   return highestWithin(write, weights.seam.rates ? 256 : 1, aim.targetBytes);
 }
 
-function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number): Wanted {
+function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number, { width, height }: Source): Wanted {
   const [channels, rows, columns] = y.dims;
+  const beyond = (at: number): boolean =>
+    quality < BEYOND_FROM && ((at % columns) * Y_PX >= width || (Math.floor(at / columns) % rows) * Y_PX >= height);
   const units = emptyMap(channels, rows, columns);
   y.data.forEach((value, at) => (units.data[at] = halfEven(value * UNITS)));
   const levels = new Uint8Array(7 * zIdx.length).map((_, at) => {
@@ -42,6 +48,7 @@ function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number): Want
     levels: { rows: rows / 4, columns: columns / 4, values: levels },
     value: (_, mean, part) =>
       Int32Array.from(seam.placed(units, part, quality), (gained, at) => {
+        if (beyond(at)) return 0;
         const step = halfEven((gained - mean[at]!) / UNITS);
         return Math.min(MOST_VALUE, Math.max(-MOST_VALUE, step));
       }),

@@ -31,11 +31,20 @@ from onedc.cli.jobs import (
     run_jobs,
     write_output,
 )
-from onedc.cli.sizes import add_show_argument, add_size_arguments, check_show, coded_size, show, wanted_size
+from onedc.cli.sizes import (
+    add_show_argument,
+    add_size_arguments,
+    check_show,
+    coded_size,
+    wanted_size,
+    write_shown,
+)
 from onedc.cli.streams import progress_line
 from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from onedc.codec import Codec
     from onedc.image import Loaded
 
@@ -132,13 +141,13 @@ def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool
     started_s = time.perf_counter()
     try:
         with progress_line(f"{job.source}: effort {args.effort}", shown=alone) as progress:
-            data = _encode(codec, picture, args, progress)
+            data, shown = _encode(codec, picture, args, progress)
     except ConfigError as error:
         raise ConfigError(f"{job.source}: {error}") from error
     elapsed_s = time.perf_counter() - started_s
     write_output(job, data, force=args.force)
-    if args.show is not None:
-        show(codec, data, args)
+    if shown is not None:
+        write_shown(shown, args)
     return _report(job, data, elapsed_s)
 
 
@@ -149,20 +158,30 @@ def _from_pipe() -> BytesIO:
     return stream
 
 
-def _encode(codec: Codec, picture: Loaded, args: argparse.Namespace, progress: Any) -> bytes:
-    """The bytes of one file, at the quality or within the target that the command line names."""
-    from onedc.rate import bytes_at
-
+def _encode(
+    codec: Codec, picture: Loaded, args: argparse.Namespace, progress: Any
+) -> tuple[bytes, Image | None]:
+    """One file, of the quality or within the target that the command line names, and what --show asks for."""
     options = {"effort": args.effort, "progress": progress}
     options |= {"max_side": args.max_side, "check": not args.no_check}
+    rate = _rate(picture, args)
+    if args.show is not None:
+        return codec.encode_and_show(picture, **rate, **options)
+    if "target_bytes" in rate:
+        return codec.encode_to_size(picture, **rate, **options), None
+    return codec.encode(picture, **rate, **options), None
+
+
+def _rate(picture: Loaded, args: argparse.Namespace) -> dict[str, Any]:
+    """Quality or target that the command line names, as the codec takes it."""
+    from onedc.rate import bytes_at
+
     if args.target_bpp is not None:
         target = bytes_at(args.target_bpp, *coded_size(picture, wanted_size(args)))
-        return codec.encode_to_size(picture, target, shrink=False, **options)
+        return {"target_bytes": target, "shrink": False}
     if args.target_bytes is not None:
-        return codec.encode_to_size(picture, args.target_bytes, shrink=not args.no_shrink, **options)
-    if args.quality is not None:
-        options["quality"] = args.quality
-    return codec.encode(picture, **options)
+        return {"target_bytes": args.target_bytes, "shrink": not args.no_shrink}
+    return {} if args.quality is None else {"quality": args.quality}
 
 
 def _report(job: Job, data: bytes, elapsed_s: float) -> Report:

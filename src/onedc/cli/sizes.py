@@ -10,7 +10,8 @@ from onedc.cli.jobs import Job, UsageError, write_output
 from onedc.datasets.names import suffix_of
 
 if TYPE_CHECKING:
-    from onedc.codec import Codec
+    from PIL.Image import Image
+
     from onedc.image import Loaded
     from onedc.image.shrink import Size
 
@@ -70,9 +71,9 @@ def coded_size(picture: Loaded, size: Size) -> tuple[int, int]:
     return working_size(*original, size.longer(*original))
 
 
-def show(codec: Codec, data: bytes, args: argparse.Namespace) -> None:
+def write_shown(picture: Image, args: argparse.Namespace) -> None:
     """Write what --show asks for. Raises OutputError."""
     from onedc.image import image_bytes
 
-    picture = image_bytes(codec.decode(data), suffix_of(args.show), name=args.show)
-    write_output(Job(args.show, args.show), picture, force=args.force)
+    data = image_bytes(picture, suffix_of(args.show), name=args.show)
+    write_output(Job(args.show, args.show), data, force=args.force)

@@ -55,6 +55,12 @@ class SymbolEncoder:
         self._coder = coder
         self._range = coder.encoder()
 
+    def copy(self) -> SymbolEncoder:
+        """Another encoder with the same symbols behind it."""
+        twin = SymbolEncoder(self._coder)
+        twin._range = self._range.copy()
+        return twin
+
     def encode_uniform(self, values: npt.NDArray[Any], base: int) -> None:
         """Append `values` [n], integers from 0 to base - 1, each at log2(base) bits; 2 <= base <= 65536.
 

@@ -32,6 +32,12 @@ class NativeEncoder:
         """See `RangeEncoder.encode_each`."""
         self._coder.encode(symbols, _EACH, _probabilities(freq))
 
+    def copy(self) -> NativeEncoder:
+        """See `RangeEncoder.copy`."""
+        twin = NativeEncoder()
+        twin._coder = self._coder.clone()
+        return twin
+
     def extent(self) -> tuple[int, int]:
         """See `RangeEncoder.extent`."""
         words, (_, size) = self._coder.pos()

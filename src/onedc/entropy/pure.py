@@ -55,6 +55,12 @@ class PureEncoder:
                 size <<= WORD_BITS
         self._low, self._size = low, size
 
+    def copy(self) -> PureEncoder:
+        """See `RangeEncoder.copy`."""
+        twin = PureEncoder()
+        twin._words, twin._low, twin._size = [*self._words], self._low, self._size
+        return twin
+
     def extent(self) -> tuple[int, int]:
         """See `RangeEncoder.extent`."""
         return self._size, len(self._words) * WORD_BITS + STATE_BITS

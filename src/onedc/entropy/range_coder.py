@@ -77,6 +77,9 @@ class RangeEncoder(Protocol):
     def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
         """Append `symbols` [n], n > 0, each by the table of its own row of frequencies [n, k]."""
 
+    def copy(self) -> RangeEncoder:
+        """Another one with the same interval."""
+
     def extent(self) -> tuple[int, int]:
         """`size` and `bits` of the interval, at no cost."""
 

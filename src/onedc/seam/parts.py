@@ -37,12 +37,22 @@ def expand(values: NDArray[T], part: int) -> NDArray[T]:
     return groups.reshape(batch, PARTS * channels, height, width)
 
 
-def y_writer(streams: Sequence[SymbolEncoder], y_gained: NDArray[Any]) -> Code:
-    """The encoder's visitor of the four-step walk: quantises y and writes its symbols."""
+def y_writer(
+    streams: Sequence[SymbolEncoder],
+    y_gained: NDArray[Any],
+    seen: Sequence[tuple[int, int]] | None = None,
+) -> Code:
+    """The encoder's visitor of the four-step walk: quantises y and writes its symbols.
+
+    Args:
+        seen: rows and columns of each picture's y that are coded, the others being their means; None: all.
+    """
 
     def code(part: int, table_idx: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.int32]:
         residual = np.rint(collapse(y_gained, part) - mean)
         symbols = np.clip(residual, -SYMBOL_MAX, SYMBOL_MAX).astype(np.int32)
+        for values, (rows, columns) in zip(symbols, seen or (), strict=seen is not None):
+            values[:, rows:], values[:, :, columns:] = 0, 0
         for stream, values, tables in zip(streams, symbols, table_idx, strict=True):
             stream.encode(values.reshape(-1), tables.reshape(-1))
         return symbols
