@@ -15,6 +15,7 @@ from tests.conformance.regenerate import SUITES, Suite
 
 from onedc.codec import Codec
 from onedc.container.packing import PUBLISHED_MODELS
+from onedc.engine.protocol import EngineName
 from onedc.entropy.coder import SymbolDecoder
 from onedc.entropy.native import NativeCoder
 from onedc.entropy.pure import PureCoder
@@ -25,8 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def codecs() -> dict[str, Codec]:
-    return {name: load(suite.weights, precision="fp32") for name, suite in SUITES.items()}
+def codecs() -> dict[tuple[str, EngineName], Codec]:
+    engines: tuple[EngineName, ...] = "auto", "torch"
+    return {
+        (name, engine): load(suite.weights, engine=engine, precision="fp32")
+        for name, suite in SUITES.items()
+        for engine in engines
+    }
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
@@ -34,20 +40,28 @@ def test_every_case_has_its_folder_and_no_folder_is_left(suite: Suite) -> None:
     assert sorted(path.name for path in suite.folder.iterdir()) == sorted(case.name for case in suite.cases)
 
 
-def test_the_bundled_weights_are_those_that_the_format_names(codecs: dict[str, Codec]) -> None:
-    codec, text = codecs["bundled"], (ROOT / "docs/format.md").read_text()
+def test_the_bundled_weights_are_those_that_the_format_names(
+    codecs: dict[tuple[str, EngineName], Codec],
+) -> None:
+    codec, text = codecs["bundled", "auto"], (ROOT / "docs/format.md").read_text()
     name = PUBLISHED_MODELS[codec.model_id]
     assert re.search(rf"^\| {codec.model_id} \| `{name}` .*`{codec.model.fingerprint.hex()}` \|$", text, re.M)
 
 
-@pytest.mark.parametrize("coder", [NativeCoder(), PureCoder()], ids=lambda coder: coder.name)
+@pytest.mark.parametrize(("coder", "engine"), [(NativeCoder(), "auto"), (PureCoder(), "torch")])
 @pytest.mark.parametrize(
     ("suite", "name"), [(key, case.name) for key, suite in SUITES.items() for case in suite.cases]
 )
 def test_golden_case(
-    codecs: dict[str, Codec], suite: str, name: str, coder: RangeCoder, monkeypatch: pytest.MonkeyPatch
+    codecs: dict[tuple[str, EngineName], Codec],
+    suite: str,
+    name: str,
+    coder: RangeCoder,
+    engine: EngineName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    codec = codecs[suite]
+    """Of the bundled model, "auto" is onnxruntime."""
+    codec = codecs[suite, engine]
     monkeypatch.setattr("onedc.codec.SymbolDecoder", partial(SymbolDecoder, coder=coder))
     folder = SUITES[suite].folder / name
     facts = json.loads((folder / "case.json").read_text())

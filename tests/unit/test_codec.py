@@ -1,4 +1,4 @@
-"""Codec: what it takes, what it gives, what it refuses; on the fixture model."""
+"""Codec: what it takes, what it gives, what it refuses; on the fixture model, by both engines."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from onedc.pillow import open as onedc_open
 PICTURE = picture(90, 70)
 
 
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return load(FIXTURE, precision="fp32")
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def codec(request: pytest.FixtureRequest, with_graphs: Path) -> Codec:
+    return load(with_graphs, engine=request.param, precision="fp32")
 
 
 @pytest.fixture(scope="module")

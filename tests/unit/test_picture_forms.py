@@ -89,7 +89,7 @@ import multiprocessing, sys
 import numpy as np
 import onedc
 
-codec = onedc.load(sys.argv[1], engine="torch", precision="fp32", threads=2)
+codec = onedc.load(sys.argv[1], engine=sys.argv[2], precision="fp32", threads=2)
 data = codec.encode(np.zeros((70, 90, 3), np.uint8))
 expected = codec.decode(data).tobytes()
 
@@ -102,6 +102,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-def test_a_fork_after_use_works() -> None:
-    """OpenMP's threads do not come along, and a child that waited for them would wait for ever."""
-    subprocess.run([sys.executable, "-c", FORKS, str(FIXTURE)], timeout=300, check=True)
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_a_fork_after_use_works(engine: str, with_graphs: Path) -> None:
+    """The engine's threads do not come along, and a child that waited for them would wait for ever."""
+    subprocess.run([sys.executable, "-c", FORKS, str(with_graphs), engine], timeout=300, check=True)

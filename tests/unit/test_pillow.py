@@ -25,9 +25,9 @@ from onedc.loading import load
 PICTURE = picture(90, 70)
 
 
-@pytest.fixture(scope="module")
-def codec() -> Iterator[Codec]:
-    codec = load(FIXTURE, precision="fp32")
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def codec(request: pytest.FixtureRequest, with_graphs: Path) -> Iterator[Codec]:
+    codec = load(with_graphs, engine=request.param, precision="fp32")
     onedc.pillow.use(codec)
     yield codec
     onedc.pillow.use(None)

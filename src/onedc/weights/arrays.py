@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import deserialize
 
 from onedc.errors import WeightsError
 from onedc.weights.layout import (
@@ -26,6 +27,7 @@ from onedc.weights.layout import (
 )
 
 MOST_GRAPH_BYTES = 1 << 26
+BF16 = "BF16"  # as safetensors calls it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,13 @@ def read_arrays(path: str | Path) -> Arrays:
     with opened(path, "np") as file:
         metadata = file.metadata() or {}
         check_format(metadata, path)
+        names = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         try:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name, dtype in names.items() if dtype != BF16}
         except (TypeError, AttributeError) as error:
-            raise WeightsError(f"{path}: stored in bf16, which needs torch; export it as fp16") from error
+            raise WeightsError(f"{path}: stored in a type that needs torch; export it as fp16") from error
+    if len(tensors) < len(names):
+        tensors |= _in_bf16(path)
     identity = Identity.of(metadata, path)
     if integers_sha256(digested(tensors)) != identity.seam_sha256:
         raise WeightsError(f"{path}: the integers do not match their digest; the file is damaged")
@@ -80,6 +85,16 @@ def read_arrays(path: str | Path) -> Arrays:
         graphs={name: _inflated(value, path) for name, value in behind(GRAPH, tensors).items()},
         parameters=_floats(tensors),
     )
+
+
+def _in_bf16(path: str | Path) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a file that are stored in BF16, which numpy lacks, as float32."""
+    found = {}
+    for name, facts in deserialize(Path(path).read_bytes()):
+        if facts["dtype"] == BF16:
+            upper = np.frombuffer(facts["data"], "<u2").astype(np.uint32) << 16
+            found[name] = upper.view(np.float32).reshape(facts["shape"])
+    return found
 
 
 def _floats(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:

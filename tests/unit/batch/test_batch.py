@@ -107,6 +107,20 @@ def test_batches_of_any_size_give_the_same_bytes(
         assert (tmp_path / "out" / name).with_suffix(".1dc").read_bytes() == data
 
 
+def test_onnxruntime_gives_the_same_bytes_and_nearly_the_same_pictures(
+    photos: Path, tmp_path: Path, expected: dict[str, bytes], with_graphs: Path
+) -> None:
+    coded, decoded = tmp_path / "coded", tmp_path / "decoded"
+    assert batch(photos, coded, Spec(weights=str(with_graphs), quality=30)).done == 4
+    assert batch(coded, decoded, Spec(weights=str(with_graphs), decode=True)).done == 4
+    codec = load(FIXTURE, precision="fp32")
+    for name, data in expected.items():
+        assert (coded / name).with_suffix(".1dc").read_bytes() == data
+        with Image.open(decoded / name) as image:
+            difference = np.asarray(image).astype(int) - codec.decode(data, output="numpy")
+        assert abs(difference).max() <= 1
+
+
 def test_and_back(photos: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     batch(photos, tmp_path / "coded")
     back = Spec(weights=str(FIXTURE), precision="fp32", decode=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
+from onedc.engine.protocol import EngineName
 from onedc.errors import ConfigError, FormatError, ImageError, MissingExtraError
 from onedc.image import image_bytes
 from onedc.loading import load
@@ -118,8 +118,11 @@ def test_foreign_bytes_are_refused() -> None:
         service.encode(PICTURE, target_bytes=3)
 
 
-def test_a_photo_for_a_few_bytes_is_shrunk_and_shown_at_its_own_size() -> None:
-    service = Service(load(FIXTURE, precision="fp32"), Limits())
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_a_photo_for_a_few_bytes_is_shrunk_and_shown_at_its_own_size(
+    engine: EngineName, with_graphs: Path
+) -> None:
+    service = Service(load(with_graphs, engine=engine, precision="fp32"), Limits())
     data = service.encode(image_bytes(picture(320, 240)), target_bytes=40).data
     assert len(data) <= 40 and service.decode(data).picture.width < 320
     assert service.decode(data, full_size=True).picture.size == (320, 240)
