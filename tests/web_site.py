@@ -82,6 +82,8 @@ def write_files(folder: Path, codec: Codec) -> None:
     (folder / "transparent.1dc").write_bytes(codec.encode(transparent(), keep=("alpha",)))
     for width, height in ((200, 150), (1100, 1000)):
         Image.fromarray(picture(width, height)).save(folder / f"{width}x{height}.png")
+    whole = (folder / "200x150.1dc").read_bytes()
+    (folder / "cut.1dc").write_bytes(whole[: len(whole) * 2 // 3])
     damaged = bytearray((folder / "90x70.1dc").read_bytes())
     damaged[-1] ^= 1
     (folder / "damaged.1dc").write_bytes(damaged)

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from tests.conformance.pictures import picture
-from tests.conformance.recording import recorded
 from tests.conformance.reject import FOLDER
+from tests.conformance.seams import (
+    HERE,
+    WEIGHTS,
+    Result,
+    by_browser,
+    by_python,
+    differing,
+    digest,
+    synthesised,
+)
 from tests.unit.z_integers import z_integers
-from tests.web_package import build, node
+from tests.web_package import build
 
 from onedc.codec import Codec
-from onedc.container.packing import seal, unpack
+from onedc.container.packing import seal
+from onedc.container.side_data import DESCRIPTION
 from onedc.errors import FormatError
 from onedc.loading import load
 from onedc.weights.file import read_content, save_changed
 
-HERE = Path(__file__).parent
-WEIGHTS = {
-    "cases": HERE / "fixture.safetensors",
-    "bundled": HERE.parents[1] / "src/onedc/weights/small.safetensors",
-}
 CASES = json.loads((FOLDER / "cases.json").read_text())
-Result: TypeAlias = "dict[str, Any]"
-"""{"integers": {name: sha256}, "again": sha256 of a file of them} or {"error": line, "name": class}."""
 
 
 @pytest.fixture(scope="module")
@@ -44,58 +41,20 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "integers.js"
 
 
-def read(library: Path, weights: Path | None, files: Sequence[Path]) -> list[Result]:
-    """What the browser's package makes of files; `weights` None: of the model of the example in format.md."""
-    job = {
-        "library": str(library),
-        "weights": weights and str(weights),
-        "files": [str(path) for path in files],
-    }
-    command = [node(), str(HERE / "web_integers.mjs")]
-    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    results: list[Result] = json.loads(done.stdout)
-    return results
-
-
-def digest(array: NDArray[Any], dtype: str) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array, dtype).tobytes()).hexdigest()
-
-
-def integers(codec: Codec, data: bytes) -> Result:
-    """Python's side of a result."""
-    latents: list[NDArray[np.float32]] = []
-
-    def grey(y_hat: NDArray[Any], z_semantic: NDArray[Any], *_: Any, **how: Any) -> NDArray[np.uint8]:
-        latents.extend((y_hat, z_semantic))
-        height, width = (64 * side for side in z_semantic.shape[-2:])
-        return np.full((1, height, width, 3), 128, np.uint8)
-
-    with recorded(codec) as recording, mock.patch.object(codec.model.engine, "synthesise", grey):
-        codec.decode(data, output="numpy")
-    found = {"y_hat": digest(latents[0], "<f4"), "z_semantic": digest(latents[1], "<f4")}
-    for name, array in recording.arrays().items():
-        found[name] = digest(array, "u1" if name.startswith("table") else "<i4")
-    return {"integers": found, "again": hashlib.sha256(data).hexdigest()}
-
-
 @pytest.mark.parametrize("suite", WEIGHTS)
 def test_goldens_have_the_same_integers(library: Path, suite: str) -> None:
     files = sorted((HERE / suite).glob("*/file.1dc"))
     codec = load(WEIGHTS[suite], threads=1)
-    expected = [integers(codec, path.read_bytes()) for path in files]
-    results = read(library, WEIGHTS[suite], files)
+    expected = [by_python(codec, path.read_bytes()) for path in files]
+    results = by_browser(library, WEIGHTS[suite], files)
     for path, found, wanted in zip(files, results, expected, strict=True):
-        quality = unpack(path.read_bytes(), fingerprint=None).header.quality
-        if not quality:  # Python records no table there
-            found["integers"] = {key: found["integers"][key] for key in wanted["integers"]}
-        assert found == wanted, path
+        assert not differing(wanted, found), (path, found)
 
 
 def test_rejects_are_refused_in_the_same_words(library: Path) -> None:
     names = sorted(CASES)
     for name, found in zip(
-        names, read(library, None, [FOLDER / f"{name}.1dc" for name in names]), strict=True
+        names, by_browser(library, None, [FOLDER / f"{name}.1dc" for name in names]), strict=True
     ):
         words = re.sub(r"^\d+ ", "", CASES[name])
         assert found["name"] == "FormatError" and words in found["error"], (name, found)
@@ -111,7 +70,33 @@ def test_a_learned_prior_of_z_is_read(library: Path, tmp_path: Path) -> None:
     for index, (width, height) in enumerate([(64, 64), (300, 200), (70, 500)]):
         files.append(tmp_path / f"{index}.1dc")
         files[-1].write_bytes(codec.encode(picture(width, height), quality=30))
-    assert read(library, weights, files) == [integers(codec, path.read_bytes()) for path in files]
+    assert by_browser(library, weights, files) == [by_python(codec, path.read_bytes()) for path in files]
+
+
+def test_files_that_are_cut_show_as_much(library: Path, tmp_path: Path) -> None:
+    """At every length: the same parts of y and the same y_hat, or refused in the same words."""
+    codec = load(WEIGHTS["cases"], threads=1)
+    data = codec.encode(picture(64, 64), quality=5)
+    cuts, expected = [tmp_path / f"{size}.1dc" for size in range(len(data) + 1)], []
+    for size, cut in enumerate(cuts):
+        cut.write_bytes(data[:size])
+        expected.append(cut_by_python(codec, data[:size]))
+    found = by_browser(library, WEIGHTS["cases"], cuts, partial=True)
+    assert [{**result, "name": None} if "error" in result else result for result in found] == expected
+    assert {result.get("parts") for result in found} == {None, 0, 1, 2, 3, 4}
+
+
+def cut_by_python(codec: Codec, data: bytes) -> Result:
+    """As `by_browser` of a file that is cut."""
+    try:
+        with synthesised(codec) as latents:
+            decoded = codec.decode(data, partial=True)
+    except FormatError as error:
+        return {"error": str(error), "name": None}
+    found = re.search(r"from (\d) of 4 parts|the semantic layer", decoded.info[DESCRIPTION])
+    parts = 4 if found is None else int(found[1] or 0)
+    y_hat, z_semantic = (digest(array, "<f4") for array in latents)
+    return {"parts": parts, "integers": {"y_hat": y_hat, "z_semantic": z_semantic}}
 
 
 def test_damaged_files_meet_the_same_verdict(library: Path, tmp_path: Path) -> None:
@@ -128,11 +113,11 @@ def test_damaged_files_meet_the_same_verdict(library: Path, tmp_path: Path) -> N
         files.append(tmp_path / f"{index}.1dc")
         files[-1].write_bytes(sealed)
         try:
-            expected.append(integers(codec, sealed))
+            expected.append(by_python(codec, sealed))
         except FormatError:
             expected.append({"name": "FormatError"})
-    results = [
-        {k: v for k, v in found.items() if k != "error"} for found in read(library, WEIGHTS["cases"], files)
-    ]
+    results = by_browser(library, WEIGHTS["cases"], files)
+    for found in results:
+        found.pop("error", None)
     assert results == expected
     assert {"name": "FormatError"} in expected

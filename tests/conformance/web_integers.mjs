@@ -1,11 +1,11 @@
 // Reads .1dc files by the browser's package, in Node.js: jobs as JSON on standard input, results on standard output.
 //
-// A job: {library, weights: path or null for the model of the example in docs/format.md, files: [path]}.
-// A result: {"integers": {name: sha256}, "again": sha256 of the file encoded from them} of each file, or
-// {"error": line, "name": class}.
+// A job: {library, weights: path or null for the model of the example in docs/format.md, files: [path],
+// partial: whether they may be cut}. A result: {"integers": {name: sha256}, "parts": how many of y, "again": sha256
+// of the file encoded from them, of whole ones} of each file, or {"error": line, "name": class}.
 import { readFileSync } from "node:fs";
 
-const { library, weights, files } = JSON.parse(readFileSync(0, "utf8"));
+const { library, weights, files, partial } = JSON.parse(readFileSync(0, "utf8"));
 const onedc = await import(library);
 
 const EXAMPLE = [0, 0, 10, 0, 30, 60, 90, 120, 120, 90, 60, 30, 200, 200, 255, 255];
@@ -32,7 +32,9 @@ const digest = (array) => onedc.toHex(onedc.sha256(new Uint8Array(array.buffer))
 
 async function read(path, model) {
   try {
-    const { contents, levels, tables, values, yHat, semantic } = await onedc.decodeIntegers(bytes(path), model);
+    const read = await onedc.decodeIntegers(bytes(path), model, { partial });
+    const { contents, levels, tables, values, yHat, semantic, parts } = read;
+    if (partial) return { parts, integers: { y_hat: digest(yHat.data), z_semantic: digest(semantic.data) } };
     const value = (indices, means, part) => values[part];
     const again = digest(await onedc.encodeIntegers(contents.header, { levels, value }, model));
     const places = levels.rows * levels.columns;

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.conformance.pictures import picture
 from tests.conformance.recording import integers_only, recorded
+from tests.conformance.seams import digest, synthesised
 from tests.e2e.conftest import PATIENCE_S
 from tests.web_site import GOLDENS, SIZES, Site, built_site
 
 from onedc.codec import Codec
 from onedc.container.info import info
+from onedc.container.side_data import DESCRIPTION
 from onedc.loading import load
 from onedc.serve import server
 from onedc.serve.service import Limits, Service
@@ -44,12 +44,12 @@ const [weights, files, done] = arguments;
 })().then(done, (error) => done(String(error)));
 """
 DECODE = """
-const [settings, file, preview, done] = arguments;
+const [settings, file, options, done] = arguments;
 (async () => {
   const onedc = await import("./onedc.js");
   onedc.configure(settings);
   const data = new Uint8Array(await (await fetch(file)).arrayBuffer());
-  const { rgba, ...facts } = await onedc.decodeReport(data, { preview });
+  const { rgba, ...facts } = await onedc.decodeReport(data, options);
   let text = "";
   for (const byte of rgba) text += String.fromCharCode(byte);
   return { ...facts, rgba: btoa(text) };
@@ -105,22 +105,16 @@ def isolated(folder: Path, codec: Codec) -> Iterator[str]:
 
 
 def y_hat_sha256(codec: Codec, data: bytes) -> str:
-    found: list[NDArray[np.float32]] = []
-
-    def grey(y_hat: NDArray[np.float32], z: NDArray[Any], *_: Any, **how: Any) -> NDArray[np.uint8]:
-        found.append(y_hat)
-        return np.zeros((1, 64 * z.shape[2], 64 * z.shape[3], 3), np.uint8)
-
-    with mock.patch.object(codec.model.engine, "synthesise", grey):
-        codec.decode(data, output="numpy")
-    return hashlib.sha256(np.ascontiguousarray(found[0], "<f4").tobytes()).hexdigest()
+    with synthesised(codec) as latents:
+        codec.decode(data)
+    return digest(latents[0], "<f4")
 
 
 def decoded(
-    browser: Any, file: str, *, preview: bool = False, **settings: Any
+    browser: Any, file: str, *, options: dict[str, bool] | None = None, **settings: Any
 ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """What the library makes of a file of the site, and its pixels [H,W,4]."""
-    found = browser.execute_async_script(DECODE, settings, file, preview)
+    found = browser.execute_async_script(DECODE, settings, file, options or {})
     assert isinstance(found, dict), found
     rgba = np.frombuffer(base64.b64decode(found.pop("rgba")), np.uint8)
     return found, rgba.reshape(found["height"], found["width"], 4)
@@ -158,8 +152,11 @@ def test_pixels_are_those_of_python_without_special_headers(
         facts, rgba = decoded(browser, f"{name}.1dc", threads=2)
         assert (facts["backend"], facts["threads"]) == ("wasm", 1)
         assert_close(rgba, codec.decode(folder / f"{name}.1dc", output="numpy"))
-    _, rgba = decoded(browser, "200x150.1dc", preview=True)
-    assert_close(rgba, codec.decode(folder / "200x150.1dc", output="numpy", preview=True))
+    for name, options in (("200x150", {"preview": True}), ("cut", {"partial": True})):
+        facts, rgba = decoded(browser, f"{name}.1dc", options=options)
+        expected = codec.decode(folder / f"{name}.1dc", **options)
+        assert_close(rgba, np.asarray(expected))
+        assert facts["note"] == expected.info[DESCRIPTION]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
@@ -328,5 +325,5 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
 )
 def test_weights_that_cannot_be_used(browser: Any, plain: str, weights: str, line: str) -> None:
     browser.get(f"{plain}/blank.html")
-    found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc", False)
+    found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc", {})
     assert found == f"OneDCError: {plain}/{weights}: {line}"

@@ -28,9 +28,9 @@ export function configure(changed: Partial<Settings>): void {
   settings = { ...settings, weights: new URL(settings.weights, document.baseURI).href };
 }
 
-/** Decode a file in the worker, or with `preview` its semantic layer alone, with times. Throws OneDCError. */
-export async function decodeReport(data: Bytes, { preview = false } = {}): Promise<Report> {
-  return (await answered({ data, preview })) as Report;
+/** Decode a file in the worker, with times; options as of `decode`. Throws OneDCError. */
+export async function decodeReport(data: Bytes, { preview = false, partial = false } = {}): Promise<Report> {
+  return (await answered({ data, preview, partial })) as Report;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** A whole codec: weights, exact integers and float networks. */
 
+import { noteOf } from "./container.ts";
 import type { Bytes } from "./digest.ts";
 import { encodePixels, type Aim, type Source } from "./encoder.ts";
 import { Engine } from "./engine.ts";
@@ -15,6 +16,8 @@ export interface Decoded extends Pixels {
   /** Milliseconds of the exact integers and of the float networks. */
   readonly integersMs: number;
   readonly networksMs: number;
+  /** What everyone who looks at the picture should know. */
+  readonly note: string;
 }
 
 export class Codec {
@@ -40,11 +43,14 @@ export class Codec {
   async decode(data: Bytes, options: DecodeOptions): Promise<Decoded> {
     const start = performance.now();
     const integers = await decodeIntegers(data, this.weights, options);
+    const { contents: { header }, quality, parts } = integers;
     const alpha = await readAlpha(integers.contents);
     const middle = performance.now();
     const pixels = await this.engine.draw(integers);
     alpha?.forEach((opacity, at) => (pixels.rgba[4 * at + 3] = opacity));
-    return { ...pixels, integersMs: middle - start, networksMs: performance.now() - middle };
+    const verified = !options.partial && header.form !== "unchecked";
+    const note = noteOf(header, quality, { parts, verified });
+    return { ...pixels, note, integersMs: middle - start, networksMs: performance.now() - middle };
   }
 
   /** Throws OneDCError where the picture does not fit. The encoder's weights may lie in a file beside the others. */

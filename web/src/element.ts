@@ -1,7 +1,6 @@
 /** `<onedc-img src="photo.1dc">`, and plain `<img>` elements whose address ends in .1dc. */
 
 import { decodeReport } from "./client.ts";
-import { info } from "./container.ts";
 import { fetched } from "./codec.ts";
 import { oneLine } from "./errors.ts";
 
@@ -13,8 +12,7 @@ interface Drawn {
 
 async function drawn(url: string): Promise<Drawn> {
   const data = await fetched(url);
-  const { note } = info(data);
-  const { width, height, rgba } = await decodeReport(data);
+  const { width, height, rgba, note } = await decodeReport(data);
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   canvas.getContext("2d")!.putImageData(new ImageData(rgba, width, height), 0, 0);
   return { canvas, note };

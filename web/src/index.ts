@@ -10,8 +10,13 @@ export { FormatError, OneDCError, WeightsError } from "./errors.ts";
 export type { Aim } from "./encoder.ts";
 export type { Report, Settings } from "./messages.ts";
 
-/** The picture of a .1dc file, or with `preview` its semantic layer. Throws OneDCError with one line that says what is wrong. */
-export async function decode(data: Bytes, { preview = false } = {}): Promise<ImageData> {
-  const { rgba, width, height } = await decodeReport(data, { preview });
+/**
+ * The picture of a .1dc file.
+ *
+ * Options: `preview`, the semantic layer alone; `partial`, what is whole of a file that was cut, unverified. Throws
+ * OneDCError with one line that says what is wrong.
+ */
+export async function decode(data: Bytes, options: { preview?: boolean; partial?: boolean } = {}): Promise<ImageData> {
+  const { rgba, width, height } = await decodeReport(data, options);
   return new ImageData(rgba, width, height);
 }

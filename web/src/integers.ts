@@ -2,13 +2,14 @@
 
 import { MAX_PIXELS, pack, unpack, type Contents } from "./container.ts";
 import type { Bytes } from "./digest.ts";
+import { FormatError } from "./errors.ts";
 import type { Stated } from "./header.ts";
 import type { LevelCode, Levels } from "./levels.ts";
 import { UNITS, type FeatureMap } from "./maps.ts";
 import { RangeDecoder } from "./range_decoder.ts";
 import { RangeEncoder } from "./range_encoder.ts";
-import type { Code, Hyper } from "./seam.ts";
-import { codePart, loadTables } from "./tables.ts";
+import { PARTS, type Code, type Hyper } from "./seam.ts";
+import { codePart, loadTables, type Tables } from "./tables.ts";
 
 export { info, MAX_PIXELS, type FileInfo } from "./container.ts";
 export { FormatError, OneDCError, WeightsError } from "./errors.ts";
@@ -46,6 +47,8 @@ export interface Integers {
   readonly yHat: FloatMap;
   /** On h x w places. */
   readonly semantic: FloatMap;
+  /** How many of the four parts of y were read. */
+  readonly parts: number;
 }
 
 export interface DecodeOptions {
@@ -53,28 +56,51 @@ export interface DecodeOptions {
   readonly maxPixels?: number;
   /** Read z alone: the semantic layer, which the file begins with. */
   readonly preview?: boolean;
+  /** Read a file that is cut anywhere behind z, unverified: z and the parts of y that are whole. */
+  readonly partial?: boolean;
 }
 
 /** Read a file. Throws FormatError. */
 export async function decodeIntegers(data: Bytes, model: Model, options: DecodeOptions = {}): Promise<Integers> {
-  const { maxPixels = MAX_PIXELS, preview = false } = options;
+  const { maxPixels = MAX_PIXELS, preview = false, partial = false } = options;
   const { modelId, fingerprint, levels: levelCode, seam } = model;
-  const contents = unpack(data, { modelId, fingerprint, leastMillibits: levelCode.leastMillibits, maxPixels });
+  const contents = unpack(data, { modelId, fingerprint, leastMillibits: levelCode.leastMillibits, maxPixels, partial });
   const entropyTables = await loadTables();
-  const { width, height } = contents.header, quality = preview ? 0 : contents.header.quality;
+  const { width, height, quality: stated } = contents.header;
   const decoder = new RangeDecoder(contents.payload);
   const levels = levelCode.code(decoder, Math.ceil(height / 64), Math.ceil(width / 64));
+  if (partial && stated) decoder.checkCut();
+  else if (partial) decoder.finish();
   const tables: Uint8Array[] = [], values: Int32Array[] = [];
+  let quality = preview ? 0 : stated, parts = 0;
   const code: Code = (indices) => {
-    const part = quality ? codePart(decoder, entropyTables, indices) : new Int32Array(indices.length);
+    const isNext = quality > 0 && parts === values.length;
+    const read = isNext ? readPart(decoder, entropyTables, indices, parts, partial) : null;
+    if (read) parts++;
+    const part = read ?? new Int32Array(indices.length);
     tables.push(indices);
     values.push(part);
     return part;
   };
   const { features, semantic } = seam.hyper(levels);
-  const yHat = seam.scan(features, quality, code);
-  if (!preview) decoder.finish();
-  return { contents, quality, levels, tables, values, yHat: toFloats(yHat), semantic: toFloats(semantic) };
+  let yHat = seam.scan(features, quality, code);
+  if (quality && !parts) yHat = seam.scan(features, (quality = 0), (_, __, part) => values[part]!);
+  if (!preview && !partial) decoder.finish();
+  return { contents, quality, levels, tables, values, yHat: toFloats(yHat), semantic: toFloats(semantic), parts };
+}
+
+/** The values of a part; null where the file is `cut` before its end. Throws FormatError where it may not be. */
+function readPart(decoder: RangeDecoder, tables: Tables, indices: Uint8Array, part: number, cut: boolean): Int32Array | null {
+  if (!cut) return codePart(decoder, tables, indices);
+  try {
+    const values = codePart(decoder, tables, indices);
+    if (part < PARTS - 1) decoder.checkCut();
+    else decoder.finish();
+    return values;
+  } catch (error) {
+    if (error instanceof FormatError) return null;
+    throw error;
+  }
 }
 
 function toFloats({ channels, rows, columns, data }: FeatureMap): FloatMap {

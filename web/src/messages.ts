@@ -13,7 +13,7 @@ export interface Settings extends RuntimeOptions {
 
 /** A file to decode, or a picture to encode. */
 export type Task =
-  | { readonly data: Bytes; readonly preview: boolean }
+  | { readonly data: Bytes; readonly preview: boolean; readonly partial: boolean }
   | { readonly source: Source; readonly aim: Aim };
 
 export interface Question {

@@ -55,6 +55,20 @@ export class RangeDecoder implements SymbolCoder {
     }
   }
 
+  /** Check that a payload whose end was cut off fixes all that was read so far: section 3.4. Throws FormatError. */
+  checkCut(): void {
+    if (!this.reaches(this.unused() - 8)) throw new FormatError("the coded data ends too early");
+    let missing = 0;
+    while (!this.isFixed(missing)) missing++;
+    if (missing) throw new FormatError(`the file is cut too early: ${missing} more bytes are needed for a preview`);
+  }
+
+  /** Whether the payload with so many bytes of zero behind it fixes what was read, however it goes on. */
+  private isFixed(zeros: number): boolean {
+    const free = this.unused() - 8 * zeros;
+    return free <= 0 || this.above + (1n << BigInt(free)) <= this.size;
+  }
+
   /** u of section 3.3; below 0 if the payload is longer than what was read of it. */
   private unused(): number {
     return this.bits - 8 * this.payload.length;

@@ -18,7 +18,8 @@ import {
 } from "./maps.ts";
 import type { IntegerTensor } from "./safetensors.ts";
 
-const PARTS = 4;
+/** What y is coded in. */
+export const PARTS = 4;
 /** 2 * (row mod 2) + (column mod 2) where quarter g of y's channels belongs to part k. */
 const QUARTERS = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]] as const;
 

@@ -20,7 +20,9 @@ export async function readAlpha({ header, sections }: Contents): Promise<Uint8Ar
   const body = sections.get(ALPHA);
   if (!body) return null;
   const depth = body[0];
-  if (depth !== 1 && depth !== 8) throw new FormatError("the file's alpha section is damaged");
+  if (depth !== 1 && depth !== 8) {
+    throw new FormatError("the file's alpha section is damaged: its bit depth is neither 1 nor 8");
+  }
   const row = 1 + Math.ceil((header.width * depth) / 8);
   const rows = await inflated(body.subarray(1), "alpha", header.height * row);
   if (rows.length !== header.height * row) throw new FormatError("the file's alpha section is damaged");

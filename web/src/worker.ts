@@ -24,7 +24,7 @@ async function answer({ id, task, settings }: Question): Promise<void> {
 async function done(codec: Codec, task: Task, maxPixels: number): Promise<Result> {
   if ("source" in task) return codec.encode(task.source, task.aim);
   const { backend, threads } = codec.engine.runtime;
-  return { ...(await codec.decode(task.data, { maxPixels, preview: task.preview })), backend, threads };
+  return { ...(await codec.decode(task.data, { ...task, maxPixels })), backend, threads };
 }
 
 /** The codec, made once; after a failure it is tried again. */
