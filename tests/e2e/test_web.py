@@ -197,6 +197,7 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
     facts = browser.find_element("id", "facts").text
     assert f"{size:,} bytes\nmodel 200" in facts and "200 x 150" in facts and "\n60\n" in facts
     assert WARNING in browser.find_element("id", "result").text
+    browser.find_element("id", "show-layer").click()
     for shown in ("right", "left", "preview"):
         wait_for(browser, f"return document.getElementById('{shown}').naturalWidth === 200")
     for name, line in (
@@ -282,8 +283,9 @@ def test_the_page_makes_a_file_of_so_many_bytes(
     facts = info(made)
     assert facts.size_bytes <= 50 and (facts.original_width, facts.original_height) == (200, 150)
     assert browser.find_element("id", "status").text == f"200x150.png: encoded in {facts.size_bytes} bytes."
+    browser.find_element("id", "show-layer").click()
     for shown in ("left", "right", "preview"):  # all at the photo's size
-        assert browser.find_element("id", shown).get_property("naturalWidth") == 200
+        wait_for(browser, f"return document.getElementById('{shown}').naturalWidth === 200")
     assert codec.decode(made, output="numpy").shape == (facts.height, facts.width, 3)
 
 

@@ -21,6 +21,8 @@ export interface DecodeWish {
 /** Its methods throw an OneDCError of one line, or what `signal` was aborted with. */
 export interface Coder {
   readonly by: "server" | "browser";
+  /** Whether the semantic layer is decoded without being asked for. */
+  readonly isFast: boolean;
   /** A .1dc file of a photo; `background` is laid under transparent places. */
   encode(photo: Blob, aim: Aim, background: string, signal: AbortSignal): Promise<Made<Bytes>>;
   /** A picture file of a .1dc file. */

@@ -6,6 +6,7 @@ import { start } from "./page.ts";
 
 start({
   by: "browser",
+  isFast: false,
 
   async encode(photo, aim, background) {
     const begun = performance.now();

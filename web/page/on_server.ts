@@ -11,6 +11,7 @@ interface Status {
 
 start({
   by: "server",
+  isFast: true,
 
   async encode(photo, aim, background, signal) {
     const rate: Record<string, string> =

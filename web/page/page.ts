@@ -11,8 +11,12 @@ import { clear, element, factsOf, isShowable, offer, showBeside, showFacts, show
 const form = element<HTMLFormElement>("form"), drop = element("drop"), input = element<HTMLInputElement>("file");
 const quality = element<HTMLInputElement>("quality"), bytes = element<HTMLInputElement>("bytes");
 const background = element<HTMLSelectElement>("background"), again = element<HTMLButtonElement>("encode");
+const layer = element<HTMLButtonElement>("show-layer");
 const steps = element<HTMLProgressElement>("steps"), clock = element("clock");
 const TICK_MS = 1000;
+
+/** Throws what `signal` was aborted with. */
+type Work = (signal: AbortSignal) => Promise<void>;
 
 let coder: Coder;
 let running = new AbortController();
@@ -27,19 +31,26 @@ export function start(by: Coder): void {
 }
 
 /** Encode or decode a file and show what comes of it, in place of what came before. */
-async function open(file: File): Promise<void> {
-  running.abort();
-  const { signal } = (running = new AbortController());
-  const ticking = setInterval(tick, TICK_MS, performance.now(), signal);
+function open(file: File): Promise<void> {
   clear();
-  try {
+  return run(file.name, async (signal) => {
     const data = new Uint8Array(await file.arrayBuffer());
     const isCode = file.name.toLowerCase().endsWith(".1dc") || beginsFile(data);
     photo = isCode ? null : file;
     again.disabled = isCode;
     await (isCode ? openFile(file.name, data, signal) : openPhoto(file, signal));
+  });
+}
+
+/** Work on a file in place of what is being worked on; what goes wrong is said in one line. */
+async function run(name: string, work: Work): Promise<void> {
+  running.abort();
+  const { signal } = (running = new AbortController());
+  const ticking = setInterval(tick, TICK_MS, performance.now(), signal);
+  try {
+    await work(signal);
   } catch (error) {
-    if (!signal.aborted) say(`${file.name}: ${oneLine(error)}`, { failed: true });
+    if (!signal.aborted) say(`${name}: ${oneLine(error)}`, { failed: true });
   } finally {
     clearInterval(ticking);
   }
@@ -59,8 +70,8 @@ async function openPhoto(file: File, signal: AbortSignal): Promise<void> {
   const original = (await isShowable(file)) ? file : await coder.shown(file, under, signal);
   signal.throwIfAborted();
   showBeside(original, "Original", under);
-  await showSemantic(data, true, signal);
-  say(`${file.name}: encoded in ${data.length.toLocaleString("en")} bytes.`);
+  const end = `${file.name}: encoded in ${data.length.toLocaleString("en")} bytes.`;
+  await offerLayer(file.name, end, signal, async (signal) => void (await showSemantic(data, true, signal)));
 }
 
 async function openFile(name: string, data: Bytes, signal: AbortSignal): Promise<void> {
@@ -68,8 +79,9 @@ async function openFile(name: string, data: Bytes, signal: AbortSignal): Promise
   const decoded = await coder.decode(data, { preview: false, fullSize: false }, signal);
   signal.throwIfAborted();
   show(name, data, decoded, []);
-  showBeside(await showSemantic(data, false, signal), "Semantic layer", "none");
-  say(`${name}: decoded.`);
+  await offerLayer(name, `${name}: decoded.`, signal, async (signal) => {
+    showBeside(await showSemantic(data, false, signal), "Semantic layer", "none");
+  });
 }
 
 function show(name: string, data: Bytes, decoded: Made<Blob>, facts: readonly Fact[]): void {
@@ -77,6 +89,18 @@ function show(name: string, data: Bytes, decoded: Made<Blob>, facts: readonly Fa
   showPicture(decoded.content, found.width, found.height);
   showFacts([...factsOf(found), ...facts, time("Decoding", decoded)]);
   offer(name, data, decoded.content);
+}
+
+/** Show the semantic layer by `work`, at once or when it is asked for; `end` says that all is done. */
+async function offerLayer(name: string, end: string, signal: AbortSignal, work: Work): Promise<void> {
+  const all = async (signal: AbortSignal) => {
+    await work(signal);
+    say(end);
+  };
+  if (coder.isFast) return all(signal);
+  say(end);
+  layer.hidden = false;
+  layer.onclick = () => void run(name, all);
 }
 
 async function showSemantic(data: Bytes, fullSize: boolean, signal: AbortSignal): Promise<Blob> {

@@ -16,7 +16,7 @@ let addresses: string[] = [];
 /** Hide what is shown and let go of its pictures. */
 export function clear(): void {
   element("result").hidden = true;
-  element("layer").hidden = true;
+  element("layer").hidden = element("show-layer").hidden = true;
   compare.classList.add("single");
   addresses.forEach((address) => URL.revokeObjectURL(address));
   addresses = [];
@@ -43,6 +43,7 @@ export function showBeside(picture: Blob, name: string, background: string): voi
 export function showLayer(picture: Blob): void {
   fill("preview", picture);
   element("layer").hidden = false;
+  element("show-layer").hidden = true;
 }
 
 /** Whether this browser can show a picture. */
