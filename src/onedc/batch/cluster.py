@@ -22,6 +22,9 @@ _MOST_BLOCKS = 5000
 _LEAST_ITEMS = 8
 ANSWER_S = 5.0
 """How long a cluster may take to answer at its address."""
+SETTINGS = b"\x04"
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
+"""By RFC 9113: what a client begins with, and the type of frame that a server, as Ray's are, answers with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ class Cluster:
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     def _check_address(self) -> None:
-        """Raise OneDCError where nobody listens at the address, at which Ray would try for 14 minutes."""
+        """Raise OneDCError where no Ray listens at the address, at which it would try for 14 minutes."""
         address = self.address
         if address == "auto":
             address = os.environ.get("RAY_ADDRESS", address)
@@ -97,7 +100,10 @@ class Cluster:
         try:
             if not place.hostname or not place.port:
                 raise OSError("an address is HOST:PORT, ray://HOST:PORT or auto")
-            socket.create_connection((place.hostname, place.port), timeout=ANSWER_S).close()
+            with socket.create_connection((place.hostname, place.port), timeout=ANSWER_S) as connection:
+                connection.sendall(HTTP2_PREFACE)
+                if connection.recv(9)[3:4] != SETTINGS:  # the type of a frame
+                    raise OSError("what listens there is not Ray")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OneDCError(f"Ray cannot be reached at {address}: {reason}") from error

@@ -8,6 +8,7 @@ import json
 import socket
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -493,6 +494,25 @@ def test_an_address_where_nobody_listens_is_told_at_once(
     monkeypatch.setattr(cluster, "_ray", lambda: SimpleNamespace(is_initialized=lambda: False))
     with pytest.raises(OneDCError, match=f"^Ray cannot be reached at {reason.format(port=port)}"):
         next(cluster.Cluster(address=address.format(port=port)).outcomes(SPEC, []))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n"])
+def test_another_server_at_the_address_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(cluster, "_ray", lambda: SimpleNamespace(is_initialized=lambda: False))
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def respond() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        pool.submit(respond)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(OneDCError, match=f"{address}: what listens there is not Ray"):
+            next(cluster.Cluster(address=address).outcomes(SPEC, []))
 
 
 def test_an_actor_that_can_never_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
