@@ -29,6 +29,5 @@ onedc eval "$kodak" -o "$out/rates" --codec onedc,jpeg,webp,avif,jxl,hevc,vvc --
 # Curves, and BD-rates of ours over each of the others.
 onedc rd "$out/qualities" "$out/rates" -o docs/rd --test onedc --published kodak --report "$page" --section bd-rates
 
-# A few hundred bytes, and the contact sheet of the README.
-python runs/tiny_sheet.py "$kodak" "$networks" --report "$page"
+# The contact sheet of the README.
 python runs/contact_sheet.py "$kodak"

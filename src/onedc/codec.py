@@ -109,9 +109,10 @@ class Codec:
         """One picture to a file of at most `target_bytes`, at the highest quality whose file fits.
 
         The file is the one that `encode` makes at this quality. A model analyses the picture once; the
-        entropy coding is repeated, at most nine times. What is kept beside the picture counts. With an effort
+        entropy coding is repeated some five times. What is kept beside the picture counts. With an effort
         above 0, up to four qualities near that one are refined, and the highest whose file fits is taken.
-        A picture that looks better smaller in so many bytes is shrunk first, unless `shrink` is False.
+        A picture that looks better smaller in so many bytes is shrunk first, and more where none of its y
+        fits, unless `shrink` is False.
 
         Raises:
             ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
@@ -145,25 +146,34 @@ class Codec:
         self, image: Picture, target_bytes: int, *, shrink: bool, **options: Unpack[EncodeOptions]
     ) -> _Written:
         """See `encode_to_size`."""
-        sources, effort, form = self._read([image], target_bytes if shrink else None, **options)
+        (source,), effort, form = self._read([image], target_bytes if shrink else None, **options)
+        best = self._within(source, target_bytes, effort, form)
+        less = source.smaller() if shrink and len(self.quality_bytes) > 1 else None
+        while less is not None and not read_header(best.data).quality:
+            tried = self._within(less, target_bytes, effort, form)
+            best, less = tried if read_header(tried.data).quality else best, less.smaller()
+        return best
+
+    def _within(self, source: Source, target_bytes: int, effort: Effort, form: Form | None) -> _Written:
+        """The best file of a picture at its size. Raises DoesNotFitError."""
         latents: dict[int, Latents] = {}
 
         def write(byte: int, effort: Effort = ONE_PASS) -> _Written:
             with self.models.at(byte) as model:
                 member = self.models.member_of(byte)
                 if member not in latents:
-                    latents[member] = analyse(model, sources)
+                    latents[member] = analyse(model, [source])
                 return _write(model, latents[member], byte, effort, form)[0]
 
         try:
             with self.models.at(self.quality_bytes[0]) as model:
-                check_fits(target_bytes, _least_bytes(model, sources[0], form), "at least ")
+                check_fits(target_bytes, _least_bytes(model, source, form), "at least ")
             if not effort.level:
                 return highest_within(write, self.quality_bytes, target_bytes)
             return refined_within(write, lambda byte: write(byte, effort), self.quality_bytes, target_bytes)
         except DoesNotFitError as error:
-            smaller = advice(sources[0].width, sources[0].height, target_bytes)
-            raise DoesNotFitError(f"{error}{smaller}") from None
+            hint = advice(source.width, source.height, target_bytes)
+            raise DoesNotFitError(f"{error}{hint}") from None
 
     def decode(self, data: File, **options: Unpack[DecodeOptions]) -> Any:
         """One .1dc file to a picture; see `decode_batch`."""

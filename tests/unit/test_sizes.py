@@ -28,8 +28,9 @@ def test_sizes_on_the_command_line(photo: Path, capsys: pytest.CaptureFixture[st
     file, seen = photo.with_suffix(".1dc"), photo.with_name("seen.png")
     encode = ["encode", str(photo), *MODEL, "--force", "--target-bytes", "60"]
     assert main([*encode, "--no-check", "--show", str(seen)]) == 0
-    found, longer = info(file), longer_side(640, 480, 60)
-    assert max(found.width, found.height) == longer and found.size_bytes <= 60 and found.check_bits == 0
+    found = info(file)
+    assert found.width <= longer_side(640, 480, 60) and found.size_bytes <= 60 and found.check_bits == 0
+    assert found.quality > 0
     assert f"{found.width}x{found.height} of 640x480" in capsys.readouterr().out
     assert read_image(seen).shape == (found.height, found.width, 3)
     assert main(["decode", str(file), *MODEL, "--full-size"]) == 0

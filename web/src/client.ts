@@ -4,8 +4,9 @@ import { MAX_PIXELS } from "./container.ts";
 import type { Bytes } from "./digest.ts";
 import type { Aim } from "./encoder.ts";
 import { OneDCError } from "./errors.ts";
+import { parseHeader } from "./header.ts";
 import type { Answer, Question, Report, Result, Settings, Task } from "./messages.ts";
-import { readPhoto } from "./pictures.ts";
+import { readPhoto, STEP } from "./pictures.ts";
 
 interface Waiting {
   resolve(result: Result): void;
@@ -36,11 +37,19 @@ export async function decodeReport(data: Bytes, { preview = false, partial = fal
 /**
  * Encode a photo, anything that the browser can show, in the worker.
  *
- * A photo that looks better smaller in so many bytes is shrunk first. `background`, a CSS colour, is laid under
+ * A photo that looks better smaller in so many bytes is shrunk first, until some of its y fits. `background`, a CSS colour, is laid under
  * transparent places. Throws OneDCError.
  */
 export async function encode(photo: Blob, aim: Aim, { background = "white" } = {}): Promise<Bytes> {
-  return (await answered({ source: await readPhoto(photo, aim, background), aim })) as Bytes;
+  let best: Bytes | null = null;
+  for (let share = 1, side = Infinity; ; share *= STEP) {
+    const source = await readPhoto(photo, aim, background, share);
+    if (best && Math.max(source.width, source.height) >= side) return best;
+    side = Math.max(source.width, source.height);
+    const file = (await answered({ source, aim })) as Bytes;
+    if ("quality" in aim || parseHeader(file).quality > 0) return file;
+    best ??= file;
+  }
 }
 
 function answered(task: Task): Promise<Result> {

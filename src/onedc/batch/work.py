@@ -117,7 +117,8 @@ class Encoding:
         if target is None:
             files = self.codec.encode_batch(batch, quality=self.spec.quality, **options)
         else:
-            files = [self.codec.encode_to_size(one, target, shrink=False, **options) for one in batch]
+            options |= {"max_side": self.spec.max_side}
+            files = [self.codec.encode_to_size(p, target, shrink=self.spec.shrink, **options) for p in batch]
         return [(data, data) for data in files]
 
 

@@ -18,11 +18,18 @@ from PIL import Image
 
 from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
-from onedc.container.side_data import DESCRIPTION, SideData, apply_profile, info_of, to_sections
+from onedc.container.side_data import (
+    DESCRIPTION,
+    SideData,
+    apply_profile,
+    from_sections,
+    info_of,
+    to_sections,
+)
 from onedc.errors import ConfigError, ImageError, OneDCError, PictureWarning, optional
 from onedc.image.reading import KEEPABLE, Keepable, Loaded, PictureFile, read_picture, to_picture
 from onedc.image.samples import Color, RGBArray, to_bytes
-from onedc.image.shrink import Size
+from onedc.image.shrink import LEAST_SIDE_PX, STEP, Size, shrunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +60,14 @@ class Source(NamedTuple):
             height=self.height,
             original=self.original,
         )
+
+    def smaller(self) -> Source | None:
+        """Shrunk by one STEP more; None where it is as small as it may be, or of floats."""
+        longer = round(STEP * max(self.width, self.height))
+        if longer < LEAST_SIDE_PX or self.pixels.dtype != np.uint8:
+            return None
+        side_data = from_sections(self.sections, self.width, self.height)
+        return _source(shrunk(Loaded(self.pixels, side_data, self.original), longer))
 
 
 def read_batch(
@@ -108,7 +123,10 @@ def _read(image: Picture, size: Size | None, background: Color | None, keep: Col
         raise ImageError(
             f"a picture must be a Pillow image, a file, an array or a tensor, not {type(image).__name__}"
         )
-    loaded = loaded if size is None else size.of(loaded)
+    return _source(loaded if size is None else size.of(loaded))
+
+
+def _source(loaded: Loaded) -> Source:
     height, width, _ = loaded.rgb.shape
     return Source(loaded.rgb, width, height, to_sections(loaded.side_data), loaded.original)
 

@@ -20,10 +20,14 @@ from onedc.image.reading import Loaded
 from onedc.image.samples import with_hidden_places_filled
 
 PIXELS, EXPONENT = 430.0, 0.8
-"""In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: measured at 157, 340 and 1,000 bytes.
+"""In n bytes, from FULL on, a picture looks best with PIXELS * n ** EXPONENT pixels."""
+FULL, SCARCE, MORE = 1000, 157, 0.18
+"""In fewer bytes it looks best with (FULL / n) ** MORE times as many pixels; n counts as SCARCE at least.
 
-The fit of six photos is 727 * n ** 0.734; this stays below it, since one step more can leave no bytes for y.
+Measured at SCARCE to FULL bytes; LPIPS is flat round the best size, until no y fits.
 """
+STEP = 0.85
+"""A picture none of whose y fits is shrunk by this much more, and again: what z alone shows is far worse."""
 WORTH = 0.75
 """A picture is shrunk only if that leaves at most this share of its pixels: nearer sizes look alike."""
 LEAST_SIDE_PX = 32
@@ -82,7 +86,8 @@ def advice(width: int, height: int, target_bytes: int) -> str:
 
 def longer_side(width: int, height: int, target_bytes: int) -> int:
     """The longer side, in pixels, with which a picture of this size looks best in so many bytes."""
-    share = PIXELS * max(target_bytes, 1) ** EXPONENT / (width * height)
+    more = (FULL / min(max(target_bytes, SCARCE), FULL)) ** MORE
+    share = more * PIXELS * max(target_bytes, 1) ** EXPONENT / (width * height)
     longer = max(width, height)
     if share > WORTH:
         return longer
