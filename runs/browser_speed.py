@@ -1,11 +1,12 @@
 """How long a page takes to decode and encode in headless Chromium, and what it loads.
 
-    python runs/browser_speed.py light.safetensors photo.1dc ... [--threads 2] [--screenshot page.png]
+    python runs/browser_speed.py photo.1dc photo.png ... [--threads 2] [--weights FILE]
 
-Builds web/ with these weights (after `make web`), serves it on this machine with the headers that threads
-need, and decodes each file `--runs` times, or encodes it if it is a photo. Prints JSON: seconds from a first
-visit to a first picture; of each file the least seconds of a warm run and its seconds of processor, which
-other programs disturb less; bytes loaded, plain and gzipped.
+Builds web/ (after `make web`) with the bundled weights or others, serves it on this machine with the headers
+that threads need, and decodes each file `--runs` times, or encodes it if it is a photo. Prints JSON: seconds
+from a first visit to a first picture; of each file the least seconds of a warm run and its seconds of
+processor, which other programs disturb less; bytes loaded, plain and gzipped. `--screenshot page.png` shows
+the page with the last file.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def loaded_bytes(inputs: set[str]) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
@@ -126,8 +127,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "dist"
-        command = ["node", WEB / "build.mjs", "--out", folder, "--weights", args.weights]
-        subprocess.run(command, check=True)
+        weights = ["--weights", args.weights] if args.weights else []
+        subprocess.run(["node", WEB / "build.mjs", "--out", folder, *weights], check=True)
         for file in args.files:
             shutil.copy(file, folder)
         result: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import { OneDCError } from "./errors.ts";
 import type { Pixels } from "./float_maps.ts";
 import { encodeIntegers, type Wanted } from "./integers.ts";
 import { emptyMap, UNITS } from "./maps.ts";
+import { highestWithin } from "./rate.ts";
 import type { Weights } from "./weights.ts";
 
 const MOST_VALUE = 30000;
@@ -59,22 +60,4 @@ function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number, { wid
 function halfEven(value: number): number {
   const up = Math.round(value);
   return up - value === 0.5 && up % 2 ? up - 1 : up;
-}
-
-/** The file of the highest of so many qualities that is not larger than it may be, by bisection. */
-async function highestWithin(write: (quality: number) => Promise<Bytes>, qualities: number, most: number): Promise<Bytes> {
-  let best: Bytes | null = null, smallest = Infinity;
-  for (let low = 0, high = qualities; low < high; ) {
-    const middle = (low + high) >> 1;
-    const file = await write(middle);
-    smallest = Math.min(smallest, file.length);
-    if (file.length > most) {
-      high = middle;
-    } else {
-      best = file;
-      low = middle + 1;
-    }
-  }
-  if (!best) throw new OneDCError(`the picture cannot fit in ${most} bytes: its smallest file has ${smallest}`);
-  return best;
 }
