@@ -328,6 +328,29 @@ def test_four_tabs_at_once(browser: Any, address: str, tmp_path: Path, codec: Co
         assert page.width("right") == 96 + 16 * seed
 
 
+BUSY = """
+const real = window.fetch;
+window.fetch = async (address, options) => {
+  if (address === "status") return Response.json({ jobs: 3, upload_bytes: 1e6 });
+  await new Promise((go) => (window.go = go));
+  return real(address, options);
+};
+"""
+
+
+def test_who_waits_is_told_for_how_long_and_for_how_many(
+    browser: Any, address: str, tmp_path: Path, codec: Codec
+) -> None:
+    (tmp_path / "photo.1dc").write_bytes(codec.encode(read_image(picture(1))))
+    page = Page(browser, address)
+    browser.execute_script(BUSY)
+    page.drop(tmp_path / "photo.1dc")
+    eventually(lambda: page.find("clock").text.endswith(" s; the server has 2 more jobs"))
+    assert page.find("status").text == "Decoding photo.1dc" and page.find("steps").is_displayed()
+    browser.execute_script("window.fetch = () => Promise.reject(); window.go()")
+    assert page.said() == "photo.1dc: the server does not answer"
+
+
 def test_the_script_of_the_page_is_that_of_its_source(tmp_path: Path) -> None:
     build(tmp_path, "--page")
     assert (tmp_path / "page.js").read_bytes() == (PAGE / "page.js").read_bytes(), "run make page"
