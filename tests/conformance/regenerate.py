@@ -12,6 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,9 @@ from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
 
 from onedc.codec import Codec
+from onedc.container.info import info
 from onedc.loading import load
+from onedc.options import EncodeOptions
 from onedc.weights import BUNDLED
 
 TOLERANCE = 2
@@ -36,6 +39,9 @@ class Case:
     height: int
     quality: float
     seed: int
+    target_bytes: int | None = None  # in place of the quality
+    max_side: int | None = None
+    check: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,28 +59,52 @@ CASES = (
     Case("low-64x64", 64, 64, 5, 2),
     Case("middle-200x150", 200, 150, 50, 3),
     Case("high-65x129", 65, 129, 100, 4),
+    Case("unchecked-90x70", 90, 70, 30, 5, check=False),
+    Case("unchecked-z-only-64x48", 64, 48, 0, 6, check=False),
+    Case("shrunk-300x200", 300, 200, 0, 7, target_bytes=300),
+    Case("shrunk-sides-unchecked-317x200", 317, 200, 0, 8, target_bytes=300, check=False),
+    Case("shrunk-z-only-160x90", 160, 90, 0, 9, max_side=80),
+    Case("shrunk-full-300x220", 300, 220, 60, 10, max_side=150),
+)
+MESSAGES = (
+    Case("message-640x480", 640, 480, 0, 11, target_bytes=157),
+    Case("message-unchecked-640x427", 640, 427, 0, 12, target_bytes=157, check=False),
 )
 SUITES = {
     "fixture": Suite(FIXTURE, Path(__file__).parent / "cases", CASES),
-    "bundled": Suite(BUNDLED, Path(__file__).parent / "bundled", CASES[1:4]),
+    "bundled": Suite(BUNDLED, Path(__file__).parent / "bundled", (*CASES[1:4], *MESSAGES)),
 }
 
 
 def golden_files(codec: Codec, case: Case) -> dict[str, bytes]:
     """The files of a case's folder, by name."""
-    data = codec.encode(picture(case.width, case.height, case.seed), quality=case.quality)
+    pixels = picture(case.width, case.height, case.seed)
+    options: EncodeOptions = {"max_side": case.max_side, "check": case.check}
+    if case.target_bytes is None:
+        data = codec.encode(pixels, quality=case.quality, **options)
+    else:
+        data = codec.encode_to_size(pixels, case.target_bytes, **options)
     with recorded(codec) as recording:
         decoded = codec.decode(data)
     symbols, png = io.BytesIO(), io.BytesIO()
     np.savez_compressed(symbols, **recording.arrays())
     decoded.save(png, "PNG", optimize=True)
-    facts = {"width": case.width, "height": case.height, "quality": case.quality, "tolerance": TOLERANCE}
+    facts = {**stated(data), "tolerance": TOLERANCE}
     return {
         "file.1dc": data,
         "symbols.npz": symbols.getvalue(),
         "ref.png": png.getvalue(),
         "case.json": (json.dumps(facts) + "\n").encode(),
     }
+
+
+def stated(data: bytes) -> dict[str, Any]:
+    """What a golden case says of its file's header."""
+    found = info(data)
+    facts: dict[str, Any] = {"width": found.width, "height": found.height, "quality": found.quality}
+    if found.original_width is not None:
+        facts["original"] = [found.original_width, found.original_height]
+    return facts | {"form": found.form, "check_bits": found.check_bits}
 
 
 def differences(folder: Path, files: dict[str, bytes]) -> list[str]:

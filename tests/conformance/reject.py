@@ -125,6 +125,12 @@ def _compact() -> dict[str, tuple[bytes, str]]:
         "compact-foreign-model": (sealed("1DB5", "64 003F"), "needs model 1"),
         "compact-too-large": (_file(payload=payload + bytes(1024), form=Form.COMPACT), "which holds 1024"),
         "compact-bomb": (sealed("1DB7", "FF 64 0FFF"), "take at least"),
+        "compact-shrunk-cut": (bytes.fromhex("1DBF 00 FF 64 03E7"), "header is not complete"),
+        "compact-shrunk-bomb": (sealed("1DBF", "FF 64 0FFFEFFF"), "take at least"),
+        "compact-shrunk-side": (sealed("1DBF", "FF 64 0FFFF03F"), "longer 65536 is not between"),
+        "unchecked-bomb": (bytes.fromhex("1D67 FF 64 0FFF") + payload, "take at least"),
+        "unchecked-not-shrunk": (bytes.fromhex("1D6F FF 64 0003F03F") + payload, "is not 64x64 shrunk"),
+        "unchecked-model-named": (bytes.fromhex("1D67 01 64 003F") + payload, "shortest form"),
         "unchecked-cut": (b"\x1d\x67\xff\x64\0", "header is not complete"),
         "unchecked-left-over": (
             _file(payload=payload + b"\0", form=Form.UNCHECKED),

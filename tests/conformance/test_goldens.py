@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conformance.recording import recorded
-from tests.conformance.regenerate import SUITES, Suite
+from tests.conformance.regenerate import SUITES, Suite, stated
 
 from onedc.codec import Codec
 from onedc.container.packing import PUBLISHED_MODELS
@@ -65,8 +65,10 @@ def test_golden_case(
     monkeypatch.setattr("onedc.codec.SymbolDecoder", partial(SymbolDecoder, coder=coder))
     folder = SUITES[suite].folder / name
     facts = json.loads((folder / "case.json").read_text())
+    data = (folder / "file.1dc").read_bytes()
+    assert {**stated(data), "tolerance": facts["tolerance"]} == facts
     with recorded(codec) as recording:
-        decoded = codec.decode((folder / "file.1dc").read_bytes(), output="numpy")
+        decoded = codec.decode(data, output="numpy")
     found = recording.arrays()
     with np.load(folder / "symbols.npz") as golden:
         assert sorted(golden) == sorted(found)
@@ -75,3 +77,11 @@ def test_golden_case(
     reference = np.asarray(Image.open(folder / "ref.png")).astype(int)
     assert reference.shape == (facts["height"], facts["width"], 3)
     assert abs(decoded.astype(int) - reference).max() <= facts["tolerance"]
+
+
+def test_goldens_have_every_form() -> None:
+    facts = [json.loads(path.read_text()) for path in SUITES["fixture"].folder.glob("*/case.json")]
+    forms = {(fact["form"], fact["check_bits"], "original" in fact, fact["quality"] > 0) for fact in facts}
+    compact = {("compact", bits, shrunk, True) for bits in (8, 0) for shrunk in (False, True)}
+    assert forms >= compact | {("full", 24, False, True), ("full", 24, True, True)}
+    assert forms >= {("compact", 8, True, False), ("compact", 8, False, False), ("compact", 0, False, False)}
