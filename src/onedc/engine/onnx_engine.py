@@ -28,9 +28,6 @@ from onedc.seam.protocol import Hyper
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
 
-LARGE_BYTES = 1 << 23
-"""Of a graph's input: that of pictures of about a megapixel and more."""
-
 
 class Sessions:
     """One onnxruntime session for each graph, made when it is first run, and anew in a forked process.
@@ -59,10 +56,9 @@ class Sessions:
         self._made: dict[tuple[int, str], Any] = {}
 
     def run(self, name: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs of one graph; after a large input its memory is given back."""
+        """The outputs of one graph; its memory is given back: a codec at rest holds its parameters alone."""
         options = onnxruntime.RunOptions()
-        if sum(array.nbytes for array in inputs) > LARGE_BYTES:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         feed = dict(zip(FORMS[name].inputs, inputs, strict=True))
         outputs: list[NDArray[Any]] = self[name].run(None, feed, options)
         return outputs
