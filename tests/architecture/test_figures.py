@@ -13,6 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -132,9 +133,11 @@ print(json.dumps(sorted(name for name in ran if name.split(".")[0] == "onedc")))
 
 
 @pytest.fixture(scope="module")
-def walk() -> set[str]:
+def walk(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Modules whose functions run on the way of a photo to bytes and back."""
-    photo = ROOT / "examples" / "photo.webp"
+    photo = tmp_path_factory.mktemp("walk") / "photo.webp"
+    with Image.open(ROOT / "examples" / "photo.webp") as image:
+        image.resize((120, 80)).save(photo)
     command = [sys.executable, "-c", WALK, str(photo)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     return set(json.loads(done.stdout))

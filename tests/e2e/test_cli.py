@@ -22,6 +22,8 @@ from onedc.cli.main import COMMANDS, build_parser, main
 WEIGHTS = Path(__file__).parents[1] / "conformance" / "fixture.safetensors"
 MODEL = ("--weights", str(WEIGHTS), "--threads", "1")
 
+pytestmark = pytest.mark.usefixtures("models_stay_loaded")
+
 
 class Result(NamedTuple):
     """What a command left: exit status, standard output and error."""
@@ -78,7 +80,7 @@ def photo(seed: int, height: int = 40, width: int = 70) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory, models_stay_loaded: None) -> Path:
     """A folder of three photos of different sizes, a text file, and their .1dc files in out/."""
     folder = tmp_path_factory.mktemp("photos")
     for index, name in enumerate(("a.png", "b.jpg", "c.webp")):
@@ -362,12 +364,18 @@ def in_shell(script: str, folder: Path, **environment: str) -> Result:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
-@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_closed_and_full_streams_do_not_end_the_work(tmp_path: Path, streams: str) -> None:
     photo(1).save(tmp_path / "a.png")
     result = in_shell(f"$onedc encode a.png bad.png -o out/ $model {streams}", tmp_path)
     assert os.listdir(tmp_path / "out") == ["a.1dc"] and result.returncode == 1
     assert b"Traceback" not in result.stderr and b"internal" not in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("streams", [">&-", "<&- 2>&-"])
+def test_closed_streams_are_no_failure(tmp_path: Path, streams: str) -> None:
+    photo(1).save(tmp_path / "a.png")
     result = in_shell(f"$onedc encode a.png $model {streams}", tmp_path)
     assert result.returncode == 0 and (tmp_path / "a.1dc").exists() and result.stderr == b""
 
