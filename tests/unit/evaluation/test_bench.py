@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from onedc.config import SD15, TINY
 from onedc.engine.source import SingleModel
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.errors import ConfigError
-from onedc.evaluation.bench import BenchOptions, bench, random_weights, sample_picture
+from onedc.evaluation.bench import BenchOptions, bench, measured_peak, random_weights, sample_picture
 from onedc.evaluation.bench_report import to_json, to_markdown
 from onedc.evaluation.breakdown import Clock, count_flops, measure
 from onedc.evaluation.other_ways import RANK, OneByOne, OnRepeated, as_reference, swap_layers
@@ -25,6 +28,13 @@ from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import Upsample, WindowAttention
 
 QUICK = BenchOptions(preset="tiny", precision="fp32", sizes=((64, 64),), runs=1, busy=True)
+
+
+@pytest.fixture(autouse=True)
+def small_products() -> Iterator[None]:
+    """Without instructions for bf16 large ones take many seconds."""
+    with patch("onedc.evaluation.bench.measured_peak", partial(measured_peak, side=64)):
+        yield
 
 
 @pytest.fixture(scope="module")
