@@ -61,8 +61,8 @@ def distortion(codec: Codec, original: NDArray[np.uint8], data: bytes) -> float:
 
 
 def bytes_saved(codec: Codec, photo: NDArray[np.uint8]) -> float:
-    """Share of a file's bytes that effort 5 is worth, at the price that the qualities near have a byte at."""
-    plain, refined = (codec.encode(photo, quality=QUALITY, effort=effort) for effort in (0, 5))
+    """Share of a file's bytes that effort 3 is worth, at the price that the qualities near have a byte at."""
+    plain, refined = (codec.encode(photo, quality=QUALITY, effort=effort) for effort in (0, 3))
     low, high = (codec.encode(photo, quality=QUALITY + step) for step in (-STEP, STEP))
     ends = distortion(codec, photo, low), distortion(codec, photo, high)
     weight = (ends[0] - ends[1]) / (len(high) - len(low))
@@ -73,7 +73,7 @@ def bytes_saved(codec: Codec, photo: NDArray[np.uint8]) -> float:
 
 def test_effort_buys_a_better_picture_for_its_bits(codec: Codec) -> None:
     saved = [bytes_saved(codec, crop(top, left)) for top, left in ((200, 200), (300, 500))]
-    assert np.mean(saved) > 0.1 and min(saved) > 0, f"{saved} of the bytes saved"
+    assert np.mean(saved) > 0.05 and min(saved) > 0, f"{saved} of the bytes saved"
 
 
 @pytest.mark.parametrize("count", [1, 2])
