@@ -53,6 +53,7 @@ def narrow(recipe: str, *settings: str) -> TrainConfig:
 
 def test_stage1_then_stage2(tmp_path: Path, places: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onedc.train.networks.loading.MaskGITTokenizer", small_tokenizer)
+    monkeypatch.setattr("onedc.model.vae_kl.WIDTHS", (32, 32, 32, 32))
     teacher = {k: t.bfloat16() for k, t in small_tokenizer().state_dict().items()}
     save_file(teacher, tmp_path / "maskgit.safetensors")
     random = ("nets.vae=random", "nets.generator=random")
