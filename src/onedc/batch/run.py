@@ -236,12 +236,7 @@ def _check_stems(files: Iterable[Path]) -> None:
 def _settings(spec: Spec, kind: str, column: str | None) -> dict[str, Any]:
     """What must stay the same from run to run."""
     digest = _weights_sha256(spec.weights or BUNDLED)
-    settings: dict[str, Any] = {
-        "direction": "decode",
-        "to": kind,
-        "weights_sha256": digest,
-        "column": column,
-    }
+    settings: dict[str, Any] = {"direction": "decode", "to": kind, "weights_sha256": digest, "column": column}
     if not spec.decode:
         background = None if spec.background is None else list(parse_color(spec.background))
         settings |= {

@@ -197,13 +197,7 @@ def whole(text: str) -> int:
 
 def quality(text: str) -> float:
     """Parse a quality for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 100.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..100")
-    return value
+    return _number(text, lambda value: 0 <= value <= 100, "a number in 0..100")
 
 
 def effort(text: str) -> int:
@@ -215,13 +209,7 @@ def effort(text: str) -> int:
 
 def positive(text: str) -> float:
     """Parse a number of bits per pixel for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
+    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def color(text: str) -> str:
@@ -250,13 +238,17 @@ def names(text: str) -> tuple[str, ...]:
 
 def number(text: str) -> float:
     """Parse a finite number for argparse."""
+    return _number(text, math.isfinite, "a number")
+
+
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
     try:
-        found = float(text)
-        if not math.isfinite(found):
-            raise ValueError
-        return found
+        value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        value = math.nan
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return value
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -95,11 +95,7 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         "--ray-actors", type=whole, default=1, metavar="N", help="number of actors (default 1)"
     )
     group.add_argument(
-        "--ray-cpus",
-        type=number,
-        default=0.5,
-        metavar="X",
-        help="CPUs for each actor (default 0.5)",
+        "--ray-cpus", type=number, default=0.5, metavar="X", help="CPUs for each actor (default 0.5)"
     )
     group.add_argument(
         "--ray-gpus", type=number, default=0.0, metavar="X", help="GPUs for each actor (default 0)"

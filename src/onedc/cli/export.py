@@ -44,10 +44,7 @@ def add_command(commands: Any) -> None:
         help="type of the stored weights (default: fp16); int8 keeps the autoencoder in fp16",
     )
     parser.add_argument(
-        "--model-id",
-        type=_model_id,
-        metavar="N",
-        help="written into .1dc files, 192 (default) to 255",
+        "--model-id", type=_model_id, metavar="N", help="written into .1dc files, 192 (default) to 255"
     )
 
 

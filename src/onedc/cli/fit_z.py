@@ -63,11 +63,7 @@ def run(args: argparse.Namespace) -> int:
     held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))
     try:
         config = FitConfig(
-            photos=args.photos,
-            held_out=held_out,
-            view_px=args.view_px,
-            latents=args.latents,
-            seed=args.seed,
+            photos=args.photos, held_out=held_out, view_px=args.view_px, latents=args.latents, seed=args.seed
         )
     except ConfigError as error:
         raise UsageError(f"--{error}") from error

@@ -21,7 +21,7 @@ from torch import nn
 
 from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash
+from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash, weights_file
 from onedc.image import RGBArray
 from onedc.pretrained.loading import load_mobilenet_v2
 
@@ -111,15 +111,8 @@ def load_sources(names: Sequence[str], weights: Path | None) -> tuple[list[Featu
     return sources, missing
 
 
-def _weights_file(weights: Path | None, name: str) -> Path | str:
-    if weights is None:
-        return f"no weights: give a folder with {name} as --metric-weights"
-    path = weights / name
-    return path if path.is_file() else f"{path}: no such file"
-
-
 def _mobilenet(weights: Path | None) -> FeatureSource | str:
-    path = _weights_file(weights, MOBILENET_FILE)
+    path = weights_file(weights, MOBILENET_FILE)
     if isinstance(path, str):
         return path
     net = load_mobilenet_v2(path)
@@ -128,7 +121,7 @@ def _mobilenet(weights: Path | None) -> FeatureSource | str:
 
 def _inception(source: str, weights: Path | None) -> FeatureSource | str:
     """Inception v3 as torchmetrics' FID has it, by the optional package torch-fidelity and a local file."""
-    path = _weights_file(weights, INCEPTION_FILE)
+    path = weights_file(weights, INCEPTION_FILE)
     if isinstance(path, str):
         return path
     layer = "logits_unbiased" if source == "inception_logits" else "2048"

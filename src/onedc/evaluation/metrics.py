@@ -151,40 +151,44 @@ def _ms_ssim_metric() -> ImageMetric:
     except ImportError:
         return _missing("ms_ssim", 'torchmetrics is not installed: pip install "onedc[eval]"')
 
+    def distance(original: RGBArray, decoded: RGBArray) -> Tensor:
+        return ms_ssim(_unit_range(decoded), _unit_range(original), data_range=1.0)
+
+    return _of_sides(
+        "ms_ssim", f"ms_ssim torchmetrics {torchmetrics.__version__}", MS_SSIM_MIN_SIDE_PX, distance
+    )
+
+
+def _of_sides(
+    name: str, identity: str, least_px: int, distance: Callable[[RGBArray, RGBArray], Tensor]
+) -> ImageMetric:
+    """A metric of pictures with sides of `least_px` at least, from a distance in torch."""
+
     def measure(original: RGBArray, decoded: RGBArray) -> Value:
-        if min(original.shape[:2]) < MS_SSIM_MIN_SIDE_PX:
-            return Value(None, f"MS-SSIM needs sides of at least {MS_SSIM_MIN_SIDE_PX} pixels")
+        if min(original.shape[:2]) < least_px:
+            return Value(None, f"{METRICS[name].label} needs sides of at least {least_px} pixels")
         with torch.inference_mode():
-            a, b = ((to_tensor(picture) + 1) / 2 for picture in (decoded, original))
-            return Value(float(ms_ssim(a, b, data_range=1.0)))
-
-    return ImageMetric("ms_ssim", f"ms_ssim torchmetrics {torchmetrics.__version__}", measure)
-
-
-def _pairwise(name: str, identity: str, net: nn.Module, *, unit_range: bool = False) -> ImageMetric:
-    """A metric from a module of two batches in [-1,1], or in [0,1] with `unit_range`."""
-
-    def measure(original: RGBArray, decoded: RGBArray) -> Value:
-        if min(original.shape[:2]) < LPIPS_MIN_SIDE_PX:
-            return Value(None, f"{METRICS[name].label} needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
-        with torch.inference_mode():
-            pair = [to_tensor(picture) for picture in (original, decoded)]
-            if unit_range:
-                pair = [(x + 1) / 2 for x in pair]
-            return Value(float(net(*pair)))
+            return Value(float(distance(original, decoded)))
 
     return ImageMetric(name, identity, measure)
 
 
-def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
+def _unit_range(picture: RGBArray) -> Tensor:
+    """[H,W,3] -> [1,3,H,W] in [0,1]."""
+    return (to_tensor(picture) + 1) / 2
+
+
+def weights_file(weights: Path | None, name: str) -> Path | str:
+    """A file of the folder of weights, or why it is not there."""
     if weights is None:
-        return _missing(
-            "lpips_squeeze", f"no weights: give a folder with {LPIPS_SQUEEZE_FILE} as --metric-weights"
-        )
-    path = weights / LPIPS_SQUEEZE_FILE
-    if not path.is_file():
-        return _missing("lpips_squeeze", f"{path}: no such file")
-    return _lpips_file_metric("squeeze", path)
+        return f"no weights: give a folder with {name} as --metric-weights"
+    path = weights / name
+    return path if path.is_file() else f"{path}: no such file"
+
+
+def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
+    path = weights_file(weights, LPIPS_SQUEEZE_FILE)
+    return _missing("lpips_squeeze", path) if isinstance(path, str) else _lpips_file_metric("squeeze", path)
 
 
 def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
@@ -192,16 +196,13 @@ def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
     name, net = f"lpips_{backbone}", read_lpips(path, backbone)
     recent: tuple[RGBArray, list[Tensor]] | None = None  # a run judges many versions of one original in turn
 
-    def measure(original: RGBArray, decoded: RGBArray) -> Value:
+    def distance(original: RGBArray, decoded: RGBArray) -> Tensor:
         nonlocal recent
-        if min(original.shape[:2]) < LPIPS_MIN_SIDE_PX:
-            return Value(None, f"{METRICS[name].label} needs sides of at least {LPIPS_MIN_SIDE_PX} pixels")
-        with torch.inference_mode():
-            if recent is None or recent[0] is not original:
-                recent = original, net.features(to_tensor(original))
-            return Value(float(net.distance(recent[1], net.features(to_tensor(decoded)))))
+        if recent is None or recent[0] is not original:
+            recent = original, net.features(to_tensor(original))
+        return net.distance(recent[1], net.features(to_tensor(decoded)))
 
-    return ImageMetric(name, f"{name} {file_hash(path)}", measure)
+    return _of_sides(name, f"{name} {file_hash(path)}", LPIPS_MIN_SIDE_PX, distance)
 
 
 def _hub_folder() -> Path:
@@ -228,8 +229,9 @@ def _package_metric(
             net = build(package).eval()
     except Exception as error:  # packages of others raise nearly anything
         return _missing(name, f'{module} cannot be used: {error}; pip install "onedc[metrics]"')
-    version = getattr(package, "__version__", "")
-    return _pairwise(name, f"{name} {module} {version}".rstrip(), net, unit_range=unit_range)
+    tensor = _unit_range if unit_range else to_tensor
+    identity = f"{name} {module} {getattr(package, '__version__', '')}".rstrip()
+    return _of_sides(name, identity, LPIPS_MIN_SIDE_PX, lambda *pair: net(*map(tensor, pair)))
 
 
 def _lpips_metric(net: str, pattern: str, weights: Path | None) -> ImageMetric:

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import fmean, median
 
@@ -60,11 +60,8 @@ def summarise(
     rows = []
     for group, codecs in groups.items():
         shown = [name for name, found in codecs.items() if _reached(found) >= SHOWN_SHARE * len(found)]
-        common = (
-            set.intersection(*({i for i, r in codecs[name].items() if r.reached} for name in shown))
-            if shown
-            else set()
-        )
+        reached = [{i for i, r in codecs[name].items() if r.reached} for name in shown]
+        common = set.intersection(*reached) if reached else set()
         for name, found in codecs.items():
             counts = name in shown and bool(common)
             chosen = [r for i, r in found.items() if i in common or not counts]
@@ -134,18 +131,7 @@ def to_json(rows: Sequence[Row], failures: Sequence[Failure], unavailable: Mappi
 
 def to_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """One line per row; missing values are empty."""
-    plain = (
-        "group",
-        "codec",
-        "images",
-        "reached",
-        "shown",
-        "averaged",
-        "bytes",
-        "bpp",
-        "encode_s",
-        "decode_s",
-    )
+    plain = [column.name for column in fields(Row) if column.name not in ("metrics", "missing")]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*plain, *metrics])

@@ -15,14 +15,7 @@ import torch
 
 from onedc.errors import MissingExtraError, OneDCError
 from onedc.evaluation.baselines import load_codec
-from onedc.evaluation.codecs import (
-    BaselineError,
-    EvaluatedCodec,
-    Original,
-    kept_file,
-    naming,
-    pixels_hash,
-)
+from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, Original, kept_file, naming, pixels_hash
 from onedc.evaluation.feature_store import FeatureStore
 from onedc.evaluation.frechet import SET_METRICS, FeatureSource, load_sources
 from onedc.evaluation.matching import Match, Rule, SizeCache, match_rate

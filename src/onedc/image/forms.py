@@ -54,11 +54,7 @@ class Source(NamedTuple):
     def header(self, model_id: int, quality: int) -> Header:
         """Of its file, made by a model at a quality byte."""
         return Header(
-            model_id=model_id,
-            quality=quality,
-            width=self.width,
-            height=self.height,
-            original=self.original,
+            model_id=model_id, quality=quality, width=self.width, height=self.height, original=self.original
         )
 
     def smaller(self) -> Source | None:

@@ -29,8 +29,7 @@ class AnalysisTransform(nn.Module):
         self.pix_fusion = nn.Conv2d(config.pixel_channels + config.vae_channels, config.fusion_channels, 1)
         ins = [config.fusion_channels] + [width] * config.analysis_in_blocks
         self.conv_in = nn.Sequential(
-            *(ResnetBlock(a, b) for a, b in pairwise(ins)),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            *(ResnetBlock(a, b) for a, b in pairwise(ins)), nn.Conv2d(width, width, 3, stride=2, padding=1)
         )
         self.unet = UNet(unet, width, lambda c: SelfAttention2d(c, unet.head_width, limit, window))
         attention = [AttentionBlock(width, limit, window)] if config.analysis_attention else []

@@ -117,11 +117,7 @@ class UNet(nn.Module):
     conv_in: nn.Module
 
     def __init__(
-        self,
-        config: UNetConfig,
-        channels_out: int,
-        attention: AttentionFactory,
-        norm: Norm = GROUP_NORM_UNET,
+        self, config: UNetConfig, channels_out: int, attention: AttentionFactory, norm: Norm = GROUP_NORM_UNET
     ) -> None:
         super().__init__()
         widths, time = config.widths, config.time_channels

@@ -38,9 +38,7 @@ def expand(values: NDArray[T], part: int) -> NDArray[T]:
 
 
 def y_writer(
-    streams: Sequence[SymbolEncoder],
-    y_gained: NDArray[Any],
-    seen: Sequence[tuple[int, int]] | None = None,
+    streams: Sequence[SymbolEncoder], y_gained: NDArray[Any], seen: Sequence[tuple[int, int]] | None = None
 ) -> Code:
     """The encoder's visitor of the four-step walk: quantises y and writes its symbols.
 

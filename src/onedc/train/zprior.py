@@ -19,14 +19,7 @@ from onedc.datasets.pixels import Photos
 from onedc.datasets.sources import Source, split
 from onedc.engine.torch_engine import TorchEngine, to_tensor
 from onedc.entropy.tables import FREQUENCY_TOTAL
-from onedc.entropy.z_prior import (
-    CODEBOOK_SIZE,
-    UNIT_BITS,
-    Integers,
-    LearnedZPrior,
-    levels_of,
-    near_levels,
-)
+from onedc.entropy.z_prior import CODEBOOK_SIZE, UNIT_BITS, Integers, LearnedZPrior, levels_of, near_levels
 from onedc.errors import ConfigError
 from onedc.image import RGBArray
 from onedc.model.hyperprior import FSQ

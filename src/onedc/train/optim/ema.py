@@ -38,10 +38,6 @@ class RunningMean:
         finally:
             self._write(kept)
 
-    def adopt(self) -> None:
-        """From now on the parameters are the mean."""
-        self._write(self.means)
-
     @torch.no_grad()
     def _write(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():

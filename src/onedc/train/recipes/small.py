@@ -67,10 +67,7 @@ def small_gpu() -> TrainConfig:
     """Stage I at the speed of one large GPU, from nets.start on: eight minutes there."""
     config = small_decay()
     objective = replace(
-        config.objective,
-        weights=replace(config.objective.weights, lpips=2.0),
-        drop_y=0.15,
-        window_px=168,
+        config.objective, weights=replace(config.objective.weights, lpips=2.0), drop_y=0.15, window_px=168
     )
     return replace(
         config,

@@ -33,10 +33,7 @@ def toy_stage1() -> TrainConfig:
         recipe="toy-stage1",
         model=replace(TINY, name="toy", vae_width=SMALL.vae_width, y_channels=64, synthesis_widths=(96, 32)),
         objective=Stage1Config(
-            weights=Stage1Weights(lpips=0.0, pixel=3.0),
-            window_px=0,
-            linear_start=True,
-            spread_start=True,
+            weights=Stage1Weights(lpips=0.0, pixel=3.0), window_px=0, linear_start=True, spread_start=True
         ),
         data=DataConfig(batch=4, crop_px=128),
         optim=OptimConfig(lr=5e-4, clip=1.0, warmup_steps=10, decay_steps=100),

@@ -18,13 +18,7 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
-from onedc.train.losses.dmd import (
-    TIMESTEPS,
-    Diffusion,
-    dmd_gradient,
-    dmd_loss,
-    guided,
-)
+from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss, guided
 from onedc.train.losses.gan import discriminator_gan_loss, generator_gan_loss
 from onedc.train.memory import halve
 from onedc.train.networks.discriminators import GANHead
