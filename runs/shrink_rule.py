@@ -1,19 +1,21 @@
 """At which size a picture looks best for a number of bytes: the measurements behind `onedc.image.shrink`.
 
-    python runs/shrink_rule.py path/to/photos... [--bytes 157 340 1000] [--weights FILE] [-o table.csv]
+    python runs/shrink_rule.py path/to/photos... --metric-weights path/to/networks [--bytes N ...] [-o FILE]
 
-Every photo is shrunk to each of SIDES and coded to at most so many bytes. What comes back is resampled to
-VIEWS_PX, as somebody would look at it, and judged by LPIPS there. At its end stands a fit of the best areas:
-pixels = factor * bytes ** exponent, which belongs in `onedc.image.shrink`.
+Every photo is shrunk to each of SHARES times PIXELS * bytes ** EXPONENT pixels and coded to at most so many
+bytes. What comes back is judged at a longer side of VIEW_PX, as somebody would look at it. Sizes at which a
+side is a multiple of 64 pixels come out better still.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +25,16 @@ from onedc.cli.jobs import exit_status, expand
 from onedc.cli.streams import tell
 from onedc.codec import Codec
 from onedc.container.header import working_size
+from onedc.container.info import info
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
 from onedc.loading import load
 
-SIDES = (96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
-VIEWS_PX = (256, 512)
-"""Longer sides at which people look at such pictures: a list on a phone, and a phone's width."""
-BPP = (0.015, 0.3)
-"""Sizes at which the bytes would be fewer or more bits for each pixel are not tried."""
+PIXELS, EXPONENT = 430, 0.8
+SHARES = (0.8, 1.0, 1.25, 1.55, 1.9)
+VIEW_PX = 320
+"""Longer side at which people look at such pictures, in pixels."""
 
 
 class Point(NamedTuple):
@@ -40,10 +42,12 @@ class Point(NamedTuple):
 
     photo: str
     target_bytes: int
+    share: float
     longer: int  # side of the shrunk picture, in pixels
-    pixels: int
     used_bytes: int
-    lpips: float  # mean over VIEWS_PX
+    quality: float  # 0: nothing but z fits
+    lpips: float | None
+    ms_ssim: float | None  # None: the picture is too flat for it
 
 
 def main() -> None:
@@ -51,82 +55,76 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", nargs="+")
-    parser.add_argument("--bytes", nargs="+", type=int, default=[157, 233, 340, 512, 1000, 4000])
+    parser.add_argument("--bytes", nargs="+", type=int, default=[157, 233, 340, 512, 1000])
     parser.add_argument("--weights")
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="every measurement as CSV")
     args = parser.parse_args()
     codec = load(args.weights)
-    (metric,) = load_image_metrics(["lpips_squeeze"], args.metric_weights)
+    metrics = load_image_metrics(["lpips_squeeze", "ms_ssim"], args.metric_weights)
     points = []
     for path in [path for entry in args.photos for path in expand(entry, READABLE_SUFFIXES)]:
         tell(path)
-        picture = read_image(path)
-        for target in args.bytes:
-            points += measured(codec, metric, Path(path).stem, picture, target)
+        picture = read_image(path, background="white")
+        points += [
+            point
+            for target in args.bytes
+            for share in SHARES
+            if (point := measured(codec, metrics, Path(path).stem, picture, target, share))
+        ]
     if args.output:
         with open(args.output, "w", newline="") as file:
             csv.writer(file).writerows([Point._fields, *points])
-    report(points)
+    print(table(points))
 
 
-def measured(codec: Codec, metric: ImageMetric, name: str, picture: RGBArray, target: int) -> list[Point]:
-    """One photo for one number of bytes at every size worth trying."""
+def measured(
+    codec: Codec, metrics: Sequence[ImageMetric], name: str, picture: RGBArray, target: int, share: float
+) -> Point | None:
+    """One photo at one size; None where it has no more pixels, or not even z fits."""
     height, width, _ = picture.shape
-    points = []
-    for longer in (side for side in SIDES if side <= max(width, height)):
-        size = working_size(width, height, longer)
-        if not BPP[0] < 8 * target / (size[0] * size[1]) < BPP[1]:
-            continue
-        shrunk = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-        try:
-            data = codec.encode_to_size(shrunk, target, shrink=False)
-        except ConfigError:  # even z alone is larger
-            continue
-        decoded = codec.decode(data, output="numpy")
-        lpips = float(np.mean([distance(metric, picture, decoded, view) for view in VIEWS_PX]))
-        points.append(Point(name, target, longer, size[0] * size[1], len(data), lpips))
-    return points
+    longer = round(max(width, height) * math.sqrt(share * PIXELS * target**EXPONENT / (width * height)))
+    if longer >= max(width, height):
+        return None
+    small = resized(picture, working_size(width, height, longer))
+    try:
+        data, shown = codec.encode_and_show(small, target_bytes=target, shrink=False)
+    except ConfigError:
+        return None
+    view = working_size(width, height, VIEW_PX)
+    pair = resized(picture, view), resized(np.asarray(shown), view)
+    found = [metric.measure(*pair).number for metric in metrics]
+    return Point(name, target, share, longer, len(data), info(data).quality, *found)
 
 
-def distance(metric: ImageMetric, picture: RGBArray, decoded: RGBArray, view: int) -> float:
-    """LPIPS of what is seen when both are shown with a longer side of `view` pixels."""
-    height, width, _ = picture.shape
-    seen = [
-        np.asarray(Image.fromarray(one).resize(working_size(width, height, view), Image.Resampling.LANCZOS))
-        for one in (picture, decoded)
+def resized(picture: RGBArray, size: tuple[int, int]) -> RGBArray:
+    """A picture at another width and height."""
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def table(points: list[Point]) -> str:
+    """LPIPS and MS-SSIM over the photos that have every size, and how many photos were without y."""
+    lines = [
+        f"| bytes | photos | {' | '.join(f'{share:g}' for share in SHARES)} |",
+        f"|---:|---:|{'---:|' * len(SHARES)}",
     ]
-    value = metric.measure(*seen)
-    if value.number is None:
-        raise ConfigError(value.reason)
-    return value.number
-
-
-def report(points: list[Point]) -> None:
-    """For each number of bytes the mean LPIPS at each size, and the fit of the best areas."""
-    best: list[tuple[int, float]] = []
     for target in sorted({point.target_bytes for point in points}):
         own = [point for point in points if point.target_bytes == target]
-        print(f"\n{target} bytes\n  longer  bpp    photos  LPIPS  over each photo's best")
-        lowest: dict[str, Point] = {}
-        for point in own:
-            lowest[point.photo] = min(lowest.get(point.photo, point), point, key=lambda p: p.lpips)
-        at: dict[int, list[Point]] = defaultdict(list)
-        for point in own:
-            at[point.longer].append(point)
-        for longer, same in sorted(at.items()):
-            bpp = np.mean([8 * point.used_bytes / point.pixels for point in same])
-            lpips = np.mean([point.lpips for point in same])
-            over = np.mean([point.lpips - lowest[point.photo].lpips for point in same])
-            print(f"  {longer:6}  {bpp:.3f}  {len(same):6}  {lpips:.3f}  {over:.4f}")
-        pixels = sorted(point.pixels for point in lowest.values())
-        print(f"  best pixels: median {np.median(pixels):.0f}, from {pixels[0]} to {pixels[-1]}")
-        best += [(target, np.log(point.pixels)) for point in lowest.values()]
-    if len({target for target, _ in best}) > 1:
-        exponent, intercept = np.polyfit(
-            np.log([target for target, _ in best]), [area for _, area in best], 1
-        )
-        print(f"\npixels = {np.exp(intercept):.0f} * bytes ** {exponent:.3f}")
+        counts = [sum(point.photo == name for point in own) for name in {point.photo for point in own}]
+        whole = {p.photo for p in own if sum(q.photo == p.photo for q in own) == max(counts)}
+        cells = [cell([p for p in own if p.share == share and p.photo in whole]) for share in SHARES]
+        lines.append(f"| {target:,} | {len(whole)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(points: list[Point]) -> str:
+    """LPIPS / MS-SSIM, and how many were without y."""
+    values = [
+        f"{mean(found):.3f}" if (found := [v for v in column if v is not None]) else "–"
+        for column in ([p.lpips for p in points], [p.ms_ssim for p in points])
+    ]
+    without = sum(point.quality == 0 for point in points)
+    return " / ".join(values) + (f" ({without} z alone)" if without else "")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ import type { Aim, Source } from "./encoder.ts";
 import { OneDCError } from "./errors.ts";
 import { SIDE_MAX, sized } from "./header.ts";
 
-/** In n bytes a picture looks best with PIXELS * n ** EXPONENT pixels: the rule of Python's encoder. */
-const PIXELS = 430, EXPONENT = 0.8, WORTH = 0.75, LEAST_SIDE_PX = 32;
-/** In fewer than FULL bytes with (FULL / n) ** MORE times as many; n counts as SCARCE at least. */
-const FULL = 1000, SCARCE = 157, MORE = 0.18;
+/** In so many bytes a picture looks best with up to so many pixels: the rule of Python's encoder. */
+const LARGEST_PX = [[157, 34000], [233, 50000], [340, 66000], [512, 80000], [1000, 108000]] as const;
+/** Beyond the ends of the table pixels grow with bytes ** EXPONENT. */
+const EXPONENT = 0.8, WORTH = 0.75, LEAST_SIDE_PX = 32;
+/** The side of the squares that each take one position of z. */
+const SQUARE_PX = 64;
 /** A picture none of whose y fits is shrunk by this much more, and again. */
 export const STEP = 0.85;
 
@@ -35,11 +37,23 @@ export async function readPhoto(photo: Blob, aim: Aim, background: string, share
 
 /** The longer side, in pixels, with which a picture of this size looks best in so many bytes. */
 function longerSide(width: number, height: number, targetBytes: number): number {
-  const more = (FULL / Math.min(Math.max(targetBytes, SCARCE), FULL)) ** MORE;
-  const share = (more * PIXELS * Math.max(targetBytes, 1) ** EXPONENT) / (width * height);
-  const longer = Math.max(width, height);
+  const longer = Math.max(width, height), shorter = Math.min(width, height);
+  const share = mostPixels(Math.max(targetBytes, 1)) / (width * height);
   if (share > WORTH) return longer;
-  return Math.min(longer, Math.max(LEAST_SIDE_PX, Math.round(longer * Math.sqrt(share))));
+  const most = Math.min(longer, Math.max(LEAST_SIDE_PX, Math.floor(longer * Math.sqrt(share))));
+  const across = Math.floor(most / SQUARE_PX) * SQUARE_PX;
+  const down = Math.floor(Math.floor((most * shorter) / longer) / SQUARE_PX) * SQUARE_PX;
+  return Math.max(across, Math.floor((down * longer) / shorter)) || most;
+}
+
+/** See LARGEST_PX; between its bytes on straight lines of logarithms. */
+function mostPixels(bytes: number): number {
+  const last = LARGEST_PX.length - 1;
+  const inside = Math.min(Math.max(bytes, LARGEST_PX[0]![0]), LARGEST_PX[last]![0]);
+  const at = Math.max(1, LARGEST_PX.findIndex(([most]) => inside <= most));
+  const [[lowBytes, low], [highBytes, high]] = [LARGEST_PX[at - 1]!, LARGEST_PX[at]!];
+  const part = Math.log(inside / lowBytes) / Math.log(highBytes / lowBytes);
+  return low * (high / low) ** part * (bytes / inside) ** EXPONENT;
 }
 
 function drawn(bitmap: ImageBitmap, background: string): Omit<Source, "original"> {

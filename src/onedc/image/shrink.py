@@ -12,6 +12,7 @@ from typing import SupportsIndex
 import numpy as np
 from PIL import Image
 
+from onedc.config import DOWNSAMPLING_PX
 from onedc.container.header import working_size
 from onedc.container.packing import packed_size
 from onedc.container.side_data import to_sections
@@ -19,13 +20,10 @@ from onedc.errors import ConfigError
 from onedc.image.reading import Loaded
 from onedc.image.samples import with_hidden_places_filled
 
-PIXELS, EXPONENT = 430.0, 0.8
-"""In n bytes, from FULL on, a picture looks best with PIXELS * n ** EXPONENT pixels."""
-FULL, SCARCE, MORE = 1000, 157, 0.18
-"""In fewer bytes it looks best with (FULL / n) ** MORE times as many pixels; n counts as SCARCE at least.
-
-Measured at SCARCE to FULL bytes; LPIPS is flat round the best size, until no y fits.
-"""
+LARGEST_PX = {157: 34_000, 233: 50_000, 340: 66_000, 512: 80_000, 1000: 108_000}
+"""In so many bytes a picture looks best with up to so many pixels; between them, logarithms are linear."""
+EXPONENT = 0.8
+"""Beyond the ends of the table pixels grow with bytes ** EXPONENT."""
 STEP = 0.85
 """A picture none of whose y fits is shrunk by this much more, and again: what z alone shows is far worse."""
 WORTH = 0.75
@@ -85,13 +83,27 @@ def advice(width: int, height: int, target_bytes: int) -> str:
 
 
 def longer_side(width: int, height: int, target_bytes: int) -> int:
-    """The longer side, in pixels, with which a picture of this size looks best in so many bytes."""
-    more = (FULL / min(max(target_bytes, SCARCE), FULL)) ** MORE
-    share = more * PIXELS * max(target_bytes, 1) ** EXPONENT / (width * height)
-    longer = max(width, height)
+    """The longer side, in pixels, with which a picture of this size looks best in so many bytes.
+
+    One at which a side fills its squares of 64 pixels: z takes as much for a square that is hardly filled.
+    """
+    longer, shorter = max(width, height), min(width, height)
+    share = _most_pixels(max(target_bytes, 1)) / (width * height)
     if share > WORTH:
         return longer
-    return min(longer, max(LEAST_SIDE_PX, round(longer * math.sqrt(share))))
+    most = min(longer, max(LEAST_SIDE_PX, int(longer * math.sqrt(share))))
+    across = most // DOWNSAMPLING_PX * DOWNSAMPLING_PX
+    down = int(most * shorter / longer) // DOWNSAMPLING_PX * DOWNSAMPLING_PX
+    return max(across, int(down * longer / shorter)) or most
+
+
+def _most_pixels(target_bytes: int) -> float:
+    """See LARGEST_PX."""
+    inside = min(max(target_bytes, min(LARGEST_PX)), max(LARGEST_PX))
+    sizes, pixels = np.log([*LARGEST_PX]), np.log([*LARGEST_PX.values()])
+    return math.exp(float(np.interp(math.log(inside), sizes, pixels))) * math.pow(
+        target_bytes / inside, EXPONENT
+    )
 
 
 def shrunk(picture: Loaded, longer: int) -> Loaded:
