@@ -47,7 +47,7 @@ def batch_of(count: int, side: int = 64) -> Batch:
 def test_the_visitor_codes_every_latent_once() -> None:
     y = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(0)) * 3
     quality = torch.tensor([200, 0])
-    visitor = TrainingVisitor(y, quality, hard=True)
+    visitor = TrainingVisitor(y, quality)
     y_hat = torch.zeros_like(y)
     for part in range(PARTS):
         like = collapse(y, part)

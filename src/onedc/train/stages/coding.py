@@ -20,30 +20,20 @@ from onedc.train.data.noise import Noise
 class TrainingVisitor:
     """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
 
-    Pictures of quality byte 0 store no y: they get the means and cost nothing. With `noise`, each picture
-    has random numbers of its own; with `hard`, the rate is that of the rounded values. `offset`: see
-    `gaussian_bits`.
+    Pictures of quality byte 0 store no y: they get the means and cost nothing. Without `noise` the
+    rate is that of the rounded values. `offset`: see `gaussian_bits`.
     """
 
     def __init__(
-        self,
-        y_gained: Tensor,
-        quality: Tensor,
-        noise: Noise | None = None,
-        *,
-        hard: bool = False,
-        offset: float = 0.0,
+        self, y_gained: Tensor, quality: Tensor, noise: Noise | None = None, *, offset: float = 0.0
     ) -> None:
-        self.offset = offset
-        self.y, self.noise, self.hard = y_gained.float(), noise, hard
+        self.y, self.noise, self.offset = y_gained.float(), noise, offset
         self.stored = (quality > 0).float()[:, None, None, None]
         self.bits = self.y.new_zeros(len(y_gained))
 
     def _perturbed(self, part: int, residual: Tensor) -> Tensor:
-        if self.hard:
-            return residual.round()
         if self.noise is None:
-            return residual + torch.rand_like(residual) - 0.5
+            return residual.round()
         return residual + self.noise.uniform(f"y{part}", *residual.shape[1:]) - 0.5
 
     def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
@@ -70,22 +60,22 @@ def analysed(
     quality: Tensor,
     noise: Noise | None = None,
     *,
-    hard: bool = False,
     offset: float = 0.0,
 ) -> Analysed:
-    """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z."""
+    """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z.
+
+    `noise` and `offset`: see `TrainingVisitor`.
+    """
     y, z = model.analyse_unquantised(x, vae_latents)
     hyper, z_semantic = model.h_s(model.fsq(z))
-    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, hard=hard, offset=offset)
+    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, offset=offset)
     y_hat = model.prior.scan(hyper, quality, visitor)
     return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
 
 
-def reconstruct(
-    model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor, *, hard: bool = False
-) -> tuple[Tensor, Tensor]:
+def reconstruct(model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
-    sent = analysed(model, x, vae_latents, quality, hard=hard)
+    sent = analysed(model, x, vae_latents, quality)
     return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp
 
 

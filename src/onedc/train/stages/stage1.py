@@ -297,7 +297,7 @@ class Stage1(Stage):
         figures: Figures = {}
         for byte in self._validated():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
-            sent = analysed(self.model, batch.x, target, quality, hard=True)
+            sent = analysed(self.model, batch.x, target, quality)
             decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
             x_hat = self._decode(decoded).clamp(-1, 1)
             own = self._quality_figures(batch.x, x_hat, quality, sent.bpp)
@@ -319,6 +319,6 @@ class Stage1(Stage):
 
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._validated()[-1], device=batch.x.device)
-        decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality, hard=True)
+        decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality)
         x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

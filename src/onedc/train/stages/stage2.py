@@ -133,7 +133,7 @@ class Stage2(Stage):
         model = self.codec.model
         quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
         with torch.no_grad():
-            sent = analysed(model, batch.x, target, quality, hard=True)
+            sent = analysed(model, batch.x, target, quality)
             tokens = model.semantic(sent.z_semantic)
         x_hat = model.g_s(sent.y_hat, tokens, quality)
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient
