@@ -36,7 +36,7 @@ export async function readPhoto(photo: Blob, aim: Aim, background: string, share
 }
 
 /** The longer side, in pixels, with which a picture of this size looks best in so many bytes. */
-function longerSide(width: number, height: number, targetBytes: number): number {
+export function longerSide(width: number, height: number, targetBytes: number): number {
   const longer = Math.max(width, height), shorter = Math.min(width, height);
   const share = mostPixels(Math.max(targetBytes, 1)) / (width * height);
   if (share > WORTH) return longer;
