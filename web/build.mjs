@@ -47,10 +47,18 @@ for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
   for (const kind of ["mjs", "wasm"]) await copyFile(`${runtime}/dist/${name}.${kind}`, `${out}/${name}.${kind}`);
 }
 const { version } = JSON.parse(await readFile(`${runtime}/package.json`, "utf8"));
-const notice = await readFile(`${here}NOTICE.txt`, "utf8");
-await writeFile(`${out}/NOTICE.txt`, notice.replace("VERSION", version));
+const notice = (await readFile(`${here}NOTICE.txt`, "utf8")).replace("VERSION", version);
+await writeFile(`${out}/NOTICE.txt`, notice + (await noticeOf(file)));
 await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder.has(name)));
 await writeFile(`${out}/encoder.safetensors`, part(file, (name) => ofEncoder.has(name)));
+
+/** What the licence of TAEF2 asks for where the weights hold it. */
+async function noticeOf(file) {
+  const [{ __metadata__ }] = headOf(file);
+  if (JSON.parse(__metadata__.config).vae !== "taef2") return "";
+  const licence = await readFile(`${here}../src/onedc/weights/LICENSE-taef2.txt`, "utf8");
+  return `\nThe weights hold TAEF2 (https://github.com/madebyollin/taesd), its decoder trained further:\n\n${licence}`;
+}
 
 function refuse(line) {
   console.error(line);

@@ -297,6 +297,12 @@ def test_the_page_makes_a_file_of_so_many_bytes(
     assert codec.decode(made, output="numpy").shape == (facts.height, facts.width, 3)
 
 
+def test_a_page_carries_the_notices_of_what_it_holds(folder: Path) -> None:
+    notices = [(place / "NOTICE.txt").read_text() for place in (folder, folder.parent / "bundled")]
+    assert all("Microsoft Corporation" in notice for notice in notices)
+    assert ["Ollin Boer Bohan" in notice for notice in notices] == [False, True]
+
+
 ELEMENTS = """
 const [done] = arguments;
 import("./onedc.js").then(({ defineElement, showImages }) => {
