@@ -81,12 +81,12 @@ def test_the_same_bytes_twice_with_the_same_threads(
     codec: Codec, photo: NDArray[np.uint8], count: int
 ) -> None:
     with threads(count):
-        first, again = (codec.encode(photo, quality=QUALITY, effort=1) for _ in range(2))
+        first, again = (codec.encode(photo[:64, :64], quality=QUALITY, effort=1) for _ in range(2))
     assert first == again
 
 
 def test_another_decoder_reads_the_file(codec: Codec, photo: NDArray[np.uint8]) -> None:
-    data = codec.encode(photo, quality=QUALITY, effort=1)
+    data = codec.encode(photo[:64, :64], quality=QUALITY, effort=1)
     other = load(precision="bf16").decode(data, output="numpy")
     assert abs(other.astype(int) - codec.decode(data, output="numpy")).mean() < 3
 
@@ -135,11 +135,12 @@ def test_progress_is_told_of_each_step(codec: Codec, photo: NDArray[np.uint8]) -
     assert told == [(1, 2), (2, 2)]
 
 
-def test_a_target_holds_with_effort(codec: Codec, photo: NDArray[np.uint8]) -> None:
-    target = len(codec.encode(photo, quality=QUALITY))
-    data = codec.encode_to_size(photo, target, effort=1)
+def test_a_target_holds_with_effort(fixture_codec: Codec) -> None:
+    x = picture(120, 100)
+    target = len(fixture_codec.encode(x, quality=QUALITY))
+    data = fixture_codec.encode_to_size(x, target, effort=1)
     assert 0.9 * target < len(data) <= target
-    assert data != codec.encode_to_size(photo, target)
+    assert data != fixture_codec.encode_to_size(x, target)
 
 
 @pytest.mark.parametrize("effort", [-1, 10, 2.0, True, "3", None])
