@@ -88,8 +88,14 @@ def test_a_wrong_start_is_one_line(
         assert not (tmp_path / f"other{number}/checkpoints").exists()
 
 
+@pytest.fixture
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported weights hold no graphs, which take long; those that do are tested in test_export.py."""
+    monkeypatch.setattr("onedc.train.export.can_export", lambda config: False)
+
+
 def test_train_in_slices_then_export(
-    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str], no_graphs: None
 ) -> None:
     config = tiny()
     run = tmp_path / "run"
@@ -105,7 +111,9 @@ def test_train_in_slices_then_export(
     assert main(["export", str(run), "-o", str(weights)]) == 1
 
 
-def test_a_toy_needs_photos_alone(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_toy_needs_photos_alone(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_graphs: None
+) -> None:
     monkeypatch.setattr("onedc.train.stages.stage1.START_IMAGES", 8)
     run, weights = tmp_path / "run", tmp_path / "toy.safetensors"
     settings = ["data.batch=2", "data.crop_px=64", "run.steps=2"]
