@@ -177,6 +177,8 @@ def table(rows: list[Row]) -> str:
         for target in BYTES:
             for codec in ("onedc", *OTHERS):
                 own = [r for r in rows if (r.group, r.target, r.codec) == (group, target, codec)]
+                if not own:
+                    continue
                 fit = [row for row in own if row.used]
                 cells = [f"{len(fit)} of {len(own)}", *means(fit, target)]
                 first = [group, f"{target:,}"] if codec == "onedc" else ["", ""]

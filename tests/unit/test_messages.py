@@ -154,6 +154,11 @@ def test_the_commands(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     (folder / names[0]).unlink()
     assert main(["join", str(folder), "-o", str(out), "--force", "--partial"]) == 1
     assert "nothing to show" in capsys.readouterr().err
+    assert main(["join", str(path.with_name("photo.jpg")), "-o", str(out), "--force"]) == 1
+    assert "photo.jpg: no such file" in capsys.readouterr().err
+    path.with_name("photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(99))
+    assert main(["join", str(path.with_name("photo.jpg")), "-o", str(out), "--force"]) == 1
+    assert "photo.jpg: no message of a .1dc file, or one whose first" in capsys.readouterr().err
 
 
 def test_the_commands_with_text(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,10 @@ def run_join(args: argparse.Namespace) -> int:
         missing = (
             f"missing {', '.join(str(number + 1) for number in joined.missing)} of {joined.parts} messages"
         )
+        if not joined.data and len(named) == 1:
+            raise OneDCError(
+                f"{named[0][0]}: no message of a .1dc file, or one whose first message is missing"
+            )
         if not joined.data:
             raise OneDCError(f"{missing}: without the first one there is nothing to show")
         if not args.partial:
