@@ -12,7 +12,7 @@ from tests.conformance.pictures import picture
 
 from onedc.codec import Codec
 from onedc.container.info import info
-from onedc.errors import ConfigError
+from onedc.errors import ConfigError, ImageError
 from onedc.image import Loaded, read_picture, to_picture
 from onedc.image.shrink import LEAST_SIDE_PX, Size, longer_side, shrunk
 from onedc.loading import load
@@ -66,6 +66,15 @@ def test_a_jpeg_is_decoded_no_further_than_needed(orientation: int) -> None:
     a, b = shrunk(drafted, 64), shrunk(whole, 64)
     assert a.original == b.original == size
     assert np.abs(a.rgb.astype(int) - b.rgb).mean() < 2
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_jpeg_that_was_cut_and_ended_is_refused_when_drafted(share: float) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(640, 480)).save(buffer, "JPEG", quality=95)
+    data = buffer.getvalue()
+    with pytest.raises(ImageError, match="ends too early"):
+        read_picture(data[: int(share * len(data))] + b"\xff\xd9", draft=lambda width, height: 64)
 
 
 def test_what_is_no_jpeg_is_read_whole() -> None:

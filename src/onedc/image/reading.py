@@ -152,7 +152,7 @@ def _read(file: BinaryIO, wanted: _Wanted, remarks: Remarks) -> Loaded:
         enough = 2 * wanted.draft(*size) / max(size)
         image.draft(None, (int(enough * size[0]) + 1, int(enough * size[1]) + 1))
     image.load()
-    if image.format in ("JPEG", "MPO") and image.size == size and seems_cut(image):
+    if image.format in ("JPEG", "MPO") and seems_cut(image):
         file.seek(0)
         with remarks.of_pillow():
             cut = is_cut(file.read())
