@@ -11,10 +11,11 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 
 from onedc.codec import Codec
+from onedc.container.header import working_size
 from onedc.container.info import info
 from onedc.errors import ConfigError, ImageError
 from onedc.image import Loaded, read_picture, to_picture
-from onedc.image.shrink import LEAST_SIDE_PX, Size, longer_side, shrunk
+from onedc.image.shrink import LARGEST_PX, LEAST_SIDE_PX, Size, longer_side, shrunk
 from onedc.loading import load
 
 
@@ -25,6 +26,23 @@ def test_the_rule_grows_with_the_bytes_up_to_the_picture() -> None:
     assert longer_side(3000, 4000, 157) == longer_side(4000, 3000, 157)
     assert longer_side(40, 30, 157) == 40
     assert longer_side(20, 10, 1) == 20
+
+
+@pytest.mark.parametrize(("width", "height"), [(3000, 2000), (4000, 3000), (3000, 3000), (1080, 1920)])
+@pytest.mark.parametrize("target", [100, 157, 200, 233, 340, 512, 1000, 4000])
+def test_a_side_fills_its_squares_within_the_pixels_allowed(width: int, height: int, target: int) -> None:
+    sides = working_size(width, height, longer_side(width, height, target))
+    assert not all(side % 64 for side in sides)
+    most = LARGEST_PX.get(target)
+    assert most is None or 0.4 * most < sides[0] * sides[1] <= most
+
+
+def test_a_picture_none_of_whose_y_fits_is_shrunk_further(codec: Codec) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    kept = info(codec.encode_to_size(noise, 300, max_side=160, shrink=False))
+    further = info(codec.encode_to_size(noise, 300, max_side=160))
+    assert kept.quality == 0 and kept.width == 160
+    assert further.quality > 0 and further.width < 160 and further.original_width == 400
 
 
 def test_nearly_the_same_size_is_no_reason_to_shrink() -> None:
