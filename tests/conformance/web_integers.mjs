@@ -35,8 +35,9 @@ async function read(path, model) {
     const read = await onedc.decodeIntegers(bytes(path), model, { partial });
     const { contents, levels, tables, values, yHat, semantic, parts } = read;
     if (partial) return { parts, integers: { y_hat: digest(yHat.data), z_semantic: digest(semantic.data) } };
+    const check = contents.header.form !== "unchecked";
     const value = (indices, means, part) => values[part];
-    const again = digest(await onedc.encodeIntegers(contents.header, { levels, value }, model));
+    const again = digest(await onedc.encodeIntegers(contents.header, { levels, value }, model, { check }));
     const places = levels.rows * levels.columns;
     const index = (at) => levels.values.reduce((sum, level, i) => sum + (i % places === at ? level * 4 ** Math.floor(i / places) : 0), 0);
     const found = { z_idx: Int32Array.from({ length: places }, (_, at) => index(at)), y_hat: yHat.data, z_semantic: semantic.data };

@@ -59,9 +59,10 @@ ENCODE = """
 const [url, aim, settings, done] = arguments;
 (async () => {
   const onedc = await import("./onedc.js");
-  onedc.configure(settings);
+  const { check, ...others } = settings;
+  onedc.configure(others);
   const photo = await (await fetch(url)).blob();
-  return [...(await onedc.encode(photo, aim))];
+  return [...(await onedc.encode(photo, aim, { check }))];
 })().then(done, (error) => done(`${error.name}: ${error.message}`));
 """
 
@@ -248,6 +249,8 @@ def test_a_target_is_met_as_by_python(browser: Any, plain: str, codec: Codec) ->
     found = info(bytes(browser.execute_async_script(ENCODE, "200x150.png", {"targetBytes": 900}, {})))
     assert found.size_bytes <= 900 and found.original_width is None
     assert abs(found.quality_byte - expected.quality_byte) <= 1 and 0 < found.quality_byte < 255
+    unchecked = browser.execute_async_script(ENCODE, "200x150.png", {"quality": 0}, {"check": False})
+    assert bytes(unchecked) == codec.encode(picture(200, 150), quality=0, check=False)
 
 
 def test_photos_that_cannot_become_files(browser: Any, plain: str) -> None:

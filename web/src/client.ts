@@ -37,16 +37,16 @@ export async function decodeReport(data: Bytes, { preview = false, partial = fal
 /**
  * Encode a photo, anything that the browser can show, in the worker.
  *
- * A photo that looks better smaller in so many bytes is shrunk first, until some of its y fits. `background`, a CSS colour, is laid under
- * transparent places. Throws OneDCError.
+ * A photo that looks better smaller in so many bytes is shrunk first, until some of its y fits. `background`, a CSS colour,
+ * is laid under transparent places; `check` false leaves the checksum out. Throws OneDCError.
  */
-export async function encode(photo: Blob, aim: Aim, { background = "white" } = {}): Promise<Bytes> {
+export async function encode(photo: Blob, aim: Aim, { background = "white", check = true } = {}): Promise<Bytes> {
   let best: Bytes | null = null;
   for (let share = 1, side = Infinity; ; share *= STEP) {
     const source = await readPhoto(photo, aim, background, share);
     if (best && Math.max(source.width, source.height) >= side) return best;
     side = Math.max(source.width, source.height);
-    const file = (await answered({ source, aim })) as Bytes;
+    const file = (await answered({ source, aim, check })) as Bytes;
     if ("quality" in aim || parseHeader(file).quality > 0) return file;
     best ??= file;
   }

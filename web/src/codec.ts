@@ -2,7 +2,7 @@
 
 import { noteOf } from "./container.ts";
 import type { Bytes } from "./digest.ts";
-import { encodePixels, type Aim, type Source } from "./encoder.ts";
+import { encodePixels, type Encoding } from "./encoder.ts";
 import { Engine } from "./engine.ts";
 import { OneDCError, WeightsError, oneLine } from "./errors.ts";
 import type { Pixels } from "./float_maps.ts";
@@ -54,12 +54,12 @@ export class Codec {
   }
 
   /** Throws OneDCError where the picture does not fit. The encoder's weights may lie in a file beside the others. */
-  async encode(source: Source, aim: Aim): Promise<Bytes> {
+  async encode(encoding: Encoding): Promise<Bytes> {
     if (!this.weights.encodes) {
       const beside = new URL("encoder.safetensors", this.url).href;
       await about(beside, async () => this.weights.add(await fetched(beside)));
     }
-    return encodePixels(source, aim, this.weights, this.engine);
+    return encodePixels(encoding, this.weights, this.engine);
   }
 }
 

@@ -129,9 +129,13 @@ function checksumOf(data: Bytes, start: number, stop: number, fingerprint: Bytes
   return stop - start === 1 ? crc8(covered) : crc32(covered) & 0xffffff;
 }
 
-/** A file without sections, in the form that writers take. */
-export function pack(stated: Stated, payload: Bytes, fingerprint: Bytes): Bytes {
-  const compact = writeCompact(stated);
+/** A file without sections, in the form that writers take, or without a checksum. Throws FormatError. */
+export function pack(stated: Stated, payload: Bytes, fingerprint: Bytes, check = true): Bytes {
+  const compact = writeCompact(stated, check);
+  if (!check) {
+    if (!compact) throw new FormatError(`${stated.width}x${stated.height} pixels are too many for a file without a checksum`);
+    return joined([compact, payload], compact.length + payload.length);
+  }
   const head = compact && compact.length + payload.length <= COMPACT_MOST_BYTES ? compact : writeFull(stated);
   const [start, stop] = head === compact ? [2, 3] : [5, 8];
   const data = joined([head, payload], head.length + payload.length);

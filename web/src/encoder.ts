@@ -24,13 +24,25 @@ export interface Source extends Pixels {
   readonly original: readonly [number, number] | null;
 }
 
-/** Throws OneDCError where even the smallest file is larger than it may be. */
-export async function encodePixels(source: Source, aim: Aim, weights: Weights, engine: Engine): Promise<Bytes> {
+/** What to encode, and how. */
+export interface Encoding {
+  readonly source: Source;
+  readonly aim: Aim;
+  /** Whether the file is to have a checksum. */
+  readonly check: boolean;
+}
+
+/** A picture's file, with a checksum or without. Throws OneDCError where even the smallest is larger than it may be. */
+export async function encodePixels(
+  { source, aim, check }: Encoding, weights: Weights, engine: Engine,
+): Promise<Bytes> {
   const analysed = await engine.analyse(source);
   if (!analysed.y.data.every(Number.isFinite)) throw new OneDCError("the picture's latents are not finite");
   const { width, height, original } = source;
-  const write = (quality: number) =>
-    encodeIntegers({ modelId: weights.modelId, quality, width, height, original }, wanted(analysed, weights, quality, source), weights);
+  const write = (quality: number) => {
+    const stated = { modelId: weights.modelId, quality, width, height, original };
+    return encodeIntegers(stated, wanted(analysed, weights, quality, source), weights, { check });
+  };
   if ("quality" in aim) return write(halfEven((255 * aim.quality) / 100));
   return highestWithin(write, weights.seam.rates ? 256 : 1, aim.targetBytes);
 }

@@ -107,8 +107,7 @@ function parseCompact(fields: Fields, form: Form): Header {
   const ratio = flags & 4 ? fields.take(4) : -1;
   if (ratio === RATIOS.length) throw new FormatError("header: ratio 15 is not between 0 and 14");
   const shrunk = Boolean(flags & 8);
-  const sides = flags & 4 ? sized(fields.take(shrunk ? 16 : 12) + 1, RATIOS[ratio]!) : bothSides(fields, shrunk ? 14 : 12);
-  sides.forEach((side) => checked("side", side));
+  const sides = flags & 4 ? sized(checked("longer", fields.take(shrunk ? 16 : 12) + 1), RATIOS[ratio]!) : bothSides(fields, shrunk ? 14 : 12);
   const working = shrunk ? fields.take(12) + 1 : null;
   if (ratio !== ratioOf(sides) || (flags & 2 && modelId === 1)) {
     throw new FormatError("header: it is not in its shortest form");
@@ -154,8 +153,8 @@ function ratioOf(sides: readonly [number, number]): number {
 /** What a writer states. */
 export type Stated = Pick<Header, "modelId" | "quality" | "width" | "height" | "original">;
 
-/** A header in the compact form; null where it cannot state this. Zeros stand for the checksum. */
-export function writeCompact({ modelId, quality, width, height, original }: Stated): Uint8Array | null {
+/** A header in the compact form, with a checksum or without; null where it cannot state this. Zeros stand for the checksum. */
+export function writeCompact({ modelId, quality, width, height, original }: Stated, check: boolean): Uint8Array | null {
   const sides = original ?? ([width, height] as const);
   const ratio = ratioOf(sides), byRatio = ratio >= 0, shrunk = original !== null;
   const bits = byRatio ? (shrunk ? 16 : 12) : shrunk ? 14 : 12;
@@ -163,7 +162,8 @@ export function writeCompact({ modelId, quality, width, height, original }: Stat
   const named = modelId !== 1;
   const flags = 8 * Number(shrunk) + 4 * Number(byRatio) + 2 * Number(named) + Number(quality > 0);
   return packedFields([
-    [MAGIC, 8], [11, 4], [flags, 4], [0, 8],
+    [MAGIC, 8], [check ? 11 : 6, 4], [flags, 4],
+    ...(check ? [[0, 8] as const] : []),
     ...(named ? [[modelId, 8] as const] : []),
     ...(quality ? [[quality, 8] as const] : []),
     ...(byRatio ? [[ratio, 4] as const, [Math.max(...sides) - 1, bits] as const] : sides.map((side) => [side - 1, bits] as const)),

@@ -113,8 +113,10 @@ export interface Wanted {
   value(tables: Uint8Array, mean: Float64Array, part: number): Int32Array;
 }
 
-/** The file of integers: the inverse of `decodeIntegers`. */
-export async function encodeIntegers(stated: Stated, { levels, value }: Wanted, model: Model): Promise<Bytes> {
+/** The file of integers, with a checksum or without: the inverse of `decodeIntegers`. Throws FormatError. */
+export async function encodeIntegers(
+  stated: Stated, { levels, value }: Wanted, model: Model, { check = true } = {},
+): Promise<Bytes> {
   const entropyTables = await loadTables();
   const encoder = new RangeEncoder();
   model.levels.code(encoder, levels.rows, levels.columns, levels.values);
@@ -124,5 +126,5 @@ export async function encodeIntegers(stated: Stated, { levels, value }: Wanted, 
       codePart(encoder, entropyTables, indices, value(indices, mean, part)),
     );
   }
-  return pack(stated, encoder.finish(), model.fingerprint);
+  return pack(stated, encoder.finish(), model.fingerprint, check);
 }

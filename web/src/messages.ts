@@ -2,7 +2,7 @@
 
 import type { Decoded } from "./codec.ts";
 import type { Bytes } from "./digest.ts";
-import type { Aim, Source } from "./encoder.ts";
+import type { Encoding } from "./encoder.ts";
 import type { Backend, RuntimeOptions } from "./runtime.ts";
 
 export interface Settings extends RuntimeOptions {
@@ -14,7 +14,7 @@ export interface Settings extends RuntimeOptions {
 /** A file to decode, or a picture to encode. */
 export type Task =
   | { readonly data: Bytes; readonly preview: boolean; readonly partial: boolean }
-  | { readonly source: Source; readonly aim: Aim };
+  | Encoding;
 
 export interface Question {
   readonly id: number;

@@ -22,7 +22,7 @@ async function answer({ id, task, settings }: Question): Promise<void> {
 }
 
 async function done(codec: Codec, task: Task, maxPixels: number): Promise<Result> {
-  if ("source" in task) return codec.encode(task.source, task.aim);
+  if ("source" in task) return codec.encode(task);
   const { backend, threads } = codec.engine.runtime;
   return { ...(await codec.decode(task.data, { ...task, maxPixels })), backend, threads };
 }
