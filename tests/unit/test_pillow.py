@@ -61,7 +61,9 @@ FIRST = (
 
 
 @pytest.mark.parametrize("first", FIRST)
-def test_opening_is_lazy_in_any_order_of_imports(first: str, path: Path) -> None:
+def test_opening_is_lazy_in_any_order_of_imports(first: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.1dc"
+    path.write_bytes(load(FIXTURE).encode(PICTURE, quality=30))
     printed = python(
         f"import sys\n{first}\nimport onedc\nfrom PIL import Image\n"
         f"with Image.open({str(path)!r}) as image:\n"
