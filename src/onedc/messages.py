@@ -73,8 +73,8 @@ def split(data: bytes, size: int, *, parity: int = 0) -> list[bytes]:
     if size - HEAD_BYTES < -(-length // most):
         least = -(-length // most) + HEAD_BYTES
         raise ConfigError(
-            f"size {size}: {len(data)} bytes with {parity} messages of parity take more than {MOST_MESSAGES} "
-            f"messages; use messages of {least} bytes or a smaller file"
+            f"size {size}: {len(data)} bytes and parity {parity} take more than {MOST_MESSAGES} messages; "
+            f"use messages of {least} bytes or a smaller file"
         )
     count = -(-length // (size - HEAD_BYTES))
     step = -(-length // count)
