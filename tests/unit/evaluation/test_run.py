@@ -199,7 +199,7 @@ def test_threads_are_part_of_the_key_and_processes_are_not(tmp_path: Path, pictu
     try:
         keys = {
             (threads, jobs): evaluate(
-                pictures[:2],
+                pictures[:1],
                 replace(chosen, output=tmp_path / f"{threads}-{jobs}", threads=threads),
                 jobs=jobs,
             )
