@@ -1,42 +1,29 @@
-"""The codec: pictures to .1dc bytes and back. Read this file first.
-
-`_write` and `_decode` are mirror images, one verb a line. Networks are behind an engine (`engine.protocol`);
-all between z and y runs in integers there, so that both walk through the same entropy tables on any machine.
-"""
+"""The codec: pictures to .1dc bytes and back. Read this file first, then `coding.py`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
+from onedc import coding
+from onedc.coding import Written
 from onedc.container.header import Form
 from onedc.container.packing import (
     DEFAULT_MAX_PIXELS,
-    Contents,
     File,
-    least_payload_bytes,
-    note,
-    pack,
     quality_byte,
     read_file,
     read_header,
 )
-from onedc.container.side_data import from_sections
 from onedc.effort.level import Effort, Progress
 from onedc.engine.source import ModelSource, ReadyModel
-from onedc.entropy.coder import SymbolDecoder
 from onedc.errors import ConfigError, FormatError
-from onedc.image.forms import Output, Picture, Source, as_output, check_output, common_positions, read_batch
+from onedc.image.forms import Output, Picture, Source, check_output, read_batch
 from onedc.image.shrink import Size, advice
-from onedc.latents import Latents, analyse, gained
+from onedc.latents import Latents, analyse
 from onedc.options import DecodeOptions, EncodeOptions
 from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
-from onedc.seam.parts import check_z, read_cut, read_whole, y_reader, y_writer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,7 +88,9 @@ class Codec:
         byte = quality_byte(quality)
         sources, effort, form = self._read(images, None, **options)
         with self.models.at(byte) as model:
-            return [written.data for written in _write(model, analyse(model, sources), byte, effort, form)]
+            return [
+                written.data for written in coding.write(model, analyse(model, sources), byte, effort, form)
+            ]
 
     def encode_to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[EncodeOptions]
@@ -138,13 +127,13 @@ class Codec:
         else:
             sources, effort, form = self._read([image], None, **options)
             with self.models.at(quality_byte(quality)) as model:
-                (written,) = _write(model, analyse(model, sources), quality_byte(quality), effort, form)
+                (written,) = coding.write(model, analyse(model, sources), quality_byte(quality), effort, form)
         with self.models.at(read_header(written.data).quality) as model:
-            return written.data, _show(model, written)
+            return written.data, coding.show(model, written)
 
     def _to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool, **options: Unpack[EncodeOptions]
-    ) -> _Written:
+    ) -> Written:
         """See `encode_to_size`."""
         (source,), effort, form = self._read([image], target_bytes if shrink else None, **options)
         best = self._within(source, target_bytes, effort, form)
@@ -154,20 +143,20 @@ class Codec:
             best, less = tried if read_header(tried.data).quality else best, less.smaller()
         return best
 
-    def _within(self, source: Source, target_bytes: int, effort: Effort, form: Form | None) -> _Written:
+    def _within(self, source: Source, target_bytes: int, effort: Effort, form: Form | None) -> Written:
         """The best file of a picture at its size. Raises DoesNotFitError."""
         latents: dict[int, Latents] = {}
 
-        def write(byte: int, effort: Effort = ONE_PASS) -> _Written:
+        def write(byte: int, effort: Effort = ONE_PASS) -> Written:
             with self.models.at(byte) as model:
                 member = self.models.member_of(byte)
                 if member not in latents:
                     latents[member] = analyse(model, [source])
-                return _write(model, latents[member], byte, effort, form)[0]
+                return coding.write(model, latents[member], byte, effort, form)[0]
 
         try:
             with self.models.at(self.quality_bytes[0]) as model:
-                check_fits(target_bytes, _least_bytes(model, source, form), "at least ")
+                check_fits(target_bytes, coding.least_bytes(model, source, form), "at least ")
             if not effort.level:
                 return highest_within(write, self.quality_bytes, target_bytes)
             return refined_within(write, lambda byte: write(byte, effort), self.quality_bytes, target_bytes)
@@ -219,7 +208,9 @@ class Codec:
             with self.models.at(read_header(data[alike[0]]).quality) as model:
                 limits = {"max_pixels": max_pixels, "partial": partial, "full_size": full_size}
                 contents = [model.unpack(data[place], **limits) for place in alike]
-                pictures = _decode(model, contents, output, preview=preview, cut=partial, full_size=full_size)
+                pictures = coding.decode(
+                    model, contents, output, preview=preview, cut=partial, full_size=full_size
+                )
             decoded |= zip(alike, pictures, strict=True)
         return [decoded[place] for place in range(len(data))]
 
@@ -261,89 +252,3 @@ class Codec:
         for source in sources if wanted.level else ():
             wanted.check_size(source.width, source.height)
         return sources, wanted, None if check else Form.UNCHECKED
-
-
-@dataclass(frozen=True)
-class _Written:
-    """A file, and the latents that it holds."""
-
-    data: bytes
-    latents: Latents
-    y_hat: NDArray[np.float32] | None  # [B,N,h/16,w/16] of all that were written with it; None: no y
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
-def _least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
-    """No file of the picture has fewer bytes: what is known before the networks run."""
-    header = source.header(model.model_id, 0)
-    payload = bytes(least_payload_bytes(header, model.z_prior.least_position_millibits))
-    return len(pack(header, payload, model.fingerprint, source.sections, form=form))
-
-
-def _write(
-    model: ReadyModel, latents: Latents, byte: int, effort: Effort, form: Form | None
-) -> list[_Written]:
-    """Latents of pictures to .1dc files of one quality."""
-    byte = 0 if model.config.z_only else byte
-    streams = [stream.copy() for stream in latents.z_streams]
-    y_hat = None
-    if byte:
-        y_gained = gained(model, latents, byte, effort)
-        qualities = np.full(len(streams), byte, np.int64)
-        code = y_writer(streams, y_gained, latents.seen(byte))
-        y_hat = model.engine.seam.scan(latents.hyper.features, qualities, code)
-    files = []
-    for stream, source in zip(streams, latents.sources, strict=True):
-        header = source.header(model.model_id, byte)
-        data = pack(header, stream.finish(), model.fingerprint, source.sections, form=form)
-        files.append(_Written(data, latents, y_hat))
-    return files
-
-
-def _decode(
-    model: ReadyModel,
-    contents: Sequence[Contents],
-    output: Output,
-    *,
-    preview: bool,
-    cut: bool,
-    full_size: bool,
-) -> list[Any]:
-    """Files of one model to pictures; `cut`: they may end anywhere behind z."""
-    headers = [content.header for content in contents]
-    sizes = {(header.width, header.height) for header in headers}
-    positions = common_positions(sizes, "files of one picture size", FormatError)
-    side_data = [from_sections(c.sections, c.header.width, c.header.height) for c in contents]
-    streams = [SymbolDecoder(content.payload) for content in contents]
-    z_idx = np.stack([model.z_prior.decode(stream, *positions) for stream in streams])
-    features, z_semantic = model.engine.seam.hyper(z_idx)
-    qualities = np.array([0 if preview else header.quality for header in headers])
-    if cut:
-        check_z(streams, [header.quality for header in headers])
-        y_hat, parts = read_cut(model.engine.seam, features, streams, qualities)
-        qualities = np.where(parts, qualities, 0)
-    else:
-        y_hat, parts = read_whole(model.engine.seam, features, streams, qualities, to_end=not preview)
-    del features  # of a large picture more than y
-    batch = model.engine.synthesise(y_hat, z_semantic, qualities, as_floats=output == "torch")
-    pictures = []
-    for row, (pixels, content) in enumerate(zip(batch, contents, strict=True)):
-        verified = not cut and content.form is not Form.UNCHECKED
-        text = note(model.model_id, int(qualities[row]), parts=int(parts[row]), verified=verified)
-        pictures.append(as_output(pixels, output, side_data[row], content.header, text, full_size=full_size))
-    return pictures
-
-
-def _show(model: ReadyModel, written: _Written) -> Image:
-    """What a file of one picture decodes to, from the latents that were coded."""
-    content, hyper, y_hat = model.unpack(written.data, max_pixels=None), written.latents.hyper, written.y_hat
-    header, qualities = content.header, np.array([content.header.quality])
-    if y_hat is None:
-        y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader([], qualities))
-    (pixels,) = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=False)
-    side_data = from_sections(content.sections, header.width, header.height)
-    text = note(model.model_id, header.quality, verified=content.form is not Form.UNCHECKED)
-    picture: Image = as_output(pixels, "pil", side_data, header, text)
-    return picture

@@ -62,7 +62,7 @@ def test_golden_case(
 ) -> None:
     """Of the bundled model, "auto" is onnxruntime."""
     codec = codecs[suite, engine]
-    monkeypatch.setattr("onedc.codec.SymbolDecoder", partial(SymbolDecoder, coder=coder))
+    monkeypatch.setattr("onedc.coding.SymbolDecoder", partial(SymbolDecoder, coder=coder))
     folder = SUITES[suite].folder / name
     facts = json.loads((folder / "case.json").read_text())
     data = (folder / "file.1dc").read_bytes()

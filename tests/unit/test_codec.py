@@ -338,7 +338,7 @@ def test_what_is_shown_is_what_decodes_and_is_not_decoded(
     limit = how.get("target_bytes")
     data = codec.encode(image, **rate) if limit is None else codec.encode_to_size(image, limit, **rate)
     decoded = codec.decode(data)
-    monkeypatch.setattr("onedc.codec.SymbolDecoder", None)
+    monkeypatch.setattr("onedc.coding.SymbolDecoder", None)
     again, shown = codec.encode_and_show(image, **how)
     assert again == data
     assert np.array_equal(np.asarray(shown), np.asarray(decoded))
