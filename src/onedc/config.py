@@ -12,9 +12,6 @@ from typing import Any
 
 from onedc.errors import ConfigError
 
-DOWNSAMPLING_PX = 64
-"""Images are padded to multiples of this many pixels; z has one position for each such square."""
-
 FSQ_LEVELS = 4
 FSQ_DIMS = 7
 PARTS = 4
@@ -22,8 +19,6 @@ PARTS = 4
 TURN = (0, 3, 2, 1)
 """Positions have a parity (0: even row and column, 1: odd column, 2: odd row, 3: both odd). Those of parity
 group ^ TURN[part] of a quarter of the channels (group) belong to the part."""
-QUALITY_MAX = 255
-"""Largest value of the quality byte; 0 means that no y section is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

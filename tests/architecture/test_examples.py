@@ -117,7 +117,7 @@ def test_the_page_of_messages(photo: Image.Image, capsys: pytest.CaptureFixture[
         with chdir(fresh_folder(f"{number}", photo, names["data"] if "encode" not in block else None)):
             if language == "python":
                 run_python(block, names)
-            for line in block.splitlines() if language == "sh" else ():
+            for line in block.replace("\\\n", " ").splitlines() if language == "sh" else ():
                 command, _, output = line.partition(" > ")
                 if shlex.split(command, comments=True)[:1] == ["onedc"]:
                     assert main(shlex.split(command, comments=True)[1:]) == 0, capsys.readouterr().err

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from onedc.config import DOWNSAMPLING_PX, QUALITY_MAX
+from onedc.constants import DOWNSAMPLING_PX, QUALITY_MAX
 from onedc.errors import FormatError
 
 MAGIC = 0x1D

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import BinaryIO, NamedTuple, SupportsFloat, TypeAlias
 
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.container.header import (
     VERSION,
     Form,

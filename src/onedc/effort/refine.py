@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.effort.level import Effort, Progress
 from onedc.model.hyperprior import SpatialPrior, collapse, expand
 from onedc.model.likelihood import gaussian_bits, rounded

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Protocol
 
-from onedc.config import QUALITY_MAX, ModelConfig
+from onedc.config import ModelConfig
+from onedc.constants import QUALITY_MAX
 from onedc.container.packing import Contents, quality_byte, unpack
 from onedc.engine.protocol import Engine
 from onedc.entropy.z_prior import ZPrior

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onedc.config import DOWNSAMPLING_PX
+from onedc.constants import DOWNSAMPLING_PX
 from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
 from onedc.engine import cores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onedc
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.codecs import FileCodec, Original

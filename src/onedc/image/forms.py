@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onedc.config import DOWNSAMPLING_PX
+from onedc.constants import DOWNSAMPLING_PX
 from onedc.container.header import FORMAT_MAX_SIDE_PX, Header, positions_of
 from onedc.container.side_data import (
     DESCRIPTION,

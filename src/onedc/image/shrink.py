@@ -12,7 +12,7 @@ from typing import SupportsIndex
 import numpy as np
 from PIL import Image
 
-from onedc.config import DOWNSAMPLING_PX
+from onedc.constants import DOWNSAMPLING_PX
 from onedc.container.header import working_size
 from onedc.container.packing import packed_size
 from onedc.container.side_data import to_sections

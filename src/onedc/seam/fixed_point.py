@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.errors import WeightsError
 from onedc.model.blocks import QualityBias, QualityGain, QualityTable
 from onedc.seam.units import EXACT, FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS, UNITS

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from onedc.config import QUALITY_MAX, SMALL, ModelConfig
+from onedc.config import SMALL, ModelConfig
+from onedc.constants import QUALITY_MAX
 from onedc.model.lora import DOWN, adapt
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.errors import ConfigError
 from onedc.model.hyperprior import bounded
 from onedc.model.lpips import LPIPS

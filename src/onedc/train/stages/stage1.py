@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from onedc.config import QUALITY_MAX
+from onedc.constants import QUALITY_MAX
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
