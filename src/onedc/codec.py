@@ -85,12 +85,7 @@ class Codec:
             ConfigError: a quality outside 0..100, something unknown to keep, an effort outside 0..9, or one
                 above 0 with a model of a single rate.
         """
-        byte = quality_byte(quality)
-        sources, effort, form = self._read(images, None, **options)
-        with self.models.at(byte) as model:
-            return [
-                written.data for written in coding.write(model, analyse(model, sources), byte, effort, form)
-            ]
+        return [written.data for written in self._at_quality(images, quality, **options)]
 
     def encode_to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[EncodeOptions]
@@ -125,11 +120,18 @@ class Codec:
         if target_bytes is not None:
             written = self._to_size(image, target_bytes, shrink=shrink, **options)
         else:
-            sources, effort, form = self._read([image], None, **options)
-            with self.models.at(quality_byte(quality)) as model:
-                (written,) = coding.write(model, analyse(model, sources), quality_byte(quality), effort, form)
+            (written,) = self._at_quality([image], quality, **options)
         with self.models.at(read_header(written.data).quality) as model:
             return written.data, coding.show(model, written)
+
+    def _at_quality(
+        self, images: Sequence[Picture], quality: float, **options: Unpack[EncodeOptions]
+    ) -> list[Written]:
+        """See `encode_batch`."""
+        byte = quality_byte(quality)
+        sources, effort, form = self._read(images, None, **options)
+        with self.models.at(byte) as model:
+            return coding.write(model, analyse(model, sources), byte, effort, form)
 
     def _to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool, **options: Unpack[EncodeOptions]

@@ -6,6 +6,8 @@ configuration alone. Knows neither torch nor onnxruntime.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -31,3 +33,13 @@ ANALYSIS and from LATENTS to PIXELS is the model's own affair; light: features a
 """
 STEP, HALO, SIDE = "step_px", "halo", "side"
 """Keys of the metadata of STEM and PIXELS, which run in tiles: see `model.tile_layout.tiles`."""
+
+
+def parameters_in(graph: bytes, names: Iterable[str]) -> list[str]:
+    """Those of the names that a graph asks for: names of its tensors, each behind its length."""
+    found = {graph[at.end() + 1 : at.end() + 1 + at[1][0]] for at in _TENSOR_NAME.finditer(graph)}
+    return [name for name in names if name.encode() in found]
+
+
+_TENSOR_NAME = re.compile(b"B(?=(.))", re.DOTALL)
+"""The key of field 8 of onnx.TensorProto, and the length behind it."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onedc.effort.level import Effort
 from onedc.engine import cores
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP
+from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel, SingleModel
 from onedc.entropy.z_prior import z_prior_of
@@ -83,7 +83,7 @@ class Sessions:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         graph = self._graphs[name]
-        values = {key: value for key, value in self._parameters.items() if _names(graph, key)}
+        values = {key: self._parameters[key] for key in parameters_in(graph, self._parameters)}
         options.add_external_initializers(list(values), list(values.values()))
         try:
             return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -158,8 +158,9 @@ class OnnxEngine:
         """See `protocol.Engine`."""
         batch, _, height, width = y_hat.shape
         pictures = np.empty((batch, 16 * height, 16 * width, 3), np.float32 if as_floats else np.uint8)
+        step = self._sessions.facts(PIXELS)[STEP]
         for row, out in enumerate(pictures):
-            one, step = slice(row, row + 1), self._sessions.facts(PIXELS)[STEP]
+            one = slice(row, row + 1)
             (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
             for tile, part in self._in_tiles(PIXELS, np.moveaxis(latents[0], 0, -1), _maps):
                 place = out[tile.rows.wanted(step), tile.columns.wanted(step)]
@@ -217,12 +218,6 @@ def open_models(
             z_prior=z_prior_of(arrays.z_prior),
         )
     )
-
-
-def _names(graph: bytes, parameter: str) -> bool:
-    """Whether a graph asks for a parameter: the name of a tensor, field 8 of onnx.TensorProto."""
-    name = parameter.encode()
-    return bytes((8 << 3 | 2, len(name))) + name in graph
 
 
 def _stem_input(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP
+from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
 from onedc.errors import ConfigError, optional
 from onedc.model import taef2
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
+from onedc.weights.file import SEAM_NETS
 
 OPSET = 17
 EXTERNAL_FILE = "weights"
@@ -103,10 +104,13 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
     parts = _TAEF2 if config.light is None else _LIGHT
     metadata = _layouts(config, nets)
     parameters = set(nets.state_dict())
-    return {
+    graphs = {
         name: _graph(name, _Part(nets, parts[name]).eval(), inputs, parameters, metadata.get(name, {}))
         for name, inputs in _traced(config, nets).items()
     }
+    asked = [parameter for graph in graphs.values() for parameter in parameters_in(graph, parameters)]
+    assert sorted(asked) == sorted(name for name in parameters if not name.startswith(SEAM_NETS))
+    return graphs
 
 
 def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
