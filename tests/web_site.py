@@ -19,7 +19,6 @@ from tests.web_package import build
 
 from onedc.codec import Codec
 from onedc.engine.graphs import PIXELS, SIDE, STEM
-from onedc.engine.onnx_export import export_graphs
 from onedc.loading import load
 from onedc.weights.file import save_weights
 
@@ -49,9 +48,12 @@ class Site:
         self._server.server_close()
 
 
-def built_site(root: Path) -> Path:
-    """The package built with a light model, the bundled one's weights, files, and a page without content."""
-    folder, graphs = root / "dist", export_graphs(LITTLE)
+def built_site(root: Path, graphs: dict[str, bytes]) -> Path:
+    """The package built with a light model (LITTLE, of these graphs), the bundled one's weights, and files.
+
+    Beside them lies a page without content.
+    """
+    folder = root / "dist"
     light = functools.partial(save_weights, model=random_model(LITTLE), model_id=200, dtype=torch.int8)
     light(root / "light.safetensors", graphs=graphs)
     build(folder, "--weights", str(root / "light.safetensors"))

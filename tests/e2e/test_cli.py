@@ -81,13 +81,21 @@ def photo(seed: int, height: int = 40, width: int = 70) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, models_stay_loaded: None) -> Path:
+def model(with_graphs: Path) -> tuple[str, ...]:
+    """The options of a model for a process of its own, which starts in a third of the time without torch."""
+    return "--weights", str(with_graphs), "--threads", "1"
+
+
+@pytest.fixture(scope="module")
+def photos(
+    tmp_path_factory: pytest.TempPathFactory, models_stay_loaded: None, model: tuple[str, ...]
+) -> Path:
     """A folder of three photos of different sizes, a text file, and their .1dc files in out/."""
     folder = tmp_path_factory.mktemp("photos")
     for index, name in enumerate(("a.png", "b.jpg", "c.webp")):
         photo(index, 40 + 30 * index).save(folder / name)
     (folder / "notes.txt").write_text("not a picture")
-    done("encode", folder, "-o", folder / "out", *MODEL)
+    done("encode", folder, "-o", folder / "out", *model)
     return folder
 
 
@@ -163,8 +171,10 @@ def test_devices_are_streams(tmp_path: Path) -> None:
     assert os.path.islink("/dev/stdout") and not os.path.isfile("/dev/null")
 
 
-def test_same_bytes_in_another_order_and_process(photos: Path, tmp_path: Path) -> None:
-    process("encode", photos / "c.webp", photos / "b.jpg", photos / "a.png", "-o", tmp_path / "again", *MODEL)
+def test_same_bytes_in_another_order_and_process(
+    photos: Path, tmp_path: Path, model: tuple[str, ...]
+) -> None:
+    process("encode", photos / "c.webp", photos / "b.jpg", photos / "a.png", "-o", tmp_path / "again", *model)
     for name in ("a.1dc", "b.1dc", "c.1dc"):
         assert (tmp_path / "again" / name).read_bytes() == (photos / "out" / name).read_bytes()
 
@@ -184,8 +194,8 @@ def test_a_pipe_without_a_picture_is_named() -> None:
     assert result.stderr == b"onedc: error: standard input: not a picture that Pillow can read\n"
 
 
-def test_pipes(photos: Path) -> None:
-    data = process("encode", "-", *MODEL, stdin=(photos / "a.png").read_bytes())
+def test_pipes(photos: Path, model: tuple[str, ...]) -> None:
+    data = process("encode", "-", *model, stdin=(photos / "a.png").read_bytes())
     assert data == (photos / "out" / "a.1dc").read_bytes()
     png = done("decode", "-", *MODEL, stdin=data)
     with Image.open(io.BytesIO(png)) as image:
@@ -335,11 +345,11 @@ def test_killed_while_writing_leaves_no_output(tmp_path: Path, step: str) -> Non
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_killed_between_files_leaves_whole_ones(photos: Path, tmp_path: Path) -> None:
+def test_killed_between_files_leaves_whole_ones(photos: Path, tmp_path: Path, model: tuple[str, ...]) -> None:
     """Killed when the first of several outputs appears: what is there is whole, the rest is absent."""
     out = tmp_path / "out"
     inputs = [str(photos / name) for name in ("a.png", "b.jpg", "c.webp")]
-    command = [sys.executable, "-m", "onedc", "encode", *inputs, "-o", str(out), *MODEL]
+    command = [sys.executable, "-m", "onedc", "encode", *inputs, "-o", str(out), *model]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline_s = time.monotonic() + 120
     while not list(out.glob("*.1dc")) and time.monotonic() < deadline_s:
@@ -352,9 +362,9 @@ def test_killed_between_files_leaves_whole_ones(photos: Path, tmp_path: Path) ->
         assert path.read_bytes() == (photos / "out" / path.name).read_bytes()
 
 
-def in_shell(script: str, folder: Path, **environment: str) -> Result:
+def in_shell(script: str, folder: Path, model: tuple[str, ...], **environment: str) -> Result:
     """Run a shell's line, in which $onedc is the command and $model its model, in a folder."""
-    words = {"onedc": f"{sys.executable} -m onedc", "model": " ".join(MODEL), **environment}
+    words = {"onedc": f"{sys.executable} -m onedc", "model": " ".join(model), **environment}
     run = subprocess.run(
         ["sh", "-c", script],
         cwd=folder,
@@ -368,60 +378,66 @@ def in_shell(script: str, folder: Path, **environment: str) -> Result:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
-def test_closed_and_full_streams_do_not_end_the_work(tmp_path: Path, streams: str) -> None:
+def test_closed_and_full_streams_do_not_end_the_work(
+    tmp_path: Path, streams: str, model: tuple[str, ...]
+) -> None:
     photo(1).save(tmp_path / "a.png")
-    result = in_shell(f"$onedc encode a.png bad.png -o out/ $model {streams}", tmp_path)
+    result = in_shell(f"$onedc encode a.png bad.png -o out/ $model {streams}", tmp_path, model)
     assert os.listdir(tmp_path / "out") == ["a.1dc"] and result.returncode == 1
     assert b"Traceback" not in result.stderr and b"internal" not in result.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 @pytest.mark.parametrize("streams", [">&-", "<&- 2>&-"])
-def test_closed_streams_are_no_failure(tmp_path: Path, streams: str) -> None:
+def test_closed_streams_are_no_failure(tmp_path: Path, streams: str, model: tuple[str, ...]) -> None:
     photo(1).save(tmp_path / "a.png")
-    result = in_shell(f"$onedc encode a.png $model {streams}", tmp_path)
+    result = in_shell(f"$onedc encode a.png $model {streams}", tmp_path, model)
     assert result.returncode == 0 and (tmp_path / "a.1dc").exists() and result.stderr == b""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_standard_output_is_told_but_the_files_are_written(tmp_path: Path) -> None:
+def test_a_full_standard_output_is_told_but_the_files_are_written(
+    tmp_path: Path, model: tuple[str, ...]
+) -> None:
     for name in ("a.png", "b.png"):
         photo(1).save(tmp_path / name)
-    result = in_shell("$onedc encode a.png b.png $model >/dev/full", tmp_path)
+    result = in_shell("$onedc encode a.png b.png $model >/dev/full", tmp_path, model)
     assert result.returncode == 1 and {"a.1dc", "b.1dc"} < set(os.listdir(tmp_path))
     assert result.stderr.count(b"\n") <= 1 and b"internal" not in result.stderr
-    result = in_shell("$onedc encode a.png -o - $model >/dev/full", tmp_path)
+    result = in_shell("$onedc encode a.png -o - $model >/dev/full", tmp_path, model)
     assert result.returncode == 1 and result.stderr.startswith(b"onedc: error: standard output: ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
-def test_closed_input_and_output_of_bytes_are_told(tmp_path: Path) -> None:
+def test_closed_input_and_output_of_bytes_are_told(tmp_path: Path, model: tuple[str, ...]) -> None:
     photo(1).save(tmp_path / "a.png")
-    result = in_shell("$onedc encode - $model <&- >a.1dc", tmp_path)
+    result = in_shell("$onedc encode - $model <&- >a.1dc", tmp_path, model)
     assert (result.returncode, result.stderr) == (1, b"onedc: error: standard input is closed\n")
-    result = in_shell("$onedc encode a.png -o - $model >&-", tmp_path)
+    result = in_shell("$onedc encode a.png -o - $model >&-", tmp_path, model)
     assert (result.returncode, result.stderr) == (1, b"onedc: error: standard output is closed\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1"])
-def test_names_that_cannot_be_printed_do_not_end_the_work(tmp_path: Path, encoding: str) -> None:
+def test_names_that_cannot_be_printed_do_not_end_the_work(
+    tmp_path: Path, encoding: str, model: tuple[str, ...]
+) -> None:
     names = [b"a\xe9.png", "b\u65e5\u20ac.png".encode()]
     for name in names:
         path = os.path.join(os.fsencode(tmp_path), name)
         Path(os.fsdecode(path)).write_bytes(png())
-    result = in_shell("$onedc encode *.png bad.png $model", tmp_path, PYTHONIOENCODING=encoding)
+    result = in_shell("$onedc encode *.png bad.png $model", tmp_path, model, PYTHONIOENCODING=encoding)
     assert result.returncode == 1 and result.stderr.count(b"\n") == 1, result.stderr
     assert set(os.listdir(os.fsencode(tmp_path))) == {*names, *(name[:-4] + b".1dc" for name in names)}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
-def test_no_bytes_to_a_terminal(tmp_path: Path) -> None:
+def test_no_bytes_to_a_terminal(tmp_path: Path, model: tuple[str, ...]) -> None:
     import pty
 
     photo(1).save(tmp_path / "a.png")
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "onedc", "encode", "a.png", "-o", "-", *MODEL]
+    command = [sys.executable, "-m", "onedc", "encode", "a.png", "-o", "-", *model]
     result = subprocess.run(
         command, cwd=tmp_path, stdout=end, stderr=subprocess.PIPE, timeout=60, check=False
     )

@@ -17,6 +17,8 @@ from tests.conformance.pictures import picture
 from tests.conformance.recording import integers_only, recorded
 from tests.conformance.seams import digest, synthesised
 from tests.e2e.conftest import PATIENCE_S
+from tests.graphs import SharedGraphs
+from tests.unit.light_model import LITTLE
 from tests.web_site import GOLDENS, SIZES, Site, built_site
 
 from onedc.codec import Codec
@@ -68,9 +70,9 @@ const [url, aim, settings, done] = arguments;
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, shared_graphs: SharedGraphs) -> Path:
     """See `built_site`."""
-    return built_site(tmp_path_factory.mktemp("web"))
+    return built_site(tmp_path_factory.mktemp("web"), shared_graphs(LITTLE))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.pictures import picture
 from tests.conformance.recording import recorded
+from tests.graphs import SharedGraphs
 from tests.unit.light_model import LITTLE, random_model
 
 from onedc.cli.main import main
@@ -46,9 +47,11 @@ def config(request: pytest.FixtureRequest) -> ModelConfig:
 
 
 @pytest.fixture(scope="module")
-def weights(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(
+    config: ModelConfig, shared_graphs: SharedGraphs, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp(config.name) / f"{config.name}.safetensors"
-    save_weights(path, random_model(config), model_id=200, dtype=torch.int8, graphs=export_graphs(config))
+    save_weights(path, random_model(config), model_id=200, dtype=torch.int8, graphs=shared_graphs(config))
     return path
 
 
@@ -163,6 +166,7 @@ def test_damaged_graphs_are_refused_in_one_line(weights: Path, tmp_path: Path) -
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("config", ["light"], indirect=True)
 def test_graphs_depend_on_the_configuration_alone(config: ModelConfig, weights: Path, tmp_path: Path) -> None:
     stored, again = read_arrays(weights).graphs, tmp_path / "again.safetensors"
     assert stored.keys() == FORMS.keys()
@@ -218,6 +222,15 @@ def test_the_commands_run_without_torch(weights: Path, with_torch: Codec, tmp_pa
     assert done.returncode == 0, done.stderr
     reference = with_torch.decode(coded, output="numpy").astype(int)
     assert abs(np.asarray(Image.open(decoded)).astype(int) - reference).max() <= 1
+
+
+@pytest.mark.parametrize("config", ["light"], indirect=True)
+def test_what_needs_torch_is_refused_without_it(weights: Path, onnx: Codec, tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo, coded = tmp_path / "a.png", tmp_path / "a.1dc"
+    Image.fromarray(picture(90, 70)).save(photo)
+    coded.write_bytes(onnx.encode(picture(90, 70)))
     for refused, message in (
         (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", FIXTURE], 'pip install "onedc[torch]"'),
         (["encode", photo, "-o", tmp_path / "c.1dc", "--weights", weights, "--effort", 2], "needs torch"),

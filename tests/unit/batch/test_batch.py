@@ -29,6 +29,8 @@ from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, OneDCError, OutputError, WeightsError
 from onedc.loading import load
 
+pytestmark = pytest.mark.usefixtures("models_stay_loaded")
+
 SPEC = Spec(weights=str(FIXTURE), precision="fp32", quality=30)
 SIZES = {"a.png": (64, 64), "b/c.d.png": (70, 90), "b/e.png": (128, 65), "f.png": (20, 30)}
 
@@ -40,9 +42,13 @@ def png(size: tuple[int, int]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def expected() -> dict[str, bytes]:
+def codec() -> Codec:
+    return load(FIXTURE, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def expected(codec: Codec) -> dict[str, bytes]:
     """The .1dc file of each picture, made one by one."""
-    codec: Codec = load(FIXTURE, precision="fp32")
     return {name: codec.encode(picture(*size), quality=30) for name, size in SIZES.items()}
 
 
@@ -109,12 +115,11 @@ def test_batches_of_any_size_give_the_same_bytes(
 
 
 def test_onnxruntime_gives_the_same_bytes_and_nearly_the_same_pictures(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes], with_graphs: Path
+    photos: Path, tmp_path: Path, codec: Codec, expected: dict[str, bytes], with_graphs: Path
 ) -> None:
     coded, decoded = tmp_path / "coded", tmp_path / "decoded"
     assert batch(photos, coded, Spec(weights=str(with_graphs), quality=30)).done == 4
     assert batch(coded, decoded, Spec(weights=str(with_graphs), decode=True)).done == 4
-    codec = load(FIXTURE, precision="fp32")
     for name, data in expected.items():
         assert (coded / name).with_suffix(".1dc").read_bytes() == data
         with Image.open(decoded / name) as image:
@@ -122,11 +127,10 @@ def test_onnxruntime_gives_the_same_bytes_and_nearly_the_same_pictures(
         assert abs(difference).max() <= 1
 
 
-def test_and_back(photos: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+def test_and_back(photos: Path, tmp_path: Path, codec: Codec, expected: dict[str, bytes]) -> None:
     batch(photos, tmp_path / "coded")
     back = Spec(weights=str(FIXTURE), precision="fp32", decode=True)
     assert batch(tmp_path / "coded", tmp_path / "decoded", back) == Summary(4, 0, 0)
-    codec = load(FIXTURE, precision="fp32")
     for name, data in expected.items():
         with Image.open(tmp_path / "decoded" / name) as image:
             assert np.array_equal(np.asarray(image), codec.decode(data, output="numpy"))
@@ -223,7 +227,7 @@ def test_bad_pictures_are_listed_and_skipped(photos: Path, tmp_path: Path) -> No
     assert all("\n" not in error for error in errors.values())
 
 
-def test_pages_and_strictness_are_those_of_encode(photos: Path, tmp_path: Path) -> None:
+def test_pages_and_strictness_are_those_of_encode(tmp_path: Path, codec: Codec) -> None:
     source = tmp_path / "in"
     source.mkdir()
     frames = [Image.fromarray(picture(70, 50, seed)) for seed in (1, 2)]
@@ -231,7 +235,7 @@ def test_pages_and_strictness_are_those_of_encode(photos: Path, tmp_path: Path) 
     frames[1].save(source / "grey.jpg", icc_profile=b"not a profile")
     args = ["--weights", str(FIXTURE), "--precision", "fp32", "-q", "30", "--page"]
     assert main(["batch", str(source), str(tmp_path / "second"), *args, "2"]) == 1
-    expected = load(FIXTURE, precision="fp32").encode(frames[1], quality=30)
+    expected = codec.encode(frames[1], quality=30)
     assert (tmp_path / "second/two.1dc").read_bytes() == expected
     assert main(["batch", str(source), str(tmp_path / "strict"), *args, "1", "--strict"]) == 1
     lines = [json.loads(line) for line in (tmp_path / "strict/manifest.jsonl").read_text().splitlines()]
@@ -240,11 +244,10 @@ def test_pages_and_strictness_are_those_of_encode(photos: Path, tmp_path: Path) 
         Batch(source, tmp_path / "strict", replace(SPEC, page=1))
 
 
-def test_message_sizes_are_those_of_encode(photos: Path, tmp_path: Path) -> None:
+def test_message_sizes_are_those_of_encode(photos: Path, tmp_path: Path, codec: Codec) -> None:
     (photos / "wide.png").write_bytes(png((400, 200)))
     args = ["--weights", str(FIXTURE), "--precision", "fp32", "--target-bytes", "60"]
     assert main(["batch", str(photos), str(tmp_path / "small"), *args, "--no-check"]) == 0
-    codec = load(FIXTURE, precision="fp32")
     for name in (*SIZES, "wide.png"):
         made = (tmp_path / "small" / name).with_suffix(".1dc").read_bytes()
         assert made == codec.encode_to_size(photos / name, 60, check=False)

@@ -109,3 +109,9 @@ def fresh_accelerator() -> Iterator[None]:
     """accelerate keeps the precision of a process's first run; each test is to choose its own."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported weights hold no graphs, which take long; those that do are tested in test_export.py."""
+    monkeypatch.setattr("onedc.train.export.can_export", lambda config: False)

@@ -51,7 +51,7 @@ def test_merged_layers_do_what_the_adapted_did() -> None:
 
 
 def test_stages_move_adapters_alone_and_hand_on_merged_layers(
-    tiny: Callable[..., TrainConfig], tmp_path: Path
+    tiny: Callable[..., TrainConfig], tmp_path: Path, no_graphs: None
 ) -> None:
     quick = (
         "run.adapter_rank=4",

@@ -88,12 +88,6 @@ def test_a_wrong_start_is_one_line(
         assert not (tmp_path / f"other{number}/checkpoints").exists()
 
 
-@pytest.fixture
-def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exported weights hold no graphs, which take long; those that do are tested in test_export.py."""
-    monkeypatch.setattr("onedc.train.export.can_export", lambda config: False)
-
-
 def test_train_in_slices_then_export(
     tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str], no_graphs: None
 ) -> None:

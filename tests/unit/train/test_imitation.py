@@ -71,7 +71,7 @@ def test_a_teacher_that_cannot_teach_is_refused() -> None:
 
 
 def test_imitation_then_stage_1_makes_a_codec(
-    tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_export: None
 ) -> None:
     torch.manual_seed(0)
     teacher = tmp_path / "teacher.safetensors"
