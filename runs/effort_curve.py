@@ -33,7 +33,7 @@ from onedc.rate import DEFAULT_QUALITY
 
 IMAGES = (1, 23, 5, 13)
 EFFORTS = (1, 3, 5, 7, 9)
-LADDER = (15, 30, DEFAULT_QUALITY, 65, 80, 100)
+LADDER = (50, 60, DEFAULT_QUALITY, 80, 90, 100)
 METRIC_NAMES = ("lpips_squeeze", "psnr", "ms_ssim")
 JUDGES = {"LPIPS-squeeze": True, "the autoencoder's features": False}
 

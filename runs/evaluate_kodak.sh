@@ -19,7 +19,7 @@ onedc eval "$kodak" -o "$out/own" --bpp 0.004,0.006,0.0085,0.0125,0.0175,0.025,0
     --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section own
 
 # Ours at five qualities; WebP and AVIF each at its smallest file not below ours.
-onedc eval "$kodak" -o "$out/qualities" --quality 0,15,30,50,70 --against webp,avif --rule at-least \
+onedc eval "$kodak" -o "$out/qualities" --quality 0,20,40,60,80 --against webp,avif --rule at-least \
     --metric-weights "$networks" --jobs "$processes" --replace --report "$page" --section qualities
 
 # Every codec at four rates: its largest file not above each.

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("places", nargs="+", type=Path, help="runs, checkpoints or weights files")
     parser.add_argument("--data", required=True)
     parser.add_argument("--nets", type=Path, required=True)
-    parser.add_argument("--bytes", type=int, nargs="+", default=[32], help="quality bytes (default: 32)")
+    parser.add_argument("--bytes", type=int, nargs="+", default=[125], help="quality bytes (default: 125)")
     parser.add_argument("--fp32", action="store_true", help="not bf16")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()

@@ -17,7 +17,7 @@ from onedc.seam.protocol import Hyper, Seam
 
 Y_PX = 16
 """Pixels of the picture across one position of y."""
-BEYOND_FROM = 128
+BEYOND_FROM = 181
 """From this quality byte on what lies wholly beyond the picture is coded as well.
 
 Below, its means are taken: for the same bytes LPIPS of small pictures falls by some 5 %. Above, flat pictures

@@ -12,14 +12,14 @@ from typing import SupportsIndex, TypeVar
 
 from onedc.errors import ConfigError
 
-DEFAULT_QUALITY = 50.0
+DEFAULT_QUALITY = 70.0
 """Near 0.1 bits per pixel with the bundled model."""
 TRIES = 4
 """Qualities that are refined for one budget, at most."""
 AIM = 0.99
 """Share of the budget that a guessed size aims at."""
-GROWTH = 2.5
-"""Files with y grow about exp(GROWTH) times from the lowest quality to the highest: where guesses begin."""
+GROWTH = 6.0
+"""Sections of y grow about exp(GROWTH) times from the lowest quality to the highest: where guesses begin."""
 GUESSES = 8
 """Qualities tried before what is left is halved."""
 BESIDE = 0.005
@@ -114,16 +114,16 @@ def _highest(
 def _guess(sizes: Mapping[int, int], fits: int, exceeds: int, target_bytes: int, slope: float) -> int:
     """About the place whose file has the target's size.
 
-    From place 1 on logarithms of sizes are nearly linear: `slope` until two on either side are known.
+    What sizes have above the first grows nearly exponentially: by `slope` until two on either side are known.
     """
     if len(sizes) == 1:
-        return exceeds // 3
-    logs = {place: math.log(max(1, size)) for place, size in sizes.items()}
+        return exceeds // 2
+    logs = {place: math.log(max(1, size - sizes[0])) for place, size in sizes.items()}
     if fits and exceeds in logs:
         slope = (logs[exceeds] - logs[fits]) / (exceeds - fits) or slope
     beyond = BESIDE if next(reversed(sizes)) == fits else -BESIDE
     near = fits or exceeds
-    return round(near + (math.log(max(1, target_bytes)) + beyond - logs[near]) / slope)
+    return round(near + (math.log(max(1, target_bytes - sizes[0])) + beyond - logs[near]) / slope)
 
 
 def check_fits(target_bytes: int, least: int, at_least: str = "") -> None:

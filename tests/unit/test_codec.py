@@ -118,7 +118,7 @@ def test_partial_shows_z_and_every_whole_part_of_y(codec: Codec, data: bytes) ->
     shortest = min(n for n in range(10, 60) if _decodes(codec, data[:n]))
     assert shortest <= 12 + 14 * 4 // 8 + 2
     notes = []
-    for cut in (shortest, shortest + 1, *range(300, len(data), 100), len(data) - 1, len(data)):
+    for cut in (shortest, shortest + 1, *range(150, len(data), 60), len(data) - 1, len(data)):
         shown = codec.decode(data[:cut], partial=True)
         notes.append(shown.info[DESCRIPTION])
         assert notes[-1].endswith("; the file was not verified")

@@ -23,12 +23,13 @@ from onedc.codec import Codec
 from onedc.effort import refine
 from onedc.engine.torch_engine import to_tensor, torch_engine_of
 from onedc.errors import ConfigError, ImageError, WeightsError
+from onedc.latents import BEYOND_FROM
 from onedc.loading import load
 from onedc.model import taef2, tile_layout
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photo.webp"
-QUALITY = 50.0
+QUALITY = 75.0
 STEP = 10.0
 
 
@@ -108,8 +109,8 @@ def test_what_is_found_is_what_is_written(fixture_codec: Codec, monkeypatch: pyt
     monkeypatch.setattr(refine.Refiner, "refine", kept)
     monkeypatch.setattr(refine._Search, "_bit_weight", lambda self, byte: 1e-3)
     x = picture(90, 70)
-    data = fixture_codec.encode(x, quality=128 / 2.55, effort=2)
-    assert data != fixture_codec.encode(x, quality=128 / 2.55)
+    data = fixture_codec.encode(x, quality=BEYOND_FROM / 2.55, effort=2)
+    assert data != fixture_codec.encode(x, quality=BEYOND_FROM / 2.55)
     decoded = []
     engine = fixture_codec.model.engine
     synthesise = engine.synthesise
@@ -119,7 +120,7 @@ def test_what_is_found_is_what_is_written(fixture_codec: Codec, monkeypatch: pyt
         lambda y_hat, *rest, **how: decoded.append(y_hat) or synthesise(y_hat, *rest, **how),
     )
     fixture_codec.decode(data)
-    difference = engine.seam.gained(decoded[0], 128) - found[0].numpy()
+    difference = engine.seam.gained(decoded[0], BEYOND_FROM) - found[0].numpy()
     assert abs(difference).max() < 0.01  # quantisation steps
 
 

@@ -17,6 +17,7 @@ from onedc.model.blocks import (
     QualityBias,
     QualityGain,
     ResnetBlock,
+    with_lower_knots,
 )
 from onedc.model.hyperprior import FSQ, collapse, expand
 from onedc.model.onedc import OneDC
@@ -157,6 +158,23 @@ def test_quality_vectors_run_through_the_knots() -> None:
     x = torch.randn(4, 1, 2, 2)
     quality = torch.tensor([1, 64, 200, 255])
     torch.testing.assert_close(gain.inverse(gain(x, quality), quality), x)
+
+
+def test_lower_knots_go_on_from_the_lowest() -> None:
+    tables = {
+        "prior.gain.zero": torch.zeros(2),
+        "prior.gain.knots": torch.tensor([[-2.0, -1.0], [-1.5, 0.5]]),
+        "g_s.quality_bias.zero": torch.tensor([4.0]),
+        "g_s.quality_bias.knots": torch.tensor([[1.0], [0.0]]),
+        "g_s.other": torch.ones(3),
+    }
+    longer = with_lower_knots(tables, 5)
+    assert longer["prior.gain.knots"].tolist() == [
+        [-5.0, -4.0], [-4.0, -3.0], [-3.0, -2.0], [-2.0, -1.0], [-1.5, 0.5],
+    ]  # fmt: skip
+    assert longer["g_s.quality_bias.knots"].flatten().tolist() == [4.0, 3.0, 2.0, 1.0, 0.0]
+    assert longer["g_s.other"] is tables["g_s.other"]
+    assert torch.equal(with_lower_knots(tables, 2)["prior.gain.knots"], tables["prior.gain.knots"])
 
 
 def test_windows_cover_the_map_and_their_tokens() -> None:

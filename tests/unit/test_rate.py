@@ -51,10 +51,10 @@ def test_any_sizes(sizes: list[int], target: int, rising: bool) -> None:
     assert len(tried) == len(set(tried)) <= GUESSES + (len(sizes) - 1).bit_length()
 
 
-@pytest.mark.parametrize("target", [75, 157, 340, 1000, 4000])
-@pytest.mark.parametrize("growth", [1.8, 2.5, 4])
+@pytest.mark.parametrize("target", [29, 75, 157, 340, 1000, 4000])
+@pytest.mark.parametrize("growth", [4, 6, 7])
 def test_sizes_like_those_of_photos_take_few_tries(target: int, growth: float) -> None:
-    sizes = [20] + [round(70 * math.exp(growth * place / 255)) for place in range(1, 256)]
+    sizes = [20] + [round(20 + 7 * math.exp(growth * place / 255)) for place in range(1, 256)]
     tried = []
 
     def make_file(quality: int) -> bytes:

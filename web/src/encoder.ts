@@ -13,7 +13,7 @@ const MOST_VALUE = 30000;
 /** Pixels of the picture across one position of y. */
 const Y_PX = 16;
 /** From this quality byte on what lies wholly beyond the picture is coded as well; below, its means are taken. */
-const BEYOND_FROM = 128;
+const BEYOND_FROM = 181;
 
 /** How large a file is to be: by its quality, 0 to 100, or the highest quality whose file has at most so many bytes. */
 export type Aim = { readonly quality: number } | { readonly targetBytes: number };

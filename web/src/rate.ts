@@ -3,8 +3,8 @@
 import type { Bytes } from "./digest.ts";
 import { OneDCError } from "./errors.ts";
 
-/** Files with y grow about exp(GROWTH) times from the lowest quality to the highest: where guesses begin. */
-const GROWTH = 2.5;
+/** Sections of y grow about exp(GROWTH) times from the lowest quality to the highest: where guesses begin. */
+const GROWTH = 6.0;
 /** Qualities tried before what is left is halved. */
 const GUESSES = 8;
 /** How far beyond the budget a guess aims, on the side that was not hit last, as a share of it. */
@@ -33,13 +33,13 @@ export async function highestWithin(write: (quality: number) => Promise<Bytes>, 
 /**
  * About the quality whose file has the target's size.
  *
- * From quality 1 on logarithms of sizes are nearly linear: `slope` until two on either side are known.
+ * What sizes have above the first grows nearly exponentially: by `slope` until two on either side are known.
  */
 function guess(sizes: ReadonlyMap<number, number>, fits: number, exceeds: number, most: number, slope: number): number {
-  if (sizes.size === 1) return Math.floor(exceeds / 3);
-  const log = (quality: number) => Math.log(Math.max(1, sizes.get(quality)!));
+  if (sizes.size === 1) return Math.floor(exceeds / 2);
+  const log = (quality: number) => Math.log(Math.max(1, sizes.get(quality)! - sizes.get(0)!));
   const between = fits && sizes.has(exceeds) ? (log(exceeds) - log(fits)) / (exceeds - fits) : 0;
   const near = fits || exceeds, last = [...sizes.keys()].at(-1);
   const beyond = last === fits ? BESIDE : -BESIDE;
-  return Math.round(near + (Math.log(most) + beyond - log(near)) / (between || slope));
+  return Math.round(near + (Math.log(Math.max(1, most - sizes.get(0)!)) + beyond - log(near)) / (between || slope));
 }

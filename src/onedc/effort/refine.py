@@ -24,7 +24,7 @@ from onedc.seam.units import UNITS
 STEP = 0.05
 """Over the root of the number of steps: root mean square of the first move of y, in quantisation steps. Moves
 fall to 0. Larger ones raise the loss after a few steps: too many values leave zero."""
-SPAN = 24  # quality bytes to either side, between which bits are weighed against distortion
+SPAN = 14  # quality bytes to either side, between which bits are weighed against distortion
 MEAN, SQUARE = 0.9, 0.99  # what stays of running means after a step: of the gradient, of its square
 LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
 LPIPS_WEIGHT, FEATURES_WEIGHT = 1.3, 1.0  # weights of the distance by one or the other network

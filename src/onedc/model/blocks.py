@@ -7,7 +7,7 @@ Source: Xue et al. 2025 (OneDC).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -215,6 +215,27 @@ class QualityTable(nn.Module):
         weights = basis.vectors(torch.arange(1, len(table))).detach()
         solved = torch.linalg.lstsq(weights, table[1:]).solution
         return {"zero": table[0].float(), "knots": solved.float()}
+
+
+def with_lower_knots(tables: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
+    """Parameters of a codec, each table of quality lengthened at its low end to so many knots.
+
+    Gains go on falling as they do between the two lowest knots, in the mean over channels; other vectors
+    come in even steps from that of byte 0.
+
+    Args:
+        tables: by name; what is no table of quality, or is long enough, stays as it is.
+    """
+    longer = dict(tables)
+    for name in (name for name in tables if name.endswith(".knots")):
+        lowest, zero = tables[name], tables[name.removesuffix("knots") + "zero"]
+        more = torch.arange(max(knots - len(lowest), 0))[:, None]
+        if name.endswith("gain.knots"):
+            added = lowest[0] - (len(more) - more) * (lowest[1] - lowest[0]).mean()
+        else:
+            added = zero + more / max(len(more), 1) * (lowest[0] - zero)
+        longer[name] = torch.cat([added, lowest])
+    return longer
 
 
 class QualityBias(QualityTable):

@@ -21,7 +21,7 @@ from onedc.train.config import TrainConfig
 from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
 from onedc.train.recipes import find_recipe
-from onedc.train.stages.imitation import Imitation, gains
+from onedc.train.stages.imitation import Imitation
 from onedc.train.stages.stage1 import Stage1
 from onedc.weights.file import save_weights
 
@@ -56,18 +56,20 @@ def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest
     assert figures["y"] == 0 and figures["z"] == 0
 
 
-def test_gains_are_the_teachers_at_equal_weights_of_the_bits() -> None:
-    table = torch.linspace(-3, 2, 256)[:, None].expand(-1, 2).clone()
-    same = gains(table, 3, (30.0, 0.4), (30.0, 0.4))
-    torch.testing.assert_close(same[:, 0], torch.stack([table[1, 0], table[128, 0], table[255, 0]]))
-    beyond = gains(table, 2, (30.0 * 75, 0.4), (30.0, 0.4))  # as far below as the teacher's range is wide
-    torch.testing.assert_close(beyond[0, 0], table[1, 0] - (table[255, 0] - table[1, 0]))
+def test_gains_are_the_teachers(stage: Imitation) -> None:
+    ours, others = stage.model.prior.gain, stage.codec.prior.gain
+    assert ours is not None and others is not None
+    with torch.no_grad():
+        others.knots.uniform_(-3, 1)
+    stage.begin([])
+    assert torch.equal(ours.knots, others.knots)
 
 
 def test_a_teacher_that_cannot_teach_is_refused() -> None:
     config = find_recipe("light-imitation")
-    with pytest.raises(ConfigError, match="cannot teach"):
-        Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(replace(TINY, y_channels=32)))
+    for other in (replace(TINY, y_channels=32), replace(TINY, quality_knots=LITTLE.quality_knots + 1)):
+        with pytest.raises(ConfigError, match="cannot teach"):
+            Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(other))
 
 
 def test_imitation_then_stage_1_makes_a_codec(

@@ -47,14 +47,14 @@ PAPER_TERMS = "lpips 1, pixel 0.5, zonly 1, distill 0.001"
 STAGE2_TERMS = "zonly 1, dmd 1, gan 0.001, discriminator_gan 0.01"
 GAN = "3e-06 > 0, 0.001 > 0.001"
 
-LIGHT_IMITATION = Row("2e-05 > 5e-05", "22.36 0.6325 > 22.36 0.6325", IMITATION, WITH_DECODER)
-LIGHT_STAGE1 = Row("1e-05 > 0", "500 0.4 > 500 0.4", f"lpips 2, {SMALL_REST}", WITH_DECODER)
+SMALL_BITS = "655 0.4 > 655 0.4"
+LIGHT_IMITATION = Row("2e-05 > 5e-05", "25.59 0.6325 > 25.59 0.6325", IMITATION, WITH_DECODER)
+LIGHT_STAGE1 = Row("1e-05 > 0", SMALL_BITS, f"lpips 2, {SMALL_REST}", WITH_DECODER)
 LIGHT_GAN = LIGHT_STAGE1._replace(
     rates=GAN,
     terms=f"{LIGHT_STAGE1.terms}, gan_share 0.5",
     moves=WITH_DECODER + DISCRIMINATOR,
 )
-SMALL_BITS = "30 0.4 > 30 0.4"
 
 EXPECTED = {
     "light-imitation": LIGHT_IMITATION,
@@ -79,6 +79,11 @@ EXPECTED = {
         "0.004 > 0.0004", SMALL_BITS,
         "lpips 1, pixel 3, coarse 4, latent 0.7, structure 0.5, zonly 1, spread 0.1",
         "codec: g_s.quality_bias.zero generator.quality.zero",
+    ),
+    "small-low": Row(
+        "0.0025 > 0", SMALL_BITS,
+        "lpips 3, pixel 1, coarse 4, latent 0.2, structure 0.5, zonly 0.3, spread 0.1",
+        "codec: g_s.quality_bias.knots generator.quality.knots",
     ),
     "sd15-stage1": Row("4e-07 > 5e-05", "0.0001 0.0001 > 4.6 4.6", PAPER_TERMS, PAPER),
     "sd15-stage2": Row(

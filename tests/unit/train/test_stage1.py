@@ -71,6 +71,16 @@ def test_noise_moves_the_rate_and_not_the_values() -> None:
     assert torch.equal(results[0], results[1])
 
 
+def test_low_qualities_count_the_bits_of_rounded_values() -> None:
+    y = torch.randn(2, 8, 4, 4)
+    like = collapse(y, 0)
+    visitor = TrainingVisitor(y, torch.tensor([9, 10]), Noise(1, [0, 1], CPU), rounded_below=10)
+    visitor(0, torch.ones_like(like), torch.zeros_like(like))
+    exact = gaussian_bits(like.round(), torch.ones_like(like)).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(visitor.bits[0], exact[0])
+    assert visitor.bits[1] != exact[1]
+
+
 def test_rounding_passes_the_gradient_straight_through() -> None:
     y = torch.randn(1, 8, 4, 4, requires_grad=True)
     visitor = TrainingVisitor(y, torch.tensor([9]))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from onedc.config import SMALL, ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.model.blocks import with_lower_knots
 from onedc.model.lora import adapt
 from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
@@ -102,6 +103,8 @@ def has_taef2(config: ModelConfig) -> bool:
 def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:
     """All parameters of a codec: from a run's folder, one checkpoint of it, or a weights file.
 
+    A weights file with fewer knots of quality than the configuration is taken for one of its highest rates.
+
     Raises:
         WeightsError: missing, damaged, no codec, or one whose time embeddings are folded.
     """
@@ -113,7 +116,7 @@ def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:
             f"{place}: its time embeddings are folded, so it cannot be trained on; "
             "convert the published files again with --keep-time"
         )
-    return tensors
+    return with_lower_knots(tensors, config.quality_knots)
 
 
 def load_checkpoint(folder: Path) -> OneDC:

@@ -31,6 +31,7 @@ RECIPES: dict[str, Recipe] = {
     "small-gpu": small.small_gpu,
     "small-gpu-gan": small.small_gpu_gan,
     "small-preview": small.small_preview,
+    "small-low": small.small_low,
     "sd15-stage1": paper.sd15_stage1,
     "sd15-stage2": paper.sd15_stage2,
     "sd15-decay": paper.sd15_decay,

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from onedc.config import LIGHT
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.recipes.small import RATES, ROUNDED_BELOW
 from onedc.train.stages.imitation import ImitationConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
 
-RATES = {"rate_low": 500.0, "rate_high": 0.4}
-"""Weights of the bits: from what hardly pays beside z to 0.4 bpp."""
 STAGE1 = Stage1Config(
     weights=Stage1Weights(
         lpips=2.0, pixel=3.0, coarse=4.0, latent=0.7, structure=0.5, zonly=0.3, spread=0.1, **RATES
@@ -22,7 +21,8 @@ STAGE1 = Stage1Config(
     drop_y=0.15,
     train_decoder=True,
     slow_share=1.0,
-    validation_qualities=(0, 16, 64, 128, 224),
+    rounded_below=ROUNDED_BELOW,
+    validation_qualities=(0, 43, 107, 162, 237),
 )
 OPTIM = OptimConfig(kind="muon", lr=5e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=50, decay_share=0.65)
 

@@ -11,6 +11,11 @@ from onedc.train.stages.stage2 import Stage2Config
 from onedc.train.stages.teacher import TeacherConfig
 from onedc.train.stages.tokenizer import TokenizerConfig
 
+RATES = {"rate_low": 655.0, "rate_high": 0.4}
+"""Weights of the bits: from what hardly pays beside z to some 0.3 bpp. A knot is a factor of 1.85."""
+ROUNDED_BELOW = 107
+"""That of the sixth knot. Below it nearly all values of y are 0, and noise would cost more than they do."""
+
 
 def small_stage1() -> TrainConfig:
     """The bundled model, stage I: everything but the autoencoder, from a linear code."""
@@ -24,16 +29,16 @@ def small_stage1() -> TrainConfig:
                 coarse=4.0,
                 latent=0.7,
                 structure=0.5,
-                rate_low=30.0,
-                rate_high=0.4,
+                **RATES,
                 zonly=0.3,
                 spread=0.1,
             ),
             drop_y=0.25,
+            rounded_below=ROUNDED_BELOW,
             window_px=96,
             linear_start=True,
             spread_start=True,
-            validation_qualities=(0, 32, 96, 224),
+            validation_qualities=(0, 43, 107, 162, 237),
         ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
@@ -113,6 +118,26 @@ def small_preview() -> TrainConfig:
         data=replace(config.data, batch=6, crop_px=384),
         optim=replace(config.optim, lr=2e-2, warmup_steps=5, decay_steps=60),
         run=replace(config.run, steps=120, ema=0.9, validate_every=60),
+    )
+
+
+def small_low() -> TrainConfig:
+    """The five lowest knots of quality, which a start may lack: rates next to z alone, all others staying."""
+    config = small_decay()
+    objective = replace(
+        config.objective,
+        weights=replace(config.objective.weights, lpips=3.0, pixel=1.0, latent=0.2),
+        drop_y=0.0,
+        highest_quality=85,  # the fifth of 13 knots
+        only=("generator.quality.knots", "g_s.quality_bias.knots"),
+        validation_qualities=(1, 22, 43, 64, 85),
+    )
+    return replace(
+        config,
+        recipe="small-low",
+        objective=objective,
+        optim=OptimConfig(lr=2.5e-2, betas=(0.8, 0.98), weight_decay=0.0, warmup_steps=10, decay_share=0.7),
+        run=replace(config.run, steps=150, ema=0.95, log_every=10, validate_every=50),
     )
 
 

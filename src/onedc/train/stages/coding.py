@@ -20,21 +20,29 @@ from onedc.train.data.noise import Noise
 class TrainingVisitor:
     """Visits `SpatialPrior.scan` in training: noise for the rate, straight-through rounding for y_hat.
 
-    Pictures of quality byte 0 store no y: they get the means and cost nothing. Without `noise` the
-    rate is that of the rounded values. `offset`: see `gaussian_bits`.
+    Pictures of quality byte 0 store no y: they get the means and cost nothing. Without `noise`, and below
+    the quality byte `rounded_below`, the rate is that of the rounded values. `offset`: see `gaussian_bits`.
     """
 
     def __init__(
-        self, y_gained: Tensor, quality: Tensor, noise: Noise | None = None, *, offset: float = 0.0
+        self,
+        y_gained: Tensor,
+        quality: Tensor,
+        noise: Noise | None = None,
+        *,
+        rounded_below: int = 0,
+        offset: float = 0.0,
     ) -> None:
         self.y, self.noise, self.offset = y_gained.float(), noise, offset
+        self.noisy = (quality >= rounded_below)[:, None, None, None]
         self.stored = (quality > 0).float()[:, None, None, None]
         self.bits = self.y.new_zeros(len(y_gained))
 
     def _perturbed(self, part: int, residual: Tensor) -> Tensor:
         if self.noise is None:
-            return residual.round()
-        return residual + self.noise.uniform(f"y{part}", *residual.shape[1:]) - 0.5
+            return rounded(residual)
+        noisy = residual + self.noise.uniform(f"y{part}", *residual.shape[1:]) - 0.5
+        return torch.where(self.noisy, noisy, rounded(residual))
 
     def __call__(self, part: int, scale: Tensor, mean: Tensor) -> Tensor:
         scale, mean = scale.float(), mean.float()
@@ -60,15 +68,17 @@ def analysed(
     quality: Tensor,
     noise: Noise | None = None,
     *,
+    rounded_below: int = 0,
     offset: float = 0.0,
 ) -> Analysed:
     """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z.
 
-    `noise` and `offset`: see `TrainingVisitor`.
+    `noise`, `rounded_below` and `offset`: see `TrainingVisitor`.
     """
     y, z = model.analyse_unquantised(x, vae_latents)
     hyper, z_semantic = model.h_s(model.fsq(z))
-    visitor = TrainingVisitor(model.prior.gained(y, quality), quality, noise, offset=offset)
+    gained = model.prior.gained(y, quality)
+    visitor = TrainingVisitor(gained, quality, noise, rounded_below=rounded_below, offset=offset)
     y_hat = model.prior.scan(hyper, quality, visitor)
     return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
 

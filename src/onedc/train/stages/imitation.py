@@ -7,14 +7,12 @@ another. Stage I of the whole comes after it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from onedc.constants import QUALITY_MAX
 from onedc.errors import ConfigError
 from onedc.model.hyperprior import bounded
 from onedc.model.lpips import LPIPS
@@ -28,8 +26,8 @@ from onedc.train.stages.stage1 import Stage1, Stage1Config, rate_weight
 STEP_BYTE = 150
 """Errors of y are measured in quantisation steps of this quality byte."""
 Z_WEIGHT = 2.0  # of the mean squared error of the bounded z, in levels; that of y counts once
+TAKEN_OVER = ("y_channels", "quality_knots")  # what both configurations have in common
 RATE_POWER = 0.5  # bits weigh as in stage I to this power: all rates alike, since y stands still
-TEACHER_RATES = (30.0, 0.4)  # weights of the bits that the other codec was trained for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +43,11 @@ class Imitation(Stage1):
     def __init__(
         self, model: OneDC, lpips: LPIPS, config: ImitationConfig, optim: OptimConfig, codec: OneDC
     ) -> None:
-        if codec.config.light is not None or codec.config.y_channels != model.config.y_channels:
+        unlike = any(getattr(codec.config, name) != getattr(model.config, name) for name in TAKEN_OVER)
+        if codec.config.light is not None or unlike:
             raise ConfigError(
                 f"nets.codec: {codec.config.name} cannot teach {model.config.name}: it has no autoencoder, "
-                "or another number of channels of y"
+                f"or other {' or '.join(TAKEN_OVER)}"
             )
         super().__init__(model, lpips, config.stage1, optim, autoencoder=codec.vae)
         self.codec = codec.requires_grad_(False).eval()
@@ -56,13 +55,10 @@ class Imitation(Stage1):
             model.prior.gain.requires_grad_(False)
 
     def begin(self, samples: Iterable[Batch]) -> None:
-        """Take over the other's gains, at equal weights of the bits."""
+        """Take over the other's gains."""
         own, other = self.model.prior.gain, self.codec.prior.gain
         if own is not None and other is not None:
-            low, high = (getattr(self.config.weights, name) for name in ("rate_low", "rate_high"))
-            with torch.no_grad():
-                table = other.vectors(torch.arange(QUALITY_MAX + 1, device=other.knots.device))
-                own.knots.copy_(gains(table, len(own.knots), (low, high), TEACHER_RATES))
+            own.load_state_dict(other.state_dict())
 
     def train(self, mode: bool = True) -> Imitation:
         super().train(mode)
@@ -91,7 +87,8 @@ class Imitation(Stage1):
             "z": (bounded(model.h_a(y, semantic)) - bounded(z)).square().mean(),
         }
         hyper, z_semantic = model.h_s(model.fsq(z))
-        visitor = TrainingVisitor(model.prior.gained(y, quality), quality, batch.noise)
+        gained, below = model.prior.gained(y, quality), self.config.rounded_below
+        visitor = TrainingVisitor(gained, quality, batch.noise, rounded_below=below)
         y_hat = model.prior.scan(hyper, quality, visitor).detach()
         bpp = visitor.bits / (batch.x.shape[-1] * batch.x.shape[-2])
         decoded = model.synthesise(y_hat, z_semantic, quality)
@@ -103,21 +100,3 @@ class Imitation(Stage1):
         share = torch.where(quality > 0, 1.0, stage1.zonly)
         total = figures["y"] + Z_WEIGHT * figures["z"] + (rate + share * distance).mean()
         return total + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"], figures
-
-
-def gains(table: Tensor, knots: int, rates: tuple[float, float], table_rates: tuple[float, float]) -> Tensor:
-    """Logarithms of gains [knots,C] for weights of the bits from `rates[0]` to `rates[1]`.
-
-    Args:
-        table: logarithms by quality byte [256,C] of a codec trained for `table_rates`; beyond these its first
-            steps go on in a straight line.
-    """
-    rows = []
-    for knot in range(knots):
-        rate = rates[0] * (rates[1] / rates[0]) ** (knot / (knots - 1))
-        span = math.log(table_rates[0] / table_rates[1])
-        byte = 1 + (QUALITY_MAX - 1) * math.log(table_rates[0] / rate) / span
-        low = min(max(int(byte), 1), QUALITY_MAX - 1)
-        reach = 32 if byte < 1 else 1
-        rows.append(table[low] + (byte - low) / reach * (table[low + reach] - table[low]))
-    return torch.stack(rows)

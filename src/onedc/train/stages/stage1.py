@@ -65,6 +65,8 @@ class Stage1Config:
     gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
     ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight, from RAMP_START
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
+    highest_quality: int = QUALITY_MAX  # quality bytes are drawn from 1 to this one
+    rounded_below: int = 0  # below this quality byte the bits are those of rounded values, not of noisy ones
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     spread_start: bool = False  # begin with a z that uses all its values
@@ -83,6 +85,8 @@ class Stage1Config:
             raise ConfigError("objective.inset: false needs objective.window_px=0")
         if not 0 <= self.likelihood_offset < 1:
             raise ConfigError(f"objective.likelihood_offset: {self.likelihood_offset} is not in 0 .. 1")
+        if not 1 <= self.highest_quality <= QUALITY_MAX:
+            raise ConfigError(f"objective.highest_quality: {self.highest_quality} is no quality byte above 0")
         if self.gan_share < 0:
             raise ConfigError(f"objective.gan_share: {self.gan_share} must not be negative")
         if self.window_px % 8 or 0 < self.window_px < 64:
@@ -203,13 +207,14 @@ class Stage1(Stage):
         return vae_latents_of(self.vae(), batch)
 
     def qualities(self, noise: Noise) -> Tensor:
-        """A quality byte for each picture [B]: drawn from 1..255, or 0 for the share without y."""
+        """A quality byte for each picture [B]: drawn from 1 to the highest, or 0 for the share without y."""
         if self.model_config.z_only:
             return noise.integers("quality", 0, 1)
         if not self.model_config.quality_knots:
             return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
         dropped = noise.uniform("drop_y") < self.config.drop_y
-        drawn = 1 + (QUALITY_MAX * noise.uniform("quality")).long().clamp(max=QUALITY_MAX - 1)
+        highest = self.config.highest_quality
+        drawn = 1 + (highest * noise.uniform("quality")).long().clamp(max=highest - 1)
         return torch.where(dropped, 0, drawn)
 
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
@@ -232,8 +237,8 @@ class Stage1(Stage):
     def coded(self, batch: Batch) -> Coded:
         """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
-        offset = self.config.likelihood_offset
-        sent = analysed(self.model, batch.x, target, quality, batch.noise, offset=offset)
+        offset, below = self.config.likelihood_offset, self.config.rounded_below
+        sent = analysed(self.model, batch.x, target, quality, batch.noise, rounded_below=below, offset=offset)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
         return Coded(sent, decoded, target, quality)
 

@@ -19,7 +19,7 @@ from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.onedc import OneDC
 from onedc.model.unet import TimeResnet, Transformer2d
 
-GAIN_LOW, GAIN_HIGH = 0.12, 1.2  # first gains at quality bytes 1 and 255
+GAIN_LOW, GAIN_HIGH = 0.023, 1.2  # first gains at quality bytes 1 and 255
 
 
 def principal_components(vae_latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
