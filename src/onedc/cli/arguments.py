@@ -6,14 +6,17 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onedc.errors import ImageError
 
 if TYPE_CHECKING:
     from onedc.codec import Codec
     from onedc.image import Keepable
+
+T = TypeVar("T")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -39,36 +42,60 @@ def add_parser(
     return parser
 
 
+def option(
+    parser: argparse._ActionsContainer, usage: str, kind: Callable[[str], Any], text: str, **more: Any
+) -> None:
+    """Declare an option that takes a value; `usage` is as in a manual: "-q, --quality Q"."""
+    *short, long = usage.split(", ")
+    flag, _, metavar = long.partition(" ")
+    parser.add_argument(*short, flag, type=kind, metavar=metavar or None, help=text, **more)
+
+
+def switch(parser: argparse._ActionsContainer, flag: str, text: str, off: str = "") -> None:
+    """Declare an option without a value; `off` is what it sets to false, where it does not turn itself on."""
+    if off:
+        parser.add_argument(flag, dest=off, action="store_false", help=text)
+    else:
+        parser.add_argument(flag, action="store_true", help=text)
+
+
+def given(kind: type[T], args: argparse.Namespace, **others: Any) -> T:
+    """A dataclass of what the command line gives to its fields, by their names, and of `others`."""
+    named = {field.name: getattr(args, field.name, None) for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in named.items() if value is not None} | others)
+
+
+def add_force(parser: argparse.ArgumentParser, text: str = "replace outputs that exist already") -> None:
+    """Leave to overwrite."""
+    switch(parser, "--force", text)
+
+
 def add_file_arguments(
     parser: argparse.ArgumentParser,
-    *,
     inputs: str,
     output: str,
     force: str = "replace outputs that exist already",
 ) -> None:
     """The arguments of every command that turns files into files."""
     parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
-    parser.add_argument("-o", "--output", metavar="OUT", help=output)
+    option(parser, "-o, --output OUT", str, output)
     parser.add_argument("--force", action="count", default=0, help=force)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
+    switch(parser, "--json", "print one line of JSON for each file")
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pictures are read, and what of a file."""
-    parser.add_argument(
-        "--page", type=whole, metavar="N", help="page or frame of files that hold several, from 1"
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=whole,
-        metavar="N",
-        help="refuse larger pictures before they are decoded (default: 67 million)",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="treat warnings as errors: a colour profile that does not fit, damage outside the pixels",
-    )
+    option(parser, "--page N", whole, "page or frame of files that hold several, from 1")
+    text = "refuse larger pictures before they are decoded (default: 67 million)"
+    option(parser, "--max-pixels N", whole, text)
+    text = "treat warnings as errors: a colour profile that does not fit, damage outside the pixels"
+    switch(parser, "--strict", text)
+
+
+def reading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `image.read_picture` takes of the command line."""
+    named = {name: getattr(args, name) for name in ("background", "max_pixels", "page", "strict")}
+    return {"keep": kept(args)} | {name: value for name, value in named.items() if value is not None}
 
 
 def add_model_arguments(
@@ -82,35 +109,17 @@ def add_model_arguments(
     """
     group = parser.add_argument_group("model")
     if engines:
-        group.add_argument(
-            "--engine",
-            choices=("auto", "onnx", "torch"),
-            default="auto",
-            help="library that runs the networks; auto (default): onnxruntime where it can, else torch",
-        )
-    group.add_argument(
-        "--device", default="cpu", help="where the networks run: cpu (default), cuda, cuda:1, mps"
+        text = "library that runs the networks; auto (default): onnxruntime where it can, else torch"
+        option(group, "--engine", str, text, choices=("auto", "onnx", "torch"), default="auto")
+    option(group, "--device", str, "where the networks run: cpu (default), cuda, cuda:1, mps", default="cpu")
+    text = (
+        "precision of the float networks. auto (default): fp32, but bf16 with torch where the hardware "
+        "is fast at it. Files written with either are decoded with either"
     )
-    group.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="precision of the float networks. auto (default): fp32, but bf16 with torch where the hardware "
-        "is fast at it. "
-        "Files written with either are decoded with either",
-    )
-    group.add_argument(
-        "--threads",
-        type=whole,
-        metavar="N",
-        default=threads,
-        help="processor threads (default: as many as there are cores)"
-        if threads is None
-        else f"default: {threads}",
-    )
-    group.add_argument(
-        "--weights", type=Path, metavar="FILE", help="a model other than the bundled one (.safetensors)"
-    )
+    option(group, "--precision", str, text, choices=("auto", "fp32", "bf16"), default="auto")
+    many = "processor threads (default: as many as there are cores)"
+    option(group, "--threads N", whole, f"default: {threads}" if threads else many, default=threads)
+    option(group, "--weights FILE", Path, "a model other than the bundled one (.safetensors)")
 
 
 def codec_of(args: argparse.Namespace) -> Codec:
@@ -129,45 +138,25 @@ def codec_of(args: argparse.Namespace) -> Codec:
 
 def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
     """How long to look for a better choice of bits, and by what."""
-    parser.add_argument(
-        "-e",
-        "--effort",
-        type=effort,
-        default=0,
-        metavar="N",
-        help="0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel",
+    text = "0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel"
+    option(parser, "-e, --effort N", effort, text, default=0)
+    text = (
+        "folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
+        "(without it by features of the model's own autoencoder)"
     )
-    parser.add_argument(
-        "--metric-weights",
-        type=Path,
-        metavar="DIR",
-        help="folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
-        "(without it by features of the model's own autoencoder)",
-    )
+    option(parser, "--metric-weights DIR", Path, text)
 
 
 def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
     """What becomes of transparency and of what stands beside the pixels."""
     clear = parser.add_mutually_exclusive_group()
-    clear.add_argument(
-        "--background",
-        type=color,
-        metavar="COLOR",
-        help="colour under transparent pixels (white, #rrggbb); without one, such pictures are refused",
-    )
-    clear.add_argument(
-        "--keep-alpha",
-        action="store_true",
-        help="store transparency losslessly: up to a few KB more, which count towards a target",
-    )
-    parser.add_argument(
-        "--keep-icc",
-        action="store_true",
-        help="store the RGB colour profile in a compact form; the decoded picture has it",
-    )
-    parser.add_argument(
-        "--keep-exif", action="store_true", help="store EXIF (camera, time, place, ...), without its preview"
-    )
+    text = "colour under transparent pixels (white, #rrggbb); without one, such pictures are refused"
+    option(clear, "--background COLOR", color, text)
+    text = "store transparency losslessly: up to a few KB more, which count towards a target"
+    switch(clear, "--keep-alpha", text)
+    text = "store the RGB colour profile in a compact form; the decoded picture has it"
+    switch(parser, "--keep-icc", text)
+    switch(parser, "--keep-exif", "store EXIF (camera, time, place, ...), without its preview")
 
 
 def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
@@ -176,16 +165,30 @@ def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
     return tuple(name for name, wanted in asked.items() if wanted)
 
 
+def add_size_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The size at which pictures are coded, and the checksum; returns the group of options."""
+    group = parser.add_argument_group("messages and small files")
+    option(group, "--max-side N", whole, "shrink pictures to a longer side of N pixels at most")
+    text = "with --target-bytes: keep the size, even where it looks better smaller in so few bytes"
+    switch(group, "--no-shrink", text, off="shrink")
+    text = "leave the checksum out, for channels that check what they carry: 1 byte less in small files"
+    switch(group, "--no-check", text, off="check")
+    return group
+
+
+def add_report_arguments(parser: argparse.ArgumentParser, what: str, section: str) -> None:
+    """The section of a page that a table is put into, too."""
+    text = (
+        f"also put {what} into this Markdown file between the lines <!-- begin NAME --> and <!-- end NAME -->"
+    )
+    option(parser, "--report FILE", Path, text)
+    option(parser, "--section NAME", str, f"section of --report (default: {section})", default=section)
+
+
 def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:
     """Declare --plugin; `adds` says what the command takes from one."""
-    parser.add_argument(
-        "--plugin",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.py",
-        help=f"run this Python file first; it may add {adds} (docs/extending.md)",
-    )
+    text = f"run this Python file first; it may add {adds} (docs/extending.md)"
+    option(parser, "--plugin FILE.py", Path, text, action="append", default=[])
 
 
 def whole(text: str) -> int:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, add_plugin_argument, names, quality
+from onedc.cli.arguments import (
+    add_force,
+    add_model_arguments,
+    add_parser,
+    add_plugin_argument,
+    given,
+    names,
+    option,
+    quality,
+)
 from onedc.cli.jobs import Job, UsageError, check_targets
-
-if TYPE_CHECKING:
-    from onedc.evaluation.plan import EvaluationOptions
 
 _DESCRIPTION = """\
 Show one picture as the original, coded by onedc, and coded by other codecs in as many bytes.
@@ -29,31 +35,13 @@ def add_command(commands: Any) -> None:
         commands, "compare", "one picture in several codecs, as a page with a slider", _DESCRIPTION, run
     )
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="HTML",
-        help="the page; the PNG goes beside it (default: IMAGE-compare.html)",
-    )
-    parser.add_argument(
-        "-q",
-        "--quality",
-        type=quality,
-        default=50.0,
-        metavar="Q",
-        help="quality of onedc, 0..100 (default 50)",
-    )
-    parser.add_argument(
-        "--against",
-        type=names,
-        default=("webp", "avif"),
-        metavar="LIST",
-        help="any of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)",
-    )
-    parser.add_argument(
-        "--metric-weights", type=Path, metavar="DIR", help="folder of the LPIPS network; adds LPIPS"
-    )
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    text = "the page; the PNG goes beside it (default: IMAGE-compare.html)"
+    option(parser, "-o, --output HTML", str, text)
+    option(parser, "-q, --quality Q", quality, "quality of onedc, 0..100 (default 50)", default=50.0)
+    text = "any of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)"
+    option(parser, "--against LIST", names, text, default=("webp", "avif"))
+    option(parser, "--metric-weights DIR", Path, "folder of the LPIPS network; adds LPIPS")
+    add_force(parser)
     add_model_arguments(parser)
     add_plugin_argument(parser, "codecs")
 
@@ -63,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from onedc.evaluation.compare import compare_picture, to_html, to_png
+    from onedc.evaluation.matching import default_cache
+    from onedc.evaluation.plan import EvaluationOptions
     from onedc.files import refuse_existing, write_whole
     from onedc.plugins import load_plugins
 
@@ -75,8 +65,11 @@ def run(args: argparse.Namespace) -> int:
     check_targets(Job(str(image), str(path)) for path in outputs)
     for path in outputs:
         refuse_existing(path, force=args.force)
+    metrics = ("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ()))
+    asked = {"output": Path(), "qualities": (args.quality,), "metrics": metrics, "cache": default_cache()}
+    options = given(EvaluationOptions, args, **asked)
     with Console(stderr=True).status(f"{image}: onedc, {', '.join(args.against)}"):
-        comparison = compare_picture(image, _options(args))
+        comparison = compare_picture(image, options)
     for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):
         write_whole(path, data, force=args.force)
         print(path)
@@ -85,21 +78,3 @@ def run(args: argparse.Namespace) -> int:
     for note in comparison.notes:
         print(f"  {note}")
     return 0
-
-
-def _options(args: argparse.Namespace) -> EvaluationOptions:
-    from onedc.evaluation.matching import default_cache
-    from onedc.evaluation.plan import EvaluationOptions
-
-    return EvaluationOptions(
-        output=Path(),
-        qualities=(args.quality,),
-        against=args.against,
-        metrics=("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ())),
-        metric_weights=args.metric_weights,
-        weights=args.weights,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        cache=default_cache(),
-    )

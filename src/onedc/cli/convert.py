@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_parser
+from onedc.cli.arguments import add_force, add_parser, given, option, switch
 from onedc.cli.jobs import UsageError
 from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
@@ -38,8 +38,8 @@ def add_command(commands: Any) -> None:
     """Declare `onedc convert`."""
     parser = add_parser(commands, "convert", "published checkpoints to a weights file", _DESCRIPTION, run)
     files = parser.add_argument_group("published files (safetensors, or PyTorch files of plain tensors)")
-    files.add_argument("--unet", type=Path, metavar="FILE", help="model.safetensors")
-    files.add_argument("--codec", type=Path, metavar="FILE", help="model_1.safetensors")
+    option(files, "--unet FILE", Path, "model.safetensors")
+    option(files, "--codec FILE", Path, "model_1.safetensors")
     files.add_argument(
         "--rate",
         nargs=3,
@@ -57,48 +57,20 @@ def add_command(commands: Any) -> None:
         metavar=("LAMBDA", "RUN"),
         help="instead of --rate: the folder of a training run of ours, or of one of its checkpoints",
     )
-    files.add_argument(
-        "--vae",
-        metavar="PLACE",
-        help="Stable Diffusion autoencoder in diffusers' format: a file, a folder, or a hub id OWNER/NAME",
-    )
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the weights file to write")
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
-    _add_options(parser)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--storage",
-        choices=("bf16", "fp16", "fp32"),
-        default="bf16",
-        help="type of the stored weights (default: bf16)",
-    )
-    parser.add_argument(
-        "--z-only", action="store_true", help="the published model that codes z alone: its files have no y"
-    )
-    parser.add_argument(
-        "--model-id",
-        type=int,
-        default=PRIVATE_MODEL_IDS.start,
-        metavar="N",
-        help="written into .1dc files, 192 (default) to 255",
-    )
-    parser.add_argument(
-        "--lambda", dest="note", default="", metavar="L", help="the model's rate, stored as a note"
-    )
-    parser.add_argument(
-        "--keep-time",
-        action="store_true",
-        help="keep the constant time embeddings as layers: to train on from the file (nets.start)",
-    )
-    parser.add_argument(
-        "--measure",
-        nargs="+",
-        default=(),
-        metavar="IMAGE",
-        help="pictures on which to measure the cost of the integers",
-    )
+    text = "Stable Diffusion autoencoder in diffusers' format: a file, a folder, or a hub id OWNER/NAME"
+    option(files, "--vae PLACE", str, text)
+    option(parser, "-o, --output FILE", str, "the weights file to write", required=True)
+    add_force(parser, "replace an existing file")
+    text = "type of the stored weights (default: bf16)"
+    option(parser, "--storage", str, text, choices=("bf16", "fp16", "fp32"), default="bf16")
+    switch(parser, "--z-only", "the published model that codes z alone: its files have no y")
+    text = "written into .1dc files, 192 (default) to 255"
+    option(parser, "--model-id N", int, text, default=PRIVATE_MODEL_IDS.start)
+    option(parser, "--lambda L", str, "the model's rate, stored as a note", dest="note", default="")
+    text = "keep the constant time embeddings as layers: to train on from the file (nets.start)"
+    switch(parser, "--keep-time", text, off="fold_time")
+    text = "pictures on which to measure the cost of the integers"
+    option(parser, "--measure IMAGE", str, text, nargs="+", default=())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return _convert_runs(args)
     pictures = [read_image(name) for name in args.measure]
     models = _models(args)
-    options = Options(storage=args.storage, fold_time=not args.keep_time, model_id=args.model_id)
+    options = given(Options, args)
     if args.rate:
         convert_family(models, Path(args.output), options)
     else:
@@ -137,7 +109,7 @@ def _convert_runs(args: argparse.Namespace) -> int:
     from onedc.interop.runs import open_run
     from onedc.train.checkpoint import find_checkpoint
 
-    options = Options(storage=args.storage, fold_time=not args.keep_time, model_id=args.model_id)
+    options = given(Options, args)
     rates = [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]
     write_family(rates, Path(args.output), options)
     _tell_size(args)

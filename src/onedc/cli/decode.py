@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, codec_of
+from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, codec_of, option, switch
 from onedc.cli.jobs import (
     PIPE,
     Job,
@@ -49,18 +49,11 @@ def add_command(commands: Any) -> None:
         force="replace outputs that exist already; given twice, also pictures that do not say that onedc "
         "decoded them, such as the original",
     )
-    parser.add_argument(
-        "--partial", action="store_true", help="decode the complete parts of a truncated file, unverified"
-    )
-    parser.add_argument("--preview", action="store_true", help="decode the semantic layer alone, as at -q 0")
-    parser.add_argument(
-        "--full-size",
-        action="store_true",
-        help="resample pictures that were shrunk to their original size (Lanczos)",
-    )
-    parser.add_argument(
-        "--max-pixels", type=int, metavar="N", help="refuse files that declare more pixels than this"
-    )
+    switch(parser, "--partial", "decode the complete parts of a truncated file, unverified")
+    switch(parser, "--preview", "decode the semantic layer alone, as at -q 0")
+    text = "resample pictures that were shrunk to their original size (Lanczos)"
+    switch(parser, "--full-size", text)
+    option(parser, "--max-pixels N", int, "refuse files that declare more pixels than this")
     add_model_arguments(parser, engines=True)
 
 

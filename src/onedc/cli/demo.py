@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, quality
+from onedc.cli.arguments import add_force, add_model_arguments, add_parser, codec_of, option, quality
 from onedc.cli.jobs import Job, check_targets
 from onedc.files import make_folder, refuse_existing, write_whole
 
@@ -24,13 +24,9 @@ def add_command(commands: Any) -> None:
     """Declare `onedc demo`."""
     parser = add_parser(commands, "demo", "encode and decode a photo, side by side", _DESCRIPTION, run)
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", default="demo", help="where the three files go (default: demo)"
-    )
-    parser.add_argument(
-        "-q", "--quality", type=quality, metavar="Q", help="0 to 100 (default: about 0.1 bits per pixel)"
-    )
-    parser.add_argument("--force", action="store_true", help="replace the files of an earlier run")
+    option(parser, "-o, --output FOLDER", str, "where the three files go (default: demo)", default="demo")
+    option(parser, "-q, --quality Q", quality, "0 to 100 (default: about 0.1 bits per pixel)")
+    add_force(parser, "replace the files of an earlier run")
     add_model_arguments(parser, engines=True)
 
 

@@ -14,16 +14,19 @@ from onedc.cli.arguments import (
     add_model_arguments,
     add_parser,
     add_reading_arguments,
+    add_size_arguments,
     codec_of,
-    kept,
+    option,
     positive,
     quality,
+    reading_options,
     whole,
 )
 from onedc.cli.jobs import (
     PIPE,
     Job,
     Report,
+    UsageError,
     check_output,
     make_folders,
     plan,
@@ -31,15 +34,8 @@ from onedc.cli.jobs import (
     run_jobs,
     write_output,
 )
-from onedc.cli.sizes import (
-    add_show_argument,
-    add_size_arguments,
-    check_show,
-    coded_size,
-    wanted_size,
-    write_shown,
-)
 from onedc.cli.streams import progress_line
+from onedc.datasets.names import suffix_of
 from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +43,7 @@ if TYPE_CHECKING:
 
     from onedc.codec import Codec
     from onedc.image import Loaded
+    from onedc.image.shrink import Size
 
 _DESCRIPTION = """\
 Encode pictures to .1dc files.
@@ -77,25 +74,14 @@ def add_command(commands: Any) -> None:
         "(default: beside each input, with the suffix .1dc)",
     )
     spent = parser.add_mutually_exclusive_group()
-    spent.add_argument(
-        "-q",
-        "--quality",
-        type=quality,
-        metavar="Q",
-        help="0 (smallest) to 100, decimals allowed (default: about 0.1 bits per pixel)",
-    )
-    spent.add_argument(
-        "--target-bytes", type=whole, metavar="N", help="the highest quality whose file has at most N bytes"
-    )
-    spent.add_argument(
-        "--target-bpp",
-        type=positive,
-        metavar="X",
-        help="the highest quality whose file has at most X bits per pixel",
-    )
+    text = "0 (smallest) to 100, decimals allowed (default: about 0.1 bits per pixel)"
+    option(spent, "-q, --quality Q", quality, text)
+    option(spent, "--target-bytes N", whole, "the highest quality whose file has at most N bytes")
+    option(spent, "--target-bpp X", positive, "the highest quality whose file has at most X bits per pixel")
     add_effort_arguments(parser)
     add_beside_arguments(parser)
-    add_show_argument(add_size_arguments(parser))
+    text = "also write the picture that a receiver will see, of one input"
+    option(add_size_arguments(parser), "--show FILE", str, text)
     add_reading_arguments(parser)
     add_model_arguments(parser, engines=True)
 
@@ -105,15 +91,9 @@ def run(args: argparse.Namespace) -> int:
     from onedc.image import MISSING_PLUGINS, READABLE_SUFFIXES
 
     passed: list[str] = []
-    jobs = plan(
-        args.inputs,
-        args.output,
-        suffix=".1dc",
-        accepted=READABLE_SUFFIXES,
-        passed=passed,
-        hints=MISSING_PLUGINS,
-    )
-    check_show(args, jobs)
+    suffixes, hints = READABLE_SUFFIXES, MISSING_PLUGINS
+    jobs = plan(args.inputs, args.output, suffix=".1dc", accepted=suffixes, passed=passed, hints=hints)
+    _check_show(args, jobs)
     make_folders(jobs)
 
     codec = codec_of(args)
@@ -125,19 +105,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool) -> Report:
     """Encode one file; one that is alone tells how far its effort is. Raises OneDCError."""
-    from onedc.container.packing import DEFAULT_MAX_PIXELS
-    from onedc.image import read_picture
+    from onedc.image import image_bytes, read_picture
 
     check_output(job, force=args.force)
-    picture = read_picture(
-        _from_pipe() if job.source == PIPE else job.source,
-        background=args.background,
-        keep=kept(args),
-        max_pixels=args.max_pixels or DEFAULT_MAX_PIXELS,
-        page=args.page,
-        strict=args.strict,
-        draft=wanted_size(args).longer,
-    )
+    source = _from_pipe() if job.source == PIPE else job.source
+    picture = read_picture(source, draft=_wanted_size(args).longer, **reading_options(args))
     started_s = time.perf_counter()
     try:
         with progress_line(f"{job.source}: effort {args.effort}", shown=alone) as progress:
@@ -147,8 +119,39 @@ def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool
     elapsed_s = time.perf_counter() - started_s
     write_output(job, data, force=args.force)
     if shown is not None:
-        write_shown(shown, args)
+        write_output(
+            Job(args.show, args.show),
+            image_bytes(shown, suffix_of(args.show), name=args.show),
+            force=args.force,
+        )
     return _report(job, data, elapsed_s)
+
+
+def _check_show(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """Raise UsageError for a --show that cannot be."""
+    from onedc.image import WRITABLE_SUFFIXES
+
+    if args.show is not None and len(jobs) > 1:
+        raise UsageError("--show takes one input")
+    if args.show is not None and suffix_of(args.show) not in WRITABLE_SUFFIXES:
+        suffixes = " ".join(sorted(WRITABLE_SUFFIXES))
+        raise UsageError(f"--show {args.show}: the suffix must be one of {suffixes}")
+
+
+def _wanted_size(args: argparse.Namespace) -> Size:
+    """The size that the command line asks for."""
+    from onedc.image.shrink import Size
+
+    return Size(max_side=args.max_side, target_bytes=args.target_bytes if args.shrink else None)
+
+
+def _coded_size(picture: Loaded, args: argparse.Namespace) -> tuple[int, int]:
+    """Width and height at which a picture is coded."""
+    from onedc.container.header import working_size
+
+    height, width, _ = picture.rgb.shape
+    original: tuple[int, int] = picture.original or (width, height)
+    return working_size(*original, _wanted_size(args).longer(*original))
 
 
 def _from_pipe() -> BytesIO:
@@ -163,7 +166,7 @@ def _encode(
 ) -> tuple[bytes, Image | None]:
     """One file, of the quality or within the target that the command line names, and what --show asks for."""
     options = {"effort": args.effort, "progress": progress}
-    options |= {"max_side": args.max_side, "check": not args.no_check}
+    options |= {"max_side": args.max_side, "check": args.check}
     rate = _rate(picture, args)
     if args.show is not None:
         return codec.encode_and_show(picture, **rate, **options)
@@ -177,10 +180,10 @@ def _rate(picture: Loaded, args: argparse.Namespace) -> dict[str, Any]:
     from onedc.rate import bytes_at
 
     if args.target_bpp is not None:
-        target = bytes_at(args.target_bpp, *coded_size(picture, wanted_size(args)))
+        target = bytes_at(args.target_bpp, *_coded_size(picture, args))
         return {"target_bytes": target, "shrink": False}
     if args.target_bytes is not None:
-        return {"target_bytes": args.target_bytes, "shrink": not args.no_shrink}
+        return {"target_bytes": args.target_bytes, "shrink": args.shrink}
     return {} if args.quality is None else {"quality": args.quality}
 
 

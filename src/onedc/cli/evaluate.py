@@ -10,8 +10,12 @@ from onedc.cli.arguments import (
     add_model_arguments,
     add_parser,
     add_plugin_argument,
+    add_report_arguments,
+    given,
     names,
     numbers,
+    option,
+    switch,
     whole_numbers,
 )
 from onedc.cli.jobs import UsageError, expand
@@ -40,127 +44,64 @@ def add_command(commands: Any) -> None:
     """Declare `onedc eval`."""
     parser = add_parser(commands, "eval", "measure codecs on pictures", _DESCRIPTION, run)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="picture files, folders or patterns")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="folder of the results; may hold earlier ones"
-    )
+    text = "folder of the results; may hold earlier ones"
+    option(parser, "-o, --output DIR", Path, text, required=True)
     _add_points(parser)
     _add_metrics(parser)
     _add_elsewhere(parser)
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes (default 1: undisturbed times)"
-    )
-    parser.add_argument(
-        "--cache", metavar="DIR", help="file sizes found while matching rates (default: the user's cache)"
-    )
-    parser.add_argument("--keep-decoded", action="store_true", help="keep the decoded pictures as PNG")
-    parser.add_argument(
-        "--report",
-        metavar="FILE",
-        help="also put the table into this Markdown file, between the lines <!-- begin NAME --> and "
-        "<!-- end NAME -->",
-    )
-    parser.add_argument(
-        "--section", default="evaluation", metavar="NAME", help="section of --report (default: evaluation)"
-    )
+    option(parser, "--jobs N", int, "processes (default 1: undisturbed times)", default=1)
+    text = "file sizes found while matching rates (default: the user's cache)"
+    option(parser, "--cache DIR", Path, text)
+    switch(parser, "--keep-decoded", "keep the decoded pictures as PNG")
+    add_report_arguments(parser, "the table", "evaluation")
     add_model_arguments(parser, threads=1)
     add_plugin_argument(parser, "metrics and codecs")
 
 
 def _add_points(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("codecs and rates")
-    group.add_argument(
-        "--codec",
-        type=names,
-        metavar="LIST",
-        help="of onedc, jpeg, webp, avif, jxl, vvc, hevc and those of --plugin (default: onedc, or none with "
-        "--recon)",
+    text = (
+        "of onedc, jpeg, webp, avif, jxl, vvc, hevc and those of --plugin (default: onedc, or none with "
+        "--recon)"
     )
-    group.add_argument(
-        "--quality",
-        type=numbers,
-        default=(),
-        metavar="LIST",
-        help="each codec's own quality (QP for vvc and hevc)",
-    )
-    group.add_argument(
-        "--bpp", type=numbers, default=(), metavar="LIST", help="match every codec to these bits per pixel"
-    )
-    group.add_argument(
-        "--bytes",
-        type=whole_numbers,
-        default=(),
-        metavar="LIST",
-        help="match every codec to these file sizes",
-    )
-    group.add_argument(
-        "--against",
-        type=names,
-        default=(),
-        metavar="LIST",
-        help="match these codecs to the file sizes of --codec at --quality, or of --recon",
-    )
-    group.add_argument(
-        "--rule",
-        choices=("at-most", "at-least"),
-        default="at-most",
-        help="how --against matches: the largest file not above ours (default), or the smallest not below",
-    )
+    option(group, "--codec LIST", names, text, dest="codecs")
+    text = "each codec's own quality (QP for vvc and hevc)"
+    option(group, "--quality LIST", numbers, text, dest="qualities")
+    option(group, "--bpp LIST", numbers, "match every codec to these bits per pixel", dest="targets_bpp")
+    text = "match every codec to these file sizes"
+    option(group, "--bytes LIST", whole_numbers, text, dest="targets_bytes")
+    text = "match these codecs to the file sizes of --codec at --quality, or of --recon"
+    option(group, "--against LIST", names, text)
+    text = "how --against matches: the largest file not above ours (default), or the smallest not below"
+    option(group, "--rule", str, text, choices=("at-most", "at-least"), default="at-most")
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("metrics")
-    group.add_argument(
-        "--metrics",
-        type=names,
-        metavar="LIST",
-        help="of psnr, ms_ssim, lpips_squeeze, lpips_alex, lpips_vgg, dists, fd_mobilenet, fid, kid, "
+    text = (
+        "of psnr, ms_ssim, lpips_squeeze, lpips_alex, lpips_vgg, dists, fd_mobilenet, fid, kid, "
         "inception_score and those of --plugin (default: psnr, ms_ssim, and with --metric-weights "
-        "lpips_squeeze, fd_mobilenet)",
+        "lpips_squeeze, fd_mobilenet)"
     )
-    group.add_argument("--metric-weights", type=Path, metavar="DIR", help="folder of the metrics' networks")
-    group.add_argument(
-        "--patch-size",
-        type=int,
-        default=256,
-        metavar="PX",
-        help="patch size of metrics over sets (default 256)",
-    )
-    group.add_argument(
-        "--patch-count",
-        type=int,
-        default=2,
-        metavar="N",
-        help="grids of patches, each shifted by size/N (default 2)",
-    )
+    option(group, "--metrics LIST", names, text)
+    option(group, "--metric-weights DIR", Path, "folder of the metrics' networks")
+    option(group, "--patch-size PX", int, "patch size of metrics over sets (default 256)", default=256)
+    option(group, "--patch-count N", int, "grids of patches, each shifted by size/N (default 2)", default=2)
 
 
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models and codecs that run elsewhere")
-    group.add_argument(
-        "--name",
-        metavar="NAME",
-        help="what to call the model of --weights, or the codec of --recon (default: onedc, recon); "
-        "runs under different names may share a folder",
+    text = (
+        "what to call the model of --weights, or the codec of --recon (default: onedc, recon); "
+        "runs under different names may share a folder"
     )
-    group.add_argument(
-        "--recon",
-        nargs="+",
-        default=(),
-        metavar="DIR",
-        help="measure these decoded pictures, found by their stems; a folder for each rate",
-    )
-    group.add_argument(
-        "--sizes",
-        nargs="+",
-        default=(),
-        metavar="CSV",
-        help="their file sizes, columns image,bytes; a file for each folder",
-    )
-    group.add_argument(
-        "--replace",
-        action="store_true",
-        help="delete earlier results of the same names but other versions (default: refuse)",
-    )
+    option(group, "--name NAME", str, text)
+    text = "measure these decoded pictures, found by their stems; a folder for each rate"
+    option(group, "--recon DIR", Path, text, nargs="+", default=())
+    text = "their file sizes, columns image,bytes; a file for each folder"
+    option(group, "--sizes CSV", Path, text, nargs="+", default=())
+    text = "delete earlier results of the same names but other versions (default: refuse)"
+    switch(group, "--replace", text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -192,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         f"{results.replaced} replaced; all of it in {options.output}"
     )
     if args.report is not None:
-        replace_section(Path(args.report), args.section, text)
+        replace_section(args.report, args.section, text)
     return 1 if results.failures else 0
 
 
@@ -203,31 +144,18 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
 
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")
-    metrics = args.metrics or (
-        "psnr",
-        "ms_ssim",
-        *(("lpips_squeeze", "fd_mobilenet") if args.metric_weights else ()),
-    )
-    return EvaluationOptions(
-        output=Path(args.output),
-        codecs=args.codec or (() if args.recon else (OURS,)),
+    more = ("lpips_squeeze", "fd_mobilenet") if args.metric_weights else ()
+    return given(
+        EvaluationOptions,
+        args,
+        codecs=args.codecs or (() if args.recon else (OURS,)),
         name=OURS if args.recon or not args.name else args.name,
-        qualities=args.quality,
-        targets_bpp=args.bpp,
-        targets_bytes=args.bytes,
-        against=args.against,
         rule=Rule(args.rule),
-        metrics=metrics,
-        metric_weights=args.metric_weights,
+        metrics=args.metrics or ("psnr", "ms_ssim", *more),
         patches=PatchGrid(size=args.patch_size, count=args.patch_count),
-        recon=tuple(map(Path, args.recon)),
-        sizes=tuple(map(Path, args.sizes)),
+        recon=tuple(args.recon),
+        sizes=tuple(args.sizes),
         recon_name=args.name or "recon",
-        weights=args.weights,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        keep_decoded=args.keep_decoded,
         plugins=tuple(args.plugin),
-        cache=Path(args.cache) if args.cache is not None else default_cache(),
+        cache=args.cache or default_cache(),
     )

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_parser
+from onedc.cli.arguments import add_force, add_parser, given, names, option
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 from onedc.errors import ConfigError
@@ -26,28 +26,16 @@ def add_command(commands: Any) -> None:
     """Declare `onedc fit-z`."""
     parser = add_parser(commands, "fit-z", "fit the prior of z to photos", _DESCRIPTION, run)
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights file to start from")
-    parser.add_argument("--data", required=True, metavar="PLACE", help="photos, as for onedc train")
-    parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FILE", help="the weights file to write"
-    )
-    parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--latents", default="", metavar="FOLDER", help="data.latent_cache of a training run: saves most time"
-    )
-    parser.add_argument(
-        "--view-px",
-        type=int,
-        default=512,
-        metavar="N",
-        help="data.view_px of that run: largest side of the window that is taken of a photo (default: 512)",
-    )
-    parser.add_argument(
-        "--held-out",
-        metavar="NAMES",
-        help="beginnings of the names, with commas, of photos for the figures only (default: p-00,...,p-07)",
-    )
-    parser.add_argument("--photos", type=int, default=1500, metavar="N", help="at most (default: 1500)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of all chance (default: 1)")
+    option(parser, "--data PLACE", str, "photos, as for onedc train", required=True)
+    option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
+    add_force(parser, "replace existing files")
+    option(parser, "--latents FOLDER", str, "data.latent_cache of a training run: saves most time")
+    text = "data.view_px of that run: largest side of the window that is taken of a photo (default: 512)"
+    option(parser, "--view-px N", int, text)
+    text = "beginnings of the names, with commas, of photos for the figures only (default: p-00,...,p-07)"
+    option(parser, "--held-out NAMES", names, text)
+    option(parser, "--photos N", int, "at most (default: 1500)")
+    option(parser, "--seed N", int, "seed of all chance (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,11 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from onedc.train.zprior import FitConfig, fit_z_prior
     from onedc.weights.file import read_content, save_changed, weights_of
 
-    held_out = HELD_OUT if args.held_out is None else tuple(filter(None, args.held_out.split(",")))
     try:
-        config = FitConfig(
-            photos=args.photos, held_out=held_out, view_px=args.view_px, latents=args.latents, seed=args.seed
-        )
+        config = given(FitConfig, args, held_out=HELD_OUT if args.held_out is None else args.held_out)
     except ConfigError as error:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_parser, whole
+from onedc.cli.arguments import add_force, add_parser, option, switch, whole
 from onedc.cli.jobs import PIPE, Job, UsageError, expand, read_input, write_output
 from onedc.cli.streams import tell
 from onedc.errors import FormatError, OneDCError
@@ -41,28 +41,20 @@ def add_command(commands: Any) -> None:
     """Declare `onedc split` and `onedc join`."""
     split = add_parser(commands, "split", "a .1dc file in messages", _SPLIT, run_split)
     split.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
-    split.add_argument(
-        "--size", type=whole, metavar="N", help="most bytes in a message; with --text, most characters"
-    )
-    split.add_argument(
-        "--parity",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="extra parity messages: as many may be lost, up to 8",
-    )
-    split.add_argument("--text", action="store_true", help="write base-85 text, a line for each message")
-    split.add_argument(
-        "-o", "--output", metavar="OUT", help="folder for the messages; with --text a file (default: print)"
-    )
-    split.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    option(split, "--size N", whole, "most bytes in a message; with --text, most characters")
+    text = "extra parity messages: as many may be lost, up to 8"
+    option(split, "--parity N", _count, text, default=0)
+    switch(split, "--text", "write base-85 text, a line for each message")
+    text = "folder for the messages; with --text a file (default: print)"
+    option(split, "-o, --output OUT", str, text)
+    add_force(split)
 
     join = add_parser(commands, "join", "messages to a .1dc file", _JOIN, run_join)
     join.add_argument("inputs", nargs="+", metavar="IN", help="messages, folders of them, patterns, or -")
-    join.add_argument("--text", action="store_true", help="inputs hold lines of base-85 text")
-    join.add_argument("--partial", action="store_true", help="write what came before the first hole")
-    join.add_argument("-o", "--output", required=True, metavar="OUT", help="the .1dc file, or -")
-    join.add_argument("--force", action="store_true", help="replace outputs that exist already")
+    switch(join, "--text", "inputs hold lines of base-85 text")
+    switch(join, "--partial", "write what came before the first hole")
+    option(join, "-o, --output OUT", str, "the .1dc file, or -", required=True)
+    add_force(join)
 
 
 def run_split(args: argparse.Namespace) -> int:
@@ -106,9 +98,8 @@ def run_join(args: argparse.Namespace) -> int:
     for place in joined.foreign:
         tell(f"{named[place][0]}: of another picture, or damaged; left out")
     if not joined.whole:
-        missing = (
-            f"missing {', '.join(str(number + 1) for number in joined.missing)} of {joined.parts} messages"
-        )
+        numbers = ", ".join(str(number + 1) for number in joined.missing)
+        missing = f"missing {numbers} of {joined.parts} messages"
         if not joined.data and len(named) == 1:
             raise OneDCError(
                 f"{named[0][0]}: no message of a .1dc file, or one whose first message is missing"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_parser
+from onedc.cli.arguments import add_force, add_parser, option, switch
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import print_error, tell
 
@@ -38,22 +38,18 @@ def add_command(commands: Any) -> None:
     listing.set_defaults(run=_list)
     fetch = actions.add_parser("fetch", help="fetch published files and convert them")
     fetch.add_argument("names", nargs="+", metavar="NAME")
-    fetch.add_argument(
-        "--from", dest="place", metavar="PLACE", help="another hub id OWNER/NAME, or a folder; of one network"
-    )
-    fetch.add_argument("--estimate", action="store_true", help="say what there is to fetch and stop")
+    text = "another hub id OWNER/NAME, or a folder; of one network"
+    option(fetch, "--from PLACE", str, text, dest="place")
+    switch(fetch, "--estimate", "say what there is to fetch and stop")
     fetch.set_defaults(run=_fetch)
     convert = actions.add_parser("convert", help="convert published files that are here")
     convert.add_argument("name", metavar="NAME")
-    convert.add_argument(
-        "files", nargs="+", metavar="FILE", help="the published files, in the order of `list`"
-    )
+    text = "the published files, in the order of `list`"
+    convert.add_argument("files", nargs="+", metavar="FILE", help=text)
     convert.set_defaults(run=_convert)
     for action in (fetch, convert):
-        action.add_argument(
-            "--to", metavar="FOLDER", type=Path, required=True, help="the folder of the networks"
-        )
-        action.add_argument("--force", action="store_true", help="replace what is there")
+        option(action, "--to FOLDER", Path, "the folder of the networks", required=True)
+        add_force(action, "replace what is there")
     check = actions.add_parser("check", help="whether a folder's files are whole and of these networks")
     check.add_argument("folder", metavar="FOLDER", type=Path)
     check.add_argument("names", nargs="*", metavar="NAME", help="networks that must be there")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_parser, add_plugin_argument, names
+from onedc.cli.arguments import add_parser, add_plugin_argument, add_report_arguments, names, option
 from onedc.cli.jobs import UsageError
 
 if TYPE_CHECKING:
@@ -29,32 +30,18 @@ def add_command(commands: Any) -> None:
         commands, "rd", "rate-distortion curves and BD-rates of measured results", _DESCRIPTION, run
     )
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders that onedc eval wrote")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="folder for rd.json, rd.md and a PNG per metric"
-    )
-    parser.add_argument(
-        "--test", metavar="CODEC", help="codec whose BD-rates are computed (default: the first)"
-    )
-    parser.add_argument(
-        "--anchor", type=names, default=(), metavar="LIST", help="reference codecs (default: all others)"
-    )
-    parser.add_argument(
-        "--metrics", type=names, metavar="LIST", help="metrics to draw (default: all that were measured)"
-    )
-    parser.add_argument(
-        "--published", metavar="SET", help="draw the paper's points too: kodak, clic2020 or coco30k"
-    )
-    parser.add_argument("--report", metavar="FILE", help="also put the BD-rates into this Markdown file")
-    parser.add_argument(
-        "--section", default="bd-rates", metavar="NAME", help="section of --report (default: bd-rates)"
-    )
+    text = "folder for rd.json, rd.md and a PNG per metric"
+    option(parser, "-o, --output DIR", Path, text, required=True)
+    option(parser, "--test CODEC", str, "codec whose BD-rates are computed (default: the first)")
+    option(parser, "--anchor LIST", names, "reference codecs (default: all others)", default=())
+    option(parser, "--metrics LIST", names, "metrics to draw (default: all that were measured)")
+    option(parser, "--published SET", str, "draw the paper's points too: kodak, clic2020 or coco30k")
+    add_report_arguments(parser, "the BD-rates", "bd-rates")
     add_plugin_argument(parser, "metrics")
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw and compare what the command line names; returns the exit status."""
-    from pathlib import Path
-
     from onedc.evaluation.curves import bd_table, load_curves, to_json
     from onedc.evaluation.metrics import check_names
     from onedc.evaluation.plots import draw_curves
@@ -78,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         }
         for metric in metrics
     }
-    output = Path(args.output)
+    output: Path = args.output
     make_folder(output)
     for metric, by_codec in by_metric.items():
         drawn = draw_curves(metric, by_codec, published, images=len(images[metric]))
@@ -89,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     write_whole(output / "rd.json", to_json(comparisons, by_metric, images).encode(), force=True)
     print(text, end="")
     if args.report is not None:
-        replace_section(Path(args.report), args.section, text)
+        replace_section(args.report, args.section, text)
     return 0
 
 

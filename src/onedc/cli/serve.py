@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, effort, positive, whole
+from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, effort, option, positive, whole
 
 _DESCRIPTION = """\
 Serve a page that encodes and decodes, and the same as HTTP routes for programs.
@@ -25,43 +25,17 @@ written to disk. Needs the extra: pip install 'onedc[serve]'.
 def add_command(commands: Any) -> None:
     """Declare `onedc serve`."""
     parser = add_parser(commands, "serve", "a page in the browser, and HTTP routes", _DESCRIPTION, run)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
-    )
-    parser.add_argument(
-        "--port", type=_port, default=7860, metavar="N", help="default 7860; 0 takes any free one"
-    )
-    parser.add_argument(
-        "--web",
-        type=Path,
-        metavar="FOLDER",
-        help="serve the built page that computes in the browser, too, at /web/ (docs/browser.md)",
-    )
+    option(parser, "--host", str, "address to listen on (default: this machine only)", default="127.0.0.1")
+    option(parser, "--port N", _port, "default 7860; 0 takes any free one", default=7860)
+    text = "serve the built page that computes in the browser, too, at /web/ (docs/browser.md)"
+    option(parser, "--web FOLDER", Path, text)
     limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--max-upload-mb",
-        type=positive,
-        default=32.0,
-        metavar="N",
-        help="largest upload, in 10^6 bytes (default 32)",
-    )
-    limits.add_argument(
-        "--max-megapixels", type=positive, default=16.0, metavar="N", help="largest picture (default 16)"
-    )
-    limits.add_argument(
-        "--queue",
-        type=whole,
-        default=16,
-        metavar="N",
-        help="most jobs that wait or run at a time (default 16)",
-    )
-    limits.add_argument(
-        "--max-effort",
-        type=effort,
-        default=3,
-        metavar="N",
-        help="highest effort that the route accepts, since others wait for it (default 3)",
-    )
+    text = "largest upload, in 10^6 bytes (default 32)"
+    option(limits, "--max-upload-mb N", positive, text, default=32.0)
+    option(limits, "--max-megapixels N", positive, "largest picture (default 16)", default=16.0)
+    option(limits, "--queue N", whole, "most jobs that wait or run at a time (default 16)", default=16)
+    text = "highest effort that the route accepts, since others wait for it (default 3)"
+    option(limits, "--max-effort N", effort, text, default=3)
     add_model_arguments(parser, engines=True)
 
 

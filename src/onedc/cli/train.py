@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_parser, add_plugin_argument, number
+from onedc.cli.arguments import add_parser, add_plugin_argument, number, option, switch
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 
@@ -29,26 +29,16 @@ def add_command(commands: Any) -> None:
     """Declare `onedc train`."""
     parser = add_parser(commands, "train", "train a model by a recipe", _DESCRIPTION, run)
     parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows what each is for')
-    parser.add_argument(
-        "--data",
-        metavar="PLACE",
-        help="folder of images or tar shards, a .tar, or hf:, stream: or coco:PLACE",
+    option(
+        parser, "--data PLACE", str, "folder of images or tar shards, a .tar, or hf:, stream: or coco:PLACE"
     )
-    parser.add_argument("--nets", metavar="FOLDER", type=Path, help="folder of the pretrained networks")
-    parser.add_argument("--out", metavar="RUN", type=Path, help="folder of the run")
-    parser.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="change settings of the recipe",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if any")
-    parser.add_argument(
-        "--max-minutes", metavar="M", type=number, help="stop with a checkpoint after this much time"
-    )
-    parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
+    option(parser, "--nets FOLDER", Path, "folder of the pretrained networks")
+    option(parser, "--out RUN", Path, "folder of the run")
+    text = "change settings of the recipe"
+    option(parser, "--set NAME=VALUE", str, text, nargs="+", action="extend", default=[])
+    switch(parser, "--resume", "go on from the run's last checkpoint, if any")
+    option(parser, "--max-minutes M", number, "stop with a checkpoint after this much time")
+    switch(parser, "--show", "print the resolved settings and stop")
     add_plugin_argument(parser, "recipes and training stages")
 
 
