@@ -23,7 +23,7 @@ from onedc.errors import OneDCError
 from onedc.evaluation.rd import Point, bd_rate
 from onedc.files import write_whole
 from onedc.train.checkpoint import CheckpointFolder
-from onedc.train.run_log import last_validation, read_log
+from onedc.train.report import last_validation, read_log
 
 QUALITY_BYTES = (85, 128, 170)
 PROBE_STEPS, TOKENIZER_STEPS = 600, 100

@@ -20,8 +20,7 @@ from PIL import Image
 from onedc.cli.jobs import exit_status
 from onedc.cli.streams import tell
 from onedc.errors import ConfigError
-from onedc.evaluation.codecs import kept_file
-from onedc.evaluation.matching import default_cache
+from onedc.evaluation.codecs import default_cache, kept_file
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Record
 from onedc.evaluation.run import evaluate

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from onedc.cli.jobs import exit_status
-from onedc.datasets.pixels import Photos
+from onedc.datasets.sources import Photos
 from onedc.engine.torch_engine import to_bytes, to_tensor
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources

@@ -25,7 +25,7 @@ from onedc.evaluation.breakdown import Clock, FlopMeter
 from onedc.train.config import apply_settings
 from onedc.train.data.batches import Batch
 from onedc.train.loop import Trainer
-from onedc.train.meter import Meter
+from onedc.train.processes import Meter
 from onedc.train.recipes import find_recipe, with_places
 
 WARM_UP = 3  # steps left out; the operations are counted in the first

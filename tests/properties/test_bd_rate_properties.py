@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.evaluation.test_summary import record
 
 from onedc.evaluation.curves import Curves, compare
-from onedc.evaluation.feature_store import FeatureStore
+from onedc.evaluation.frechet import FeatureStore
 from onedc.evaluation.rd import Point, bd_rate
 from onedc.evaluation.records import Record
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from onedc.batch.items import Item, Shard, Wanted, folder_shards, read_shard
 from onedc.batch.manifest import Manifest, settle
 from onedc.batch.output import Output
-from onedc.batch.work import Outcome, Spec, Worker, failure, record
+from onedc.batch.work import Outcome, Spec, Worker, ahead, failure, record
 from onedc.container.packing import quality_byte
 from onedc.datasets.names import by_suffix, suffix_of
 from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
@@ -119,9 +119,11 @@ class Batch:
         """
         try:
             if self.todo:
-                outcomes = (work or _in_this_process)(self.spec, self.todo)
+                outcomes = work(self.spec, self.todo) if work else Worker(self.spec).outcomes(self.todo)
                 with ThreadPoolExecutor(1, "onedc-write") as writer:
-                    _each(writer, self._store, outcomes, advance)
+                    for count in ahead(writer, self._store, outcomes, _WRITES_AHEAD):
+                        for _ in range(count):
+                            advance()
             self.output.clear()
         finally:
             self.manifest.close()
@@ -185,30 +187,6 @@ class Batch:
             if not self.left[outcome.item.shard]:
                 self.output.finish(self.shards[outcome.item.shard])
         return len(outcomes)
-
-
-def _in_this_process(spec: Spec, items: list[Item]) -> Iterator[list[Outcome]]:
-    return Worker(spec).outcomes(items)
-
-
-def _each(
-    writer: ThreadPoolExecutor,
-    store: Callable[[list[Outcome]], int],
-    outcomes: Iterable[list[Outcome]],
-    advance: Callable[[], object],
-) -> None:
-    """Store outcomes in the writing thread, a few batches behind the networks at most."""
-    waiting: deque[Future[int]] = deque()
-
-    def wait(most: int) -> None:
-        while len(waiting) > most:
-            for _ in range(waiting.popleft().result()):
-                advance()
-
-    for batch in outcomes:
-        waiting.append(writer.submit(store, batch))
-        wait(_WRITES_AHEAD)
-    wait(0)
 
 
 def _check(spec: Spec, kind: str | None, shard_size: int, target: Path, source: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
@@ -21,7 +21,7 @@ from onedc.container.packing import DEFAULT_MAX_PIXELS, read_header
 from onedc.datasets.shards import named
 from onedc.engine.protocol import EngineName, Precision
 from onedc.errors import OneDCError, one_line
-from onedc.image import READABLE_SUFFIXES, Color, Keepable, image_bytes, read_picture
+from onedc.image import READABLE_SUFFIXES, Color, Keepable, Loaded, image_bytes, read_picture
 from onedc.image.shrink import Size
 from onedc.loading import load
 from onedc.options import EncodeOptions
@@ -76,26 +76,14 @@ class Outcome:
     record: dict[str, Any]  # its line in the manifest
 
 
-class Task(Protocol):
-    """One direction of the codec, in three steps."""
-
-    def prepare(self, data: bytes, name: str) -> Any:
-        """In a reading thread: the bytes of an item to what the networks take."""
-
-    def positions(self, prepared: Any) -> Hashable:
-        """What must be equal in a batch."""
-
-    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-        """The networks: for each item its result and its .1dc file."""
-
-
 class Encoding:
-    """Pictures to .1dc files."""
+    """Pictures to .1dc files, in three steps; what `positions` gives must be equal in a batch."""
 
     def __init__(self, codec: Codec, spec: Spec) -> None:
         self.codec, self.spec = codec, spec
 
-    def prepare(self, data: bytes, name: str) -> Any:
+    def prepare(self, data: bytes, name: str) -> Loaded:
+        """In a reading thread: the bytes of an item to what the networks take."""
         spec = self.spec
         picture = read_picture(
             named(data, name),
@@ -108,10 +96,11 @@ class Encoding:
         )
         return spec.size.of(picture)
 
-    def positions(self, prepared: Any) -> Hashable:
+    def positions(self, prepared: Loaded) -> Hashable:
         return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
 
-    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+    def run(self, batch: Sequence[Loaded]) -> list[tuple[bytes, bytes]]:
+        """The networks: for each item its result and its .1dc file."""
         target = self.spec.target_bytes
         options: EncodeOptions = {"effort": self.spec.effort, "check": self.spec.check}
         if target is None:
@@ -123,20 +112,20 @@ class Encoding:
 
 
 class Decoding:
-    """.1dc files to PNG."""
+    """.1dc files to PNG, in the same steps."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
-    def prepare(self, data: bytes, name: str) -> Any:
+    def prepare(self, data: bytes, name: str) -> bytes:
         read_header(data)
         return data
 
-    def positions(self, prepared: Any) -> Hashable:
+    def positions(self, prepared: bytes) -> Hashable:
         header = read_header(prepared)
         return positions_of(header.width, header.height)
 
-    def run(self, batch: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+    def run(self, batch: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         pictures = self.codec.decode_batch(batch)
         return [(image_bytes(picture), data) for picture, data in zip(pictures, batch, strict=True)]
 
@@ -161,14 +150,14 @@ class Worker:
             metric_weights=spec.metric_weights,
         )
         codec.check_effort(spec.effort)
-        self.task: Task = Decoding(codec) if spec.decode else Encoding(codec, spec)
+        self.task: Any = Decoding(codec) if spec.decode else Encoding(codec, spec)
         self.batch_size = spec.batch_size or (1 if codec.model.engine.on_cpu else 8)
         self.readers = spec.readers
 
     def outcomes(self, items: Iterable[Item]) -> Iterator[list[Outcome]]:
         """Do the work; outcomes come batch by batch, in the order in which they are done."""
         with ThreadPoolExecutor(self.readers, "onedc-read") as pool:
-            ready = _ahead(pool, self._prepare, items, self.readers + self.batch_size)
+            ready = ahead(pool, self._prepare, items, self.readers + self.batch_size)
             failed: deque[Outcome] = deque()
             groups = grouped(self._without_failures(ready, failed), self.batch_size)
             for group in groups:
@@ -236,7 +225,7 @@ def grouped(pairs: Iterable[tuple[Hashable, T]], size: int) -> Iterator[list[T]]
     yield from groups.values()
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Any, things: Iterable[Any], most: int) -> Iterator[Any]:
+def ahead(pool: ThreadPoolExecutor, work: Any, things: Iterable[Any], most: int) -> Iterator[Any]:
     """`map` in the threads of a pool, in order, at most so many results ahead of their use."""
     futures: deque[Any] = deque()
     for thing in things:

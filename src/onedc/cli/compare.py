@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and the PNG; returns the exit status."""
     from rich.console import Console
 
+    from onedc.evaluation.codecs import default_cache
     from onedc.evaluation.compare import compare_picture, to_html, to_png
-    from onedc.evaluation.matching import default_cache
     from onedc.evaluation.plan import EvaluationOptions
     from onedc.files import refuse_existing, write_whole
     from onedc.plugins import load_plugins

@@ -105,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _convert_runs(args: argparse.Namespace) -> int:
     """A family of training runs."""
     from onedc.interop.convert import Options
-    from onedc.interop.family import write_family
-    from onedc.interop.runs import open_run
+    from onedc.interop.family import open_run, write_family
     from onedc.train.checkpoint import find_checkpoint
 
     options = given(Options, args)

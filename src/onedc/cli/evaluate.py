@@ -106,7 +106,7 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the command line names; returns the exit status."""
-    from onedc.evaluation.feature_store import FeatureStore
+    from onedc.evaluation.frechet import FeatureStore
     from onedc.evaluation.recon import unused
     from onedc.evaluation.run import evaluate
     from onedc.evaluation.summary import replace_section, summarise, write_summary
@@ -138,8 +138,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> EvaluationOptions:
+    from onedc.evaluation.codecs import Rule, default_cache
     from onedc.evaluation.frechet import PatchGrid
-    from onedc.evaluation.matching import Rule, default_cache
     from onedc.evaluation.plan import OURS, EvaluationOptions
 
     if "-" in args.images:

@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw and compare what the command line names; returns the exit status."""
     from onedc.evaluation.curves import bd_table, load_curves, to_json
     from onedc.evaluation.metrics import check_names
-    from onedc.evaluation.plots import draw_curves
-    from onedc.evaluation.published import published_curves
+    from onedc.evaluation.plots import draw_curves, published_curves
     from onedc.evaluation.summary import replace_section
     from onedc.files import make_folder, write_whole
     from onedc.plugins import load_plugins

@@ -1,6 +1,7 @@
 """What training draws from: images and captions by number, whatever form they come in.
 
-The order is a function of the names alone. Nothing is decoded here, and nothing knows of crops or models.
+The order is a function of the names alone. `Photos` reads them as the encoder does; crops and models are not
+known here.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from onedc.datasets import shards
 from onedc.datasets.names import suffix_of
 from onedc.datasets.rows import open_tables
-from onedc.datasets.shards import Entry, FilePlace, Place
+from onedc.datasets.shards import Entry, FilePlace, Place, named
 from onedc.datasets.tar import sample_key
-from onedc.errors import ConfigError
-from onedc.image import READABLE_SUFFIXES
+from onedc.errors import ConfigError, ImageError, OneDCError
+from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
 
 
 class Source(Protocol):
@@ -156,3 +157,38 @@ def parts_of(source: Source, indices: Sequence[int]) -> tuple[int, ...]:
         return ()
     ends = np.searchsorted(np.asarray(indices), np.cumsum(source.parts))
     return tuple(int(n) for n in np.diff(ends, prepend=0) if n)
+
+
+class Photos:
+    """Decoded images of a source by number, kept in memory as far as the budget reaches."""
+
+    def __init__(self, source: Source, memory_mib: int) -> None:
+        self.source = source
+        self._budget = memory_mib << 20
+        self._kept: dict[int, RGBArray] = {}
+
+    def __getitem__(self, index: int) -> RGBArray:
+        """Pixels [H,W,3] of an image, with white under transparent places.
+
+        Raises:
+            ImageError: it cannot be read, or is damaged; whoever loads photos goes on without it.
+            OneDCError: the source cannot be had, or the disk is full.
+        """
+        pixels = self._kept.get(index)
+        if pixels is None:
+            pixels = self._read(index)
+            if pixels.nbytes <= self._budget:
+                self._budget -= pixels.nbytes
+                self._kept[index] = pixels
+        return pixels
+
+    def _read(self, index: int) -> RGBArray:
+        name = self.source.names[index]
+        try:
+            return read_image(named(self.source.read(index), name), background="white").copy()
+        except OneDCError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from None
+            raise
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{name}: cannot be read: {error}") from error

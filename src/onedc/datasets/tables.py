@@ -36,11 +36,7 @@ class Cell:
 
 
 def cell_bytes(value: Any) -> bytes:
-    """The bytes of a cell: its own, or those of the file that it names.
-
-    Raises:
-        ImageError: it is empty.
-    """
+    """The bytes of a cell: its own, or those of the file that it names. Raises ImageError: it is empty."""
     if isinstance(value, dict):
         path, value = value.get("path"), value["bytes"]
         if value is None and path:

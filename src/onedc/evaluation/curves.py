@@ -13,8 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from onedc.errors import ConfigError
-from onedc.evaluation.feature_store import FeatureStore
-from onedc.evaluation.frechet import SET_METRICS
+from onedc.evaluation.frechet import SET_METRICS, FeatureStore
 from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.rd import OverlapError, Point, bd_rate, bootstrap
 from onedc.evaluation.records import Record, read_results

@@ -1,12 +1,14 @@
 """Distances between two sets of pictures, taken over the features of their patches.
 
-Features are computed per picture and stored, so that a run can stop and go on; distances are computed from
-the stored features. Knows nothing of codecs and files.
+Features are computed per picture and kept in the folders of runs, where they are found again by the pixels
+and the network: a metric over any set of records comes from there, and needs no network. Knows no codecs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +23,18 @@ from torch import nn
 
 from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import MetricInfo, Value, add_info, check_names, file_hash, weights_file
+from onedc.evaluation.metrics import (
+    MetricInfo,
+    UnavailableError,
+    Value,
+    add_info,
+    check_names,
+    file_hash,
+    number_or_reason,
+    weights_file,
+)
+from onedc.evaluation.records import Record
+from onedc.files import make_folder, write_whole
 from onedc.image import RGBArray
 from onedc.pretrained.loading import load_mobilenet_v2
 
@@ -103,35 +116,30 @@ def load_sources(names: Sequence[str], weights: Path | None) -> tuple[list[Featu
     wanted = dict.fromkeys(SET_METRICS[name].source for name in check_names(names) if name in SET_METRICS)
     sources, missing = [], {}
     for source in wanted:
-        made = SOURCES[source](weights)
-        if isinstance(made, str):
-            missing[source] = made
-        else:
-            sources.append(made)
+        try:
+            sources.append(SOURCES[source](weights))
+        except UnavailableError as error:
+            missing[source] = str(error)
     return sources, missing
 
 
-def _mobilenet(weights: Path | None) -> FeatureSource | str:
+def _mobilenet(weights: Path | None) -> FeatureSource:
     path = weights_file(weights, MOBILENET_FILE)
-    if isinstance(path, str):
-        return path
     net = load_mobilenet_v2(path)
     return module_source("mobilenet", f"mobilenet {file_hash(path)}", net, net.width)
 
 
-def _inception(source: str, weights: Path | None) -> FeatureSource | str:
+def _inception(source: str, layer: str, width: int, weights: Path | None) -> FeatureSource:
     """Inception v3 as torchmetrics' FID has it, by the optional package torch-fidelity and a local file."""
     path = weights_file(weights, INCEPTION_FILE)
-    if isinstance(path, str):
-        return path
-    layer = "logits_unbiased" if source == "inception_logits" else "2048"
     try:
         importlib.import_module("torch_fidelity")
         fid = importlib.import_module("torchmetrics.image.fid")
         net = fid.NoTrainInceptionV3("inception-v3-compat", [layer], str(path))
     except Exception as error:  # packages of others and a file of the user's
-        return f'Inception v3 by torch-fidelity cannot be used: {error}; pip install "onedc[metrics]"'
-    width = 1008 if source == "inception_logits" else 2048
+        raise UnavailableError(
+            f'Inception v3 by torch-fidelity cannot be used: {error}; pip install "onedc[metrics]"'
+        ) from error
     return module_source(source, f"{source} {file_hash(path)}", _FromBytes(net), width)
 
 
@@ -228,12 +236,12 @@ def _torchmetrics_value(name: str, original: torch.Tensor, decoded: torch.Tensor
     return float(result[0] if isinstance(result, tuple) else result)
 
 
-SOURCES: dict[str, Callable[[Path | None], FeatureSource | str]] = {
+SOURCES: dict[str, Callable[[Path | None], FeatureSource]] = {
     "mobilenet": _mobilenet,
-    "inception": partial(_inception, "inception"),
-    "inception_logits": partial(_inception, "inception_logits"),
+    "inception": partial(_inception, "inception", "2048", 2048),
+    "inception_logits": partial(_inception, "inception_logits", "logits_unbiased", 1008),
 }
-"""How each feature source is made ready, given the folder of weights; or why it cannot be had."""
+"""How each feature source is made ready, given the folder of weights."""
 
 SET_METRICS = {
     "fd_mobilenet": SetMetric("mobilenet", lambda a, b: Value(frechet_distance(a, b))),
@@ -245,14 +253,14 @@ SET_METRICS = {
 
 
 def register_set_metric(
-    info: MetricInfo, metric: SetMetric, make: Callable[[Path | None], FeatureSource | str] | None = None
+    info: MetricInfo, metric: SetMetric, make: Callable[[Path | None], FeatureSource] | None = None
 ) -> None:
     """Add a metric over sets, and the source of its features unless that is known.
 
     Args:
         info: how the metric is written.
         metric: from which features, and how.
-        make: gets the folder of --metric-weights; a text says why the source cannot be had.
+        make: gets the folder of --metric-weights, and raises UnavailableError where it lacks something.
 
     Raises:
         ConfigError: a name that is taken, or an unknown source without `make`.
@@ -265,3 +273,53 @@ def register_set_metric(
     SET_METRICS[info.name] = metric
     if make is not None:
         SOURCES[metric.source] = make
+
+
+class FeatureStore:
+    """The features in the folders of one or more runs; new ones go to the first."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = [folder / "features" for folder in folders]
+
+    def has(self, picture_hash: str, made_by: str) -> bool:
+        """Whether the features of a picture are there; `made_by` names the network and the patches."""
+        return self._find(picture_hash, made_by) is not None
+
+    def save(self, picture_hash: str, made_by: str, features: Features) -> None:
+        """Write features [patches,width] as .npy, whole or not at all."""
+        path = self.folders[0] / _file_name(picture_hash, made_by)
+        buffer = io.BytesIO()
+        np.save(buffer, features)
+        make_folder(path.parent)
+        write_whole(path, buffer.getvalue(), force=True)
+
+    def measure(self, name: str, records: Sequence[Record]) -> Value:
+        """A metric over the originals and the decoded pictures of records."""
+        source = SET_METRICS[name].source
+        for record in records:
+            if source not in record.features:
+                return Value(None, f"{record.image}: {record.missing.get(name, 'not measured')}")
+        made_by = {record.features[source] for record in records}
+        if len(made_by) != 1:
+            return Value(None, f"features of {' and of '.join(sorted(made_by))} cannot be mixed")
+        ordered = sorted(records, key=lambda record: record.image)
+        try:
+            original = self._load([r.image_hash for r in ordered], *made_by)
+            decoded = self._load([r.decoded_hash for r in ordered], *made_by)
+        except FileNotFoundError:
+            return Value(None, "features were not kept")
+        return number_or_reason(set_metric, name, original, decoded)
+
+    def _load(self, hashes: Sequence[str], made_by: str) -> Features:
+        paths = [self._find(picture_hash, made_by) for picture_hash in hashes]
+        if None in paths:
+            raise FileNotFoundError
+        return np.concatenate([np.load(path) for path in paths if path is not None])
+
+    def _find(self, picture_hash: str, made_by: str) -> Path | None:
+        paths = (folder / _file_name(picture_hash, made_by) for folder in self.folders)
+        return next((path for path in paths if path.exists()), None)
+
+
+def _file_name(picture_hash: str, made_by: str) -> str:
+    return hashlib.sha256(f"{picture_hash} {made_by}".encode()).hexdigest()[:24] + ".npy"

@@ -52,6 +52,10 @@ class MetricInfo:
     noise: float = 0.0  # differences up to this come of roundings and precision, not of the codec
 
 
+class UnavailableError(Exception):
+    """Why a metric, or a source of features, cannot be had here."""
+
+
 METRICS = {
     info.name: info
     for info in (
@@ -104,10 +108,13 @@ def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> lis
 def _made(name: str, weights: Path | None) -> ImageMetric:
     try:
         return MAKERS[name](weights)
+    except UnavailableError as error:
+        reason = str(error)
     except OneDCError:
         raise
     except Exception as error:  # a plugin's
-        return _missing(name, f"{name}: cannot be made ready: {type(error).__name__}: {error}")
+        reason = f"{name}: cannot be made ready: {type(error).__name__}: {error}"
+    return ImageMetric(name, f"{name}: missing", lambda original, decoded: Value(None, reason))
 
 
 def number_or_reason(measure: Callable[..., Value], *pictures: Any) -> Value:
@@ -140,16 +147,12 @@ def file_hash(path: Path) -> str:
     return file_sha256(path)[:16]
 
 
-def _missing(name: str, reason: str) -> ImageMetric:
-    return ImageMetric(name, f"{name}: missing", lambda original, decoded: Value(None, reason))
-
-
 def _ms_ssim_metric() -> ImageMetric:
     try:
         import torchmetrics
         from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
-    except ImportError:
-        return _missing("ms_ssim", 'torchmetrics is not installed: pip install "onedc[eval]"')
+    except ImportError as error:
+        raise UnavailableError('torchmetrics is not installed: pip install "onedc[eval]"') from error
 
     def distance(original: RGBArray, decoded: RGBArray) -> Tensor:
         return ms_ssim(_unit_range(decoded), _unit_range(original), data_range=1.0)
@@ -178,17 +181,13 @@ def _unit_range(picture: RGBArray) -> Tensor:
     return (to_tensor(picture) + 1) / 2
 
 
-def weights_file(weights: Path | None, name: str) -> Path | str:
-    """A file of the folder of weights, or why it is not there."""
+def weights_file(weights: Path | None, name: str) -> Path:
+    """A file of the folder of weights. Raises UnavailableError where there is none."""
     if weights is None:
-        return f"no weights: give a folder with {name} as --metric-weights"
-    path = weights / name
-    return path if path.is_file() else f"{path}: no such file"
-
-
-def _lpips_squeeze_metric(weights: Path | None) -> ImageMetric:
-    path = weights_file(weights, LPIPS_SQUEEZE_FILE)
-    return _missing("lpips_squeeze", path) if isinstance(path, str) else _lpips_file_metric("squeeze", path)
+        raise UnavailableError(f"no weights: give a folder with {name} as --metric-weights")
+    if not (weights / name).is_file():
+        raise UnavailableError(f"{weights / name}: no such file")
+    return weights / name
 
 
 def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
@@ -205,30 +204,23 @@ def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
     return _of_sides(name, f"{name} {file_hash(path)}", LPIPS_MIN_SIDE_PX, distance)
 
 
-def _hub_folder() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _hub_weights(pattern: str) -> Path | None:
-    """A file of torch's download cache; None where it was never downloaded. Nothing is fetched."""
-    return next(iter(sorted(_hub_folder().glob(pattern))), None)
-
-
 def _package_metric(
     name: str, module: str, pattern: str, build: Callable[[Any], nn.Module], *, unit_range: bool = False
 ) -> ImageMetric:
-    """A metric of an optional package whose backbone is in torch's cache under `pattern`."""
-    if _hub_weights(pattern) is None:
-        return _missing(
-            name, f"no {pattern} in {_hub_folder()}, torch's cache; use {module} once while online"
-        )
+    """A metric of an optional package whose backbone is in torch's download cache under `pattern`.
+
+    Nothing is fetched.
+    """
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    if not any(cache.glob(pattern)):
+        raise UnavailableError(f"no {pattern} in {cache}, torch's cache; use {module} once while online")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchvision's own deprecations
             package = importlib.import_module(module)
             net = build(package).eval()
     except Exception as error:  # packages of others raise nearly anything
-        return _missing(name, f'{module} cannot be used: {error}; pip install "onedc[metrics]"')
+        raise UnavailableError(f'{module} cannot be used: {error}; pip install "onedc[metrics]"') from error
     tensor = _unit_range if unit_range else to_tensor
     identity = f"{name} {module} {getattr(package, '__version__', '')}".rstrip()
     return _of_sides(name, identity, LPIPS_MIN_SIDE_PX, lambda *pair: net(*map(tensor, pair)))
@@ -236,24 +228,24 @@ def _package_metric(
 
 def _lpips_metric(net: str, pattern: str, weights: Path | None) -> ImageMetric:
     """LPIPS over AlexNet or VGG: from its file in that folder, else by the optional package `lpips`."""
-    if weights is not None and (weights / f"lpips_{net}.safetensors").is_file():
-        return _lpips_file_metric(net, weights / f"lpips_{net}.safetensors")
+    file = f"lpips_{net}.safetensors"
+    if weights is not None and (weights / file).is_file():
+        return _lpips_file_metric(net, weights / file)
     return _package_metric(
-        f"lpips_{net}", "lpips", pattern, lambda package: package.LPIPS(net=net, verbose=False)
+        f"lpips_{net}", "lpips", pattern, lambda lpips: lpips.LPIPS(net=net, verbose=False)
     )
 
 
 def _dists_metric() -> ImageMetric:
     """DISTS by the optional package `DISTS_pytorch`."""
-    return _package_metric(
-        "dists", "DISTS_pytorch", "vgg16-*.pth", lambda package: package.DISTS(), unit_range=True
-    )
+    package = "DISTS_pytorch"
+    return _package_metric("dists", package, "vgg16-*.pth", lambda dists: dists.DISTS(), unit_range=True)
 
 
 MAKERS: dict[str, Callable[[Path | None], ImageMetric]] = {
     "psnr": lambda weights: ImageMetric("psnr", "psnr", psnr),
     "ms_ssim": lambda weights: _ms_ssim_metric(),
-    "lpips_squeeze": _lpips_squeeze_metric,
+    "lpips_squeeze": lambda weights: _lpips_file_metric("squeeze", weights_file(weights, LPIPS_SQUEEZE_FILE)),
     "lpips_alex": lambda weights: _lpips_metric("alex", "alexnet-owt-*.pth", weights),
     "lpips_vgg": lambda weights: _lpips_metric("vgg", "vgg16-*.pth", weights),
     "dists": lambda weights: _dists_metric(),
@@ -262,7 +254,7 @@ MAKERS: dict[str, Callable[[Path | None], ImageMetric]] = {
 
 
 def register_metric(info: MetricInfo, make: Callable[[Path | None], ImageMetric]) -> None:
-    """Add a metric of one image; `make` gets the folder of --metric-weights.
+    """Add a metric of one image; `make` gets the folder of --metric-weights and may raise UnavailableError.
 
     Raises:
         ConfigError: a name that is taken.

@@ -13,8 +13,8 @@ from pathlib import Path
 from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import codec_names
+from onedc.evaluation.codecs import Rule
 from onedc.evaluation.frechet import PatchGrid
-from onedc.evaluation.matching import Rule
 from onedc.evaluation.metrics import check_names
 from onedc.evaluation.recon import folder_labels
 

@@ -1,18 +1,21 @@
 """Rate-distortion figures: one per metric, told apart by colour, marker and line, so that grey prints do too.
 
-Draws what it is given; measures nothing.
+Draws what it is given, and the paper's own points, which are read off a figure and so never enter a BD-rate;
+measures nothing.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
-from onedc.errors import optional
+from onedc.errors import ConfigError, optional
 from onedc.evaluation.curves import MeanPoint
 from onedc.evaluation.metrics import METRICS
-from onedc.evaluation.published import PublishedCurves
 
 STYLES = (
     ("#000000", "o", "-"),
@@ -73,3 +76,31 @@ def _draw(axes: Any, points: Sequence[MeanPoint], **style: Any) -> None:
 
 def _styles(count: int) -> list[tuple[str, str, Any]]:
     return [STYLES[i % len(STYLES)] for i in range(count)]
+
+
+@dataclass(frozen=True)
+class PublishedCurves:
+    """Points of one test set: `bpp` and a value, or None, of each metric at each rate."""
+
+    name: str
+    source: str
+    bpp: tuple[float, ...]
+    metrics: dict[str, tuple[float | None, ...]]
+
+    def points(self, metric: str) -> list[tuple[float, float]]:
+        """(bpp, value) pairs of a metric, without gaps; none if it was not published."""
+        values = self.metrics.get(metric, ())
+        return [(bpp, v) for bpp, v in zip(self.bpp, values, strict=bool(values)) if v is not None]
+
+
+def published_curves(test_set: str) -> PublishedCurves:
+    """The published points on a test set: "kodak", "clic2020" or "coco30k".
+
+    Raises:
+        ConfigError: an unknown set.
+    """
+    document = json.loads(files("onedc.evaluation").joinpath("published.json").read_text(encoding="utf-8"))
+    if test_set not in document["sets"]:
+        raise ConfigError(f"published set {test_set!r}: not one of {', '.join(document['sets'])}")
+    columns = {name: tuple(values) for name, values in document["sets"][test_set].items()}
+    return PublishedCurves(document["name"], document["source"], columns.pop("bpp"), columns)

@@ -15,10 +15,19 @@ import torch
 
 from onedc.errors import MissingExtraError, OneDCError
 from onedc.evaluation.baselines import load_codec
-from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, Original, kept_file, naming, pixels_hash
-from onedc.evaluation.feature_store import FeatureStore
-from onedc.evaluation.frechet import SET_METRICS, FeatureSource, load_sources
-from onedc.evaluation.matching import Match, Rule, SizeCache, match_rate
+from onedc.evaluation.codecs import (
+    BaselineError,
+    EvaluatedCodec,
+    Match,
+    Original,
+    Rule,
+    SizeCache,
+    kept_file,
+    match_rate,
+    naming,
+    pixels_hash,
+)
+from onedc.evaluation.frechet import SET_METRICS, FeatureSource, FeatureStore, load_sources
 from onedc.evaluation.metrics import ImageMetric, load_image_metrics, number_or_reason
 from onedc.evaluation.plan import Entry, EvaluationOptions, entries
 from onedc.evaluation.recon import Reconstructions

@@ -1,7 +1,7 @@
 """Several published rates of one model to one family file: what they share is stored once.
 
 Nothing is assumed about which weights those are: equal tensors are stored once, adapters on equal layers
-are kept beside them, and all else belongs to one rate.
+are kept beside them, and all else belongs to one rate. Training runs of our own are rates too.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import torch
 from torch import Tensor
 
 from onedc.config import ModelConfig
-from onedc.errors import WeightsError
+from onedc.errors import ConfigError, WeightsError
+from onedc.files import file_sha256
 from onedc.interop.convert import (
     STORAGE,
     Options,
     Published,
     convert_seam,
     entry,
+    fold_time,
     open_unet,
     origin,
     read_published,
 )
-from onedc.interop.keys import LORA_SCALE, adapters, unet_key
-from onedc.pretrained.checkpoint import Checkpoint
+from onedc.interop.keys import LORA_SCALE, merge_lora, own_adapters, unet_key
+from onedc.model.lora import ALPHA, DOWN, UP
+from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
 from onedc.weights.file import SEAM_NETS, file_metadata
 from onedc.weights.layout import SEAM
@@ -55,13 +58,9 @@ def convert_family(models: Sequence[Published], output: Path, options: Options) 
         models: lowest rate first; the first may be the one for z only.
 
     Raises:
-        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
+        WeightsError: see `convert` and `write_family`.
         OutputError: the output cannot be written.
     """
-    if len(models) < 2:
-        raise WeightsError("a family needs at least two models")
-    if any(model.z_only for model in models[1:]):
-        raise WeightsError("the model for z only must be the family's first")
     rates = [open_rate(model, options) for model in models]
     write_family(rates, output, options)
 
@@ -74,30 +73,28 @@ def open_rate(published: Published, options: Options) -> Rate:
         origin=origin(published),
         config=config,
         weights=weights,
-        unmerged=unmerged(open_unet(published.unet), weights),
+        unmerged=unmerged(open_unet(published.unet).renamed(own_adapters).renamed(unet_key), weights),
         integers=convert_seam(config, weights),
     )
 
 
-def unmerged(unet: Checkpoint, weights: Checkpoint) -> Checkpoint:
-    """Layers and adapters of the published UNet under our keys, of those weights that still exist."""
-    names = {
-        unet_key(key) + end: name
-        for key, parts in adapters(unet).items()
-        for end, name in zip(("", ADAPTER_DOWN, ADAPTER_UP), parts, strict=True)
-        if unet_key(key) in weights.shapes
-    }
-    shapes = {key: unet.shapes[name] for key, name in names.items()}
-    return Checkpoint(name=unet.name, shapes=shapes, read=lambda key: unet.tensor(names[key]))
+def unmerged(stored: Checkpoint, weights: Checkpoint) -> Checkpoint:
+    """Adapted layers and their adapters, under our keys, of those weights that still exist."""
+    layers = [key.removesuffix(DOWN) for key in stored.shapes if key.endswith(DOWN)]
+    ends = {"": ".weight", ADAPTER_DOWN: DOWN, ADAPTER_UP: UP}
+    kept = [layer for layer in layers if f"{layer}.weight" in weights.shapes]
+    return stored.chosen({f"{layer}.weight{end}": layer + own for layer in kept for end, own in ends.items()})
 
 
 def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
     """Write opened rates, lowest first.
 
     Raises:
-        WeightsError: one twice, one for z only behind others, or adapters of several ranks.
+        WeightsError: fewer than two, one twice, one for z only behind others, or adapters of several ranks.
         OutputError: the output cannot be written.
     """
+    if len(rates) < 2:
+        raise WeightsError("a family needs at least two models")
     if any(rate.config.z_only for rate in rates[1:]):
         raise WeightsError("the model for z only must be the family's first")
     for one, other in combinations(rates, 2):
@@ -152,3 +149,56 @@ def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:
         "adapter_scale": str(max(rate.scale for rate in rates)),
         "members": json.dumps(members),
     }
+
+
+_LEAD = "model."
+
+
+def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
+    """Open one checkpoint folder of a run; its running mean where there is one.
+
+    Args:
+        checkpoint: RUN/checkpoints/step-...
+        rate: its lambda, kept as a note.
+
+    Raises:
+        WeightsError: not a checkpoint of a codec of one rate, or a damaged one.
+    """
+    config, stored = _config(checkpoint), _stored(checkpoint)
+    rank = next((shape[0] for key, shape in stored.shapes.items() if key.endswith(DOWN)), 0)
+    scale = ALPHA / rank if rank else 0.0
+    weights = merge_lora(stored, scale)
+    if options.fold_time:
+        config, weights = fold_time(config, weights)
+    return Rate(
+        rate=rate,
+        origin={"run": {"file": str(checkpoint), "sha256": file_sha256(checkpoint / "model.safetensors")}},
+        config=config,
+        weights=weights,
+        unmerged=unmerged(stored, weights),
+        integers=convert_seam(config, weights),
+        scale=scale,
+    )
+
+
+def _config(checkpoint: Path) -> ModelConfig:
+    try:
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        config = ModelConfig.from_json(state["model"])
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise WeightsError(f"{checkpoint}: state.json has no usable model ({error})") from error
+    if config.quality_knots or config.analysis_unet is None:
+        raise WeightsError(f"{checkpoint}: {config.name} has all rates in one model; `onedc export` takes it")
+    return config
+
+
+def _stored(checkpoint: Path) -> Checkpoint:
+    """The codec's tensors, the running mean before the plain weights."""
+    files = [open_checkpoint(checkpoint / "model.safetensors")]
+    if (checkpoint / "ema.safetensors").exists():
+        files.append(open_checkpoint(checkpoint / "ema.safetensors"))
+    both = joined(str(checkpoint), files)
+    found = {key.removeprefix(_LEAD): key for key in both.shapes if key.startswith(_LEAD)}
+    if not found:
+        raise WeightsError(f"{checkpoint}: a checkpoint without a codec")
+    return both.chosen(found)

@@ -11,14 +11,13 @@ import re
 from torch import Tensor
 
 from onedc.errors import WeightsError
+from onedc.model.lora import DOWN, UP
 from onedc.pretrained.checkpoint import Checkpoint
-from onedc.pretrained.layouts import newer_attention
+from onedc.pretrained.loading import newer_attention
 from onedc.weights.lora import with_adapter
 
 LORA_SCALE = 0.125
 """alpha / rank of the published adapters: 8 / 64."""
-
-_BASE, _DOWN, _UP = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
 
 # In order; the first prefix that fits is replaced.
 _CODEC_PREFIXES = {
@@ -79,40 +78,38 @@ def vae_key(published: str) -> str:
     return f"vae.{newer_attention(published)}"
 
 
-def merge_lora(checkpoint: Checkpoint) -> Checkpoint:
-    """The same network with its adapters merged: weight = base + 0.125 * B @ A, keys without `base_layer`.
+def own_adapters(published: str) -> str:
+    """Our name of a weight of an adapted layer, or of its adapter."""
+    layer = published.replace(".base_layer.", ".")
+    return layer.replace(".lora_A.default.weight", DOWN).replace(".lora_B.default.weight", UP)
+
+
+def merge_lora(checkpoint: Checkpoint, scale: float = LORA_SCALE) -> Checkpoint:
+    """The same network with its adapters, published or ours, merged: weight = base + scale * up @ down.
 
     Raises:
         WeightsError: half an adapter, an adapter of the wrong shape, or one without a layer.
     """
-    adapted = {key.removesuffix(_DOWN) for key in checkpoint.shapes if key.endswith(_DOWN)}
-    for layer in adapted | {key.removesuffix(_UP) for key in checkpoint.shapes if key.endswith(_UP)}:
-        _check_adapter(checkpoint, layer)
+    own = checkpoint.renamed(own_adapters)
+    adapted = {key.removesuffix(end) for end in (DOWN, UP) for key in own.shapes if key.endswith(end)}
+    for layer in adapted:
+        _check_adapter(own, layer)
 
     def read(key: str) -> Tensor:
         layer = key.removesuffix(".weight")
         if layer not in adapted or layer == key:
-            return checkpoint.tensor(stored[key])
-        base, down, up = (checkpoint.tensor(layer + end) for end in (_BASE + "weight", _DOWN, _UP))
-        return with_adapter(base.float(), down, up, LORA_SCALE)
+            return own.tensor(key)
+        base, down, up = (own.tensor(layer + end) for end in (".weight", DOWN, UP))
+        return with_adapter(base.float(), down, up, scale)
 
-    stored = {key.replace(_BASE, "."): key for key in checkpoint.shapes if not key.endswith((_DOWN, _UP))}
-    return Checkpoint(
-        name=checkpoint.name, shapes={ours: checkpoint.shapes[key] for ours, key in stored.items()}, read=read
-    )
+    shapes = {key: shape for key, shape in own.shapes.items() if not key.endswith((DOWN, UP))}
+    return Checkpoint(name=own.name, shapes=shapes, read=read)
 
 
-def adapters(checkpoint: Checkpoint) -> dict[str, tuple[str, str, str]]:
-    """Merged name of every adapted weight, with the names of its base and the adapter's halves A and B."""
-    layers = [key.removesuffix(_DOWN) for key in checkpoint.shapes if key.endswith(_DOWN)]
-    return {f"{layer}.weight": (f"{layer}{_BASE}weight", layer + _DOWN, layer + _UP) for layer in layers}
-
-
-def _check_adapter(checkpoint: Checkpoint, layer: str) -> None:
+def _check_adapter(own: Checkpoint, layer: str) -> None:
     """Both halves of an adapter and the layer it belongs to, with shapes that fit each other."""
-    shapes = [checkpoint.shapes.get(layer + end) for end in (_BASE + "weight", _DOWN, _UP)]
-    base, down, up = shapes
+    base, down, up = (own.shapes.get(layer + end) for end in (".weight", DOWN, UP))
     if base is None or down is None or up is None:
-        raise WeightsError(f"{checkpoint.name}: the adapter of {layer!r} is not complete")
+        raise WeightsError(f"{own.name}: the adapter of {layer!r} is not complete")
     if (up[0], *down[1:]) != base or up[1] != down[0] or math.prod(up[2:]) != 1:
-        raise WeightsError(f"{checkpoint.name}: the adapter of {layer!r} does not fit: {base}, {down}, {up}")
+        raise WeightsError(f"{own.name}: the adapter of {layer!r} does not fit: {base}, {down}, {up}")

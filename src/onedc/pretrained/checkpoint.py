@@ -51,21 +51,18 @@ class Checkpoint:
         return tensor
 
     def renamed(self, rename: Callable[[str], str]) -> Checkpoint:
-        """The same tensors under other keys.
-
-        Raises:
-            WeightsError: two keys fall together.
-        """
+        """The same tensors under other keys. Raises WeightsError where two keys fall together."""
         published: dict[str, str] = {}
         for key in self.shapes:
             other = published.setdefault(rename(key), key)
             if other != key:
                 raise WeightsError(f"{self.name}: {other!r} and {key!r} are the same weight")
-        return Checkpoint(
-            name=self.name,
-            shapes={ours: self.shapes[theirs] for ours, theirs in published.items()},
-            read=lambda key: self.read(published[key]),
-        )
+        return self.chosen(published)
+
+    def chosen(self, names: Mapping[str, str]) -> Checkpoint:
+        """Some of the tensors under keys of ours; `names` says what each is called here."""
+        shapes = {ours: self.shapes[key] for ours, key in names.items()}
+        return Checkpoint(name=self.name, shapes=shapes, read=lambda key: self.read(names[key]))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

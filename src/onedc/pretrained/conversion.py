@@ -24,7 +24,7 @@ from onedc.pretrained.checkpoint import (
     shards_of,
 )
 from onedc.pretrained.fitting import Fit, fit
-from onedc.pretrained.layouts import LAYOUTS, shapes_of
+from onedc.pretrained.loading import LAYOUTS, shapes_of
 from onedc.pretrained.places import find_weights, folder_from_hub
 from onedc.pretrained.table import PARTS, TEXT, Network, find_networks
 from onedc.weights.layout import opened
@@ -80,11 +80,7 @@ def convert_network(network: Network, files: Sequence[str], folder: Path) -> tup
 
 
 def fitted(network: Network, path: Path) -> Fit:
-    """A file that holds the whole of a network, under our keys.
-
-    Raises:
-        WeightsError: it does not.
-    """
+    """A file that holds the whole of a network, under our keys. Raises WeightsError: it does not."""
     layout = LAYOUTS[network.name]
     file = open_checkpoint(path)
     found = fit(file, network.name, layout.build(), layout.rename, ignored=layout.ignored)

@@ -62,12 +62,8 @@ def fit(
     _check(file.name, what, wanted, expected, rename)
     if len(file.shapes) > len(wanted):
         notes.append(f"{len(file.shapes) - len(wanted)} other tensors passed over")
-    part = Checkpoint(
-        name=file.name,
-        shapes={key: file.shapes[place] for key, place in wanted.items()},
-        read=lambda key: file.read(wanted[key]),
-    )
-    return Fit(weights=_shaped(part.renamed(rename), what, expected), prefix=prefix, notes=tuple(notes))
+    weights = _shaped(file.chosen(wanted).renamed(rename), what, expected)
+    return Fit(weights=weights, prefix=prefix, notes=tuple(notes))
 
 
 def _uncompiled(file: Checkpoint) -> tuple[Checkpoint, list[str]]:

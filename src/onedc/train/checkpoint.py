@@ -102,11 +102,7 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step))
 
     def best(self) -> Best | None:
-        """The best validation so far, if there was one.
-
-        Raises:
-            WeightsError: the note of it is damaged.
-        """
+        """The best validation so far, if there was one. Raises WeightsError: the note of it is damaged."""
         file = self.folder / "best.json"
         try:
             return Best(**json.loads(file.read_text())) if file.exists() else None
@@ -154,11 +150,7 @@ def read_tensors(checkpoint: Path, name: str) -> Tensors:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """state.json of a checkpoint.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
+    """state.json of a checkpoint. Raises WeightsError: missing or damaged."""
     try:
         state = json.loads((checkpoint / "state.json").read_text())
     except (OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from onedc.errors import WeightsError
 from onedc.files import refuse_existing, write_whole
 from onedc.train.checkpoint import read_state
 from onedc.train.networks.loading import has_taef2, load_checkpoint
-from onedc.train.run_log import last_validation, read_log, read_run_file
+from onedc.train.report import last_validation, read_log, read_run_file
 from onedc.weights.file import read_content, save_changed, save_weights, weights_of
 
 CARD_SUFFIX = ".md"

@@ -18,7 +18,7 @@ import torch
 from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
-from onedc.datasets.pixels import Photos
+from onedc.datasets.sources import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
 from onedc.train import snapshot
@@ -28,11 +28,9 @@ from onedc.train.data.crops import Crops, open_data
 from onedc.train.data.latents import LatentCache, fingerprint
 from onedc.train.data.noise import derived_seed
 from onedc.train.data.pool import Pool
-from onedc.train.meter import Meter
-from onedc.train.optim.ema import RunningMean
-from onedc.train.optim.optimizer import GroupOptimizer
+from onedc.train.optim.optimizer import GroupOptimizer, RunningMean
 from onedc.train.optim.schedule import lr_at
-from onedc.train.processes import Clock, make_accelerator
+from onedc.train.processes import Clock, Meter, make_accelerator
 from onedc.train.replay import Replay
 from onedc.train.report import RunLog, write_run_file
 from onedc.train.stages.build import build_stage

@@ -4,7 +4,7 @@
     RUN/log.jsonl    one object a line: step, and the figures of that step
     RUN/tensorboard  the same figures, and pictures
 
-Only the main process writes. Nothing here is needed to go on with a run.
+Only the main process writes. Nothing here is needed to go on with a run; cards and scripts read it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
-from onedc.errors import ConfigError, OutputError
+from onedc.errors import ConfigError, OutputError, WeightsError
 from onedc.files import write_whole
 from onedc.train.config import TrainConfig, differences, is_default
-from onedc.train.run_log import read_log, read_run_file
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
@@ -123,6 +122,8 @@ class RunLog:
     """Figures and pictures of a run that goes on from `step`."""
 
     def __init__(self, out: Path, *, step: int, steps: int, images: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow, and of no use to who reads
+
         self.steps, self._images = steps, images
         self._begun, self._first, self._live = time.monotonic(), step, sys.stderr.isatty()
         self._file = out / "log.jsonl"
@@ -177,3 +178,30 @@ class RunLog:
     def close(self) -> None:
         """Write out what is buffered."""
         self._board.close()
+
+
+def read_run_file(file: Path) -> dict[str, Any]:
+    """A run.json. Raises WeightsError: it is missing or damaged."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read ({error}); put it back, or start a new run") from error
+    whole = isinstance(content, dict) and content.get("config") and content.get("sessions")
+    if not whole or not isinstance(content.get("git"), dict):  # which is empty outside of a checkout
+        raise WeightsError(f"{file}: damaged, or none of a run; put it back, or start a new run")
+    return content
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """The lines of a log.jsonl, but for one that was cut short. Raises OSError: it cannot be read."""
+    found = []
+    for line in file.read_text().splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def last_validation(lines: list[dict[str, float]], step: int) -> dict[str, float]:
+    """Of the lines of a log, the last of validation up to a step: all of it, "step" too; empty if none."""
+    scored = [line for line in lines if line["step"] <= step and any(n.startswith("val_") for n in line)]
+    return scored[-1] if scored else {}

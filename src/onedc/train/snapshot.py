@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from onedc.errors import WeightsError
 from onedc.pretrained import loading
 from onedc.train.checkpoint import Tensors, read_tensors
-from onedc.train.optim.ema import RunningMean
-from onedc.train.optim.optimizer import GroupOptimizer
+from onedc.train.optim.optimizer import GroupOptimizer, RunningMean
 
 
 def shared_tensors(
@@ -61,11 +60,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], origin: Path) -> None:
-    """The opposite of `module_tensors`.
-
-    Raises:
-        WeightsError: names or shapes do not fit.
-    """
+    """The opposite of `module_tensors`. Raises WeightsError: names or shapes do not fit."""
     for prefix, module in modules.items():
         own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
         loading.fill(module, own, str(origin), f"the {prefix} of this run")

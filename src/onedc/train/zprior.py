@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from onedc.datasets.pixels import Photos
-from onedc.datasets.sources import Source, split
+from onedc.datasets.sources import Photos, Source, split
 from onedc.engine.torch_engine import TorchEngine, to_tensor
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import CODEBOOK_SIZE, UNIT_BITS, Integers, LearnedZPrior, levels_of, near_levels

@@ -14,8 +14,7 @@ from tests.unit.evaluation.conftest import picture
 
 from onedc.errors import ConfigError, MissingExtraError
 from onedc.evaluation.baselines import BASELINES, load_codec
-from onedc.evaluation.codecs import FileCodec, Original
-from onedc.evaluation.matching import Rule, SizeCache, match_rate
+from onedc.evaluation.codecs import FileCodec, Original, Rule, SizeCache, match_rate
 from onedc.image import RGBArray
 
 FIXTURE = Path(__file__).parents[2] / "conformance" / "fixture.safetensors"

@@ -16,7 +16,7 @@ from tests.unit.evaluation.test_summary import record
 from onedc.cli.main import main
 from onedc.errors import ConfigError
 from onedc.evaluation.curves import bd_table, compare, load_curves
-from onedc.evaluation.published import published_curves
+from onedc.evaluation.plots import published_curves
 from onedc.evaluation.rd import OverlapError, bd_rate, bootstrap, monotone
 from onedc.evaluation.records import ResultsFile
 

@@ -17,10 +17,9 @@ from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import PillowCodec
+from onedc.evaluation.codecs import Rule
 from onedc.evaluation.curves import Curves, compare, load_curves
-from onedc.evaluation.feature_store import FeatureStore
-from onedc.evaluation.frechet import PatchGrid
-from onedc.evaluation.matching import Rule
+from onedc.evaluation.frechet import FeatureStore, PatchGrid
 from onedc.evaluation.metrics import MAKERS, ImageMetric, Value
 from onedc.evaluation.plan import EvaluationOptions
 from onedc.evaluation.records import Failure, read_results

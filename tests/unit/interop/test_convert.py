@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import WeightsError
-from onedc.interop.convert import Options, Published, build_network, open_unet, read_published
-from onedc.interop.folding import fold_time
+from onedc.interop.convert import Options, Published, build_network, fold_time, open_unet, read_published
 from onedc.interop.seam_cost import compare_seam, measure_seam
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors

@@ -12,7 +12,7 @@ from onedc.errors import WeightsError
 from onedc.interop.convert import expected_keys
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
 from onedc.pretrained.fitting import fit
-from onedc.pretrained.layouts import LAYOUTS
+from onedc.pretrained.loading import LAYOUTS
 
 pytestmark = pytest.mark.skipif(
     not (SHARED / "spec" / "manifest").is_dir(), reason=f"published keys are not at {SHARED}"

@@ -16,7 +16,7 @@ from onedc.cli.main import main
 from onedc.config import TINY, ModelConfig
 from onedc.errors import WeightsError
 from onedc.interop.convert import Options
-from onedc.interop.runs import open_run
+from onedc.interop.family import open_run
 from onedc.loading import load
 from onedc.model.lora import UP, adapt
 from onedc.model.onedc import OneDC

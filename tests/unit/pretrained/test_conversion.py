@@ -19,11 +19,10 @@ from torch import Tensor
 from onedc.cli.main import main
 from onedc.errors import OneDCError, WeightsError
 from onedc.model.lpips import LPIPS
-from onedc.pretrained import layouts
+from onedc.pretrained import loading
 from onedc.pretrained.conversion import check_network, convert_network
 from onedc.pretrained.fetching import fetch_network
-from onedc.pretrained.layouts import Layout, clip_text, newer_attention
-from onedc.pretrained.loading import read_lpips
+from onedc.pretrained.loading import Layout, clip_text, newer_attention, read_lpips
 from onedc.pretrained.table import Network, Source, find_networks
 
 VAE = {
@@ -81,7 +80,7 @@ def small_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
         "maskgit-vqgan": Layout(lambda: {"encoder.conv_in.weight": (4,)}, ignored=("decoder.",)),
     }
     for name, layout in own.items():
-        monkeypatch.setitem(layouts.LAYOUTS, name, layout)
+        monkeypatch.setitem(loading.LAYOUTS, name, layout)
 
 
 @pytest.mark.usefixtures("small_layouts")
@@ -105,7 +104,7 @@ def test_both_attention_namings_of_the_autoencoder_are_read(tmp_path: Path, old:
 def test_shards_are_joined_and_half_precision_stays_and_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "unet"
     folder.mkdir()
-    halves = {key: t.half() for key, t in random(layouts.LAYOUTS["sd15-unet"].build()).items()}
+    halves = {key: t.half() for key, t in random(loading.LAYOUTS["sd15-unet"].build()).items()}
     for key, t in halves.items():
         save_file({key: t}, folder / f"{key}.safetensors")
     index = {"metadata": {}, "weight_map": {key: f"{key}.safetensors" for key in halves}}
@@ -139,7 +138,7 @@ def test_the_text_encoder_is_a_folder(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for part in ("text_encoder", "tokenizer"):
         (source / part).mkdir(parents=True)
-    weights = {f"text_model.{key}": t for key, t in random(layouts.LAYOUTS["sd15-text"].build()).items()}
+    weights = {f"text_model.{key}": t for key, t in random(loading.LAYOUTS["sd15-text"].build()).items()}
     save_file(weights, source / "text_encoder" / "model.safetensors")
     with pytest.raises(WeightsError, match=r"no config\.json"):
         convert_network(network("sd15-text"), [str(source)], tmp_path / "nets")

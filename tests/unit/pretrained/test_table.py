@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.published import SHARED, manifest
 
 from onedc.errors import ConfigError
-from onedc.pretrained.layouts import LAYOUTS
+from onedc.pretrained.loading import LAYOUTS
 from onedc.pretrained.table import NETWORKS, SETS, find_networks
 from onedc.train.config import NetsConfig
 

@@ -15,9 +15,9 @@ from onedc.model.onedc import OneDC
 from onedc.model.vae_kl import AutoencoderKL
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
-from onedc.train.memory import halve, recompute
-from onedc.train.stages.build import build_stage
+from onedc.train.stages.build import build_stage, recompute
 from onedc.train.stages.coding import reconstruct
+from onedc.train.stages.stage2 import halve
 
 
 def kept_bytes(loss: Callable[[], Tensor]) -> int:

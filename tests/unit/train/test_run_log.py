@@ -11,8 +11,7 @@ import pytest
 from onedc.errors import WeightsError
 from onedc.train.config import TrainConfig
 from onedc.train.export import model_card
-from onedc.train.report import write_run_file
-from onedc.train.run_log import read_run_file
+from onedc.train.report import read_run_file, write_run_file
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": {}}', "\xff"])

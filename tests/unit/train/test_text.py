@@ -20,7 +20,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_captions_become_a_row_of_words(clip_folder: Path) -> None:
-    from onedc.train.networks.text import TextEncoder
+    from onedc.train.networks.score import TextEncoder
 
     encoder = TextEncoder(clip_folder)
     rows = encoder(["a b", "c", "a b"])
@@ -30,7 +30,7 @@ def test_captions_become_a_row_of_words(clip_folder: Path) -> None:
 
 
 def test_what_is_no_encoder_is_named(tmp_path: Path) -> None:
-    from onedc.train.networks.text import TextEncoder
+    from onedc.train.networks.score import TextEncoder
 
     with pytest.raises(WeightsError, match="not a CLIP text encoder"):
         TextEncoder(tmp_path)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from onedc.datasets.pixels import Photos
-from onedc.datasets.sources import Source, open_source, parts_of, split
+from onedc.datasets.sources import Photos, Source, open_source, parts_of, split
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig
@@ -38,11 +37,7 @@ class Data:
 
 
 def open_data(config: DataConfig) -> Data:
-    """All images of a run.
-
-    Raises:
-        OneDCError: as `open_source`.
-    """
+    """All images of a run. Raises OneDCError: as `open_source`."""
     source = open_source(config.source, config.stream_gib)
     training, validation = split(source, config.held_out)
     if not config.validation_source:

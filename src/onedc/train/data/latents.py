@@ -38,11 +38,7 @@ class LatentCache:
         return self._path(pixels).exists()
 
     def read(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The latents of these pixels, mapped from disk.
-
-        Raises:
-            ConfigError: they were never computed.
-        """
+        """The latents of these pixels, mapped from disk. Raises ConfigError: they were never computed."""
         try:
             latents: NDArray[np.float16] = np.load(self._path(pixels), mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -50,11 +46,7 @@ class LatentCache:
         return latents
 
     def add(self, pixels: NDArray[np.uint8], encode: Encode, device: torch.device) -> None:
-        """Compute and write the latents of these pixels.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
+        """Compute and write the latents of these pixels. Raises OutputError: the folder cannot be written."""
         with torch.inference_mode():
             latents = encode(to_tensor(pixels).to(device))[0].half().cpu().numpy()
         path, data = self._path(pixels), io.BytesIO()

@@ -18,8 +18,7 @@ from onedc.model.taef2 import TAEF2
 from onedc.pretrained.loading import fill, load_network, read_lpips, read_tensors
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
-from onedc.train.networks.score import ScoreConfig, ScoreNetwork
-from onedc.train.networks.text import TextEncoder
+from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.tokenizer import PixelTokenizer, TokenizerConfig
 from onedc.weights import BUNDLED
 from onedc.weights.file import trainable_tensors

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from onedc.errors import ConfigError
+from onedc.model.blocks import Link
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig
-from onedc.train.memory import recompute
 from onedc.train.networks.loading import (
     load_autoencoder,
     load_codec,
@@ -41,6 +43,13 @@ def build_stage(config: TrainConfig) -> Stage:
     if config.run.recompute:
         recompute(stage)
     return stage
+
+
+def recompute(module: nn.Module) -> None:
+    """From now on only the inputs of its links are kept; the backward pass runs each link again."""
+    for part in module.modules():
+        if isinstance(part, Link):
+            part.recompute = True
 
 
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:

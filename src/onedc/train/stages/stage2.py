@@ -7,6 +7,7 @@ Source: Xue et al. 2025 (OneDC).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,10 +21,8 @@ from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss, guided
 from onedc.train.losses.gan import discriminator_gan_loss, generator_gan_loss
-from onedc.train.memory import halve
 from onedc.train.networks.discriminators import GANHead
-from onedc.train.networks.score import ScoreConfig, ScoreNetwork
-from onedc.train.networks.text import TextEncoder
+from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.coding import analysed
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
@@ -206,3 +205,10 @@ class Stage2(Stage):
 
     def pictures(self, batch: Batch) -> Tensor:
         return self.codec.pictures(batch)
+
+
+def halve(parameters: Iterable[nn.Parameter]) -> None:
+    """Keep matrices and kernels in bf16, for use under autocast; vectors (norms, biases) stay fp32."""
+    for parameter in parameters:
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.to(torch.bfloat16)

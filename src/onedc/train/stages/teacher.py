@@ -15,8 +15,7 @@ from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion
-from onedc.train.networks.score import ScoreConfig, ScoreNetwork
-from onedc.train.networks.text import TextEncoder
+from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stages.stage1 import vae_latents_of
 
