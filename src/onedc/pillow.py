@@ -45,7 +45,7 @@ def open(source: File, *, codec: Codec | None = None) -> OneDCImageFile:
     """
     data = read_file(source)
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
-    if not _accept(data):
+    if not begins_file(data):
         with _named(name, FormatError):
             unpack(data, fingerprint=None)
     image = OneDCImageFile(io.BytesIO(data), name)
@@ -87,7 +87,7 @@ class OneDCImageFile(ImageFile.ImageFile):
         """Decode, once."""
         if self._im is None and self._data:
             with _named(self.filename, DamagedFileError):
-                decoded = (self.codec or _codec()).decode(self._data, max_pixels=_max_pixels())
+                decoded = (self.codec or _codec()).decode(self._data, max_pixels=Image.MAX_IMAGE_PIXELS)
             self.im = decoded.im
             self.info.update(decoded.info)
             self._data = b""
@@ -99,17 +99,8 @@ class OneDCImageFile(ImageFile.ImageFile):
     def verify(self) -> None:
         """Check the checksum, which takes the weights but no decoding."""
         with _named(self.filename, DamagedFileError):
-            (self.codec or _codec()).verify(self._data, max_pixels=_max_pixels())
+            (self.codec or _codec()).verify(self._data, max_pixels=Image.MAX_IMAGE_PIXELS)
         super().verify()
-
-
-def _max_pixels() -> int | None:
-    """Pillow's own limit, which its users change where they need more."""
-    return Image.MAX_IMAGE_PIXELS
-
-
-def _accept(prefix: bytes) -> bool:
-    return begins_file(prefix)
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
@@ -168,7 +159,7 @@ def _named(filename: str | bytes, kind: type[OneDCError]) -> Iterator[None]:
         raise kind(f"{name}: {error}" if name else str(error)) from error
 
 
-Image.register_open(FORMAT, OneDCImageFile, _accept)
+Image.register_open(FORMAT, OneDCImageFile, begins_file)
 Image.register_save(FORMAT, _save)
 Image.register_extension(FORMAT, ".1dc")
 Image.register_mime(FORMAT, "image/x-1dc")

@@ -49,9 +49,6 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
 class Manifest:
     """The open manifest of a batch. One process at a time may hold it.
 
-    Args:
-        folder: of the batch.
-
     Raises:
         OutputError: another process holds it, or it cannot be read or written.
     """

@@ -22,12 +22,7 @@ PARTS_FOLDER = ".parts"
 
 
 class Output:
-    """The place of the results.
-
-    Args:
-        root: folder of the batch.
-        kind: one of `shards.KINDS`.
-    """
+    """The place of the results, below the folder of the batch; `kind` is one of `shards.KINDS`."""
 
     def __init__(self, root: Path, kind: str) -> None:
         self.root, self.kind = root, kind

@@ -131,14 +131,7 @@ class Decoding:
 
 
 class Worker:
-    """A codec at work on items.
-
-    Args:
-        spec: what to do. The codec is loaded here.
-
-    Raises:
-        WeightsError, ConfigError: as `loading.load`.
-    """
+    """A codec, loaded here as `loading.load` does, at work on items."""
 
     def __init__(self, spec: Spec) -> None:
         codec = load(

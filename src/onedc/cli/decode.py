@@ -110,8 +110,6 @@ def _report(job: Job, width: int, height: int, elapsed_s: float, *, unverified: 
     return Report(
         text=f"{job.source} -> {job.target}  {width}x{height}  {elapsed_s:.2f} s{note}",
         fields={
-            "input": job.source,
-            "output": job.target,
             "width": width,
             "height": height,
             "verified": not unverified,

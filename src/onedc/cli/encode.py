@@ -196,8 +196,6 @@ def _report(job: Job, data: bytes, elapsed_s: float) -> Report:
         text=f"{job.source} -> {job.target}  {shrunk if found.original_width else ''}"
         f"{found.size_bytes} bytes  {found.bpp:.4f} bpp  quality {found.quality:g}  {elapsed_s:.2f} s",
         fields={
-            "input": job.source,
-            "output": job.target,
             "width": found.width,
             "height": found.height,
             "bytes": found.size_bytes,

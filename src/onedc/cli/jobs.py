@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a job: a line for people, and fields for programs."""
+    """What came of a job: a line for people, and fields for programs beside its input and output."""
 
     text: str
     fields: dict[str, object]
@@ -146,7 +146,8 @@ def run_jobs(
                 failed = True
             else:
                 if job.target != PIPE and told:
-                    told = say(json.dumps(report.fields) if as_json else report.text)
+                    fields = {"input": job.source, "output": job.target, **report.fields}
+                    told = say(json.dumps(fields) if as_json else report.text)
             advance()
     return 1 if failed or not told else 0
 

@@ -32,39 +32,27 @@ A .1dc file keeps what a picture shows; its fine details are generated when it i
 """
 
 COMMANDS = {
-    "encode": "encode",
-    "decode": "decode",
-    "info": "info",
-    "split": "messages",
-    "join": "messages",
-    "batch": "batch",
-    "demo": "demo",
-    "serve": "serve",
-    "eval": "evaluate",
-    "rd": "rd",
-    "compare": "compare",
-    "bench": "bench",
-    "data": "data",
-    "nets": "nets",
-    "train": "train",
-    "export": "export",
-    "fit-z": "fit_z",
-    "convert": "convert",
+    "encode": ("encode", ""),
+    "decode": ("decode", ""),
+    "info": ("info", ""),
+    "split": ("messages", ""),
+    "join": ("messages", ""),
+    "batch": ("batch", ""),
+    "demo": ("demo", ""),
+    "serve": ("serve", ""),
+    "eval": ("evaluate", "eval"),
+    "rd": ("rd", "eval"),
+    "compare": ("compare", "eval"),
+    "bench": ("bench", "torch"),
+    "data": ("data", "train"),
+    "nets": ("nets", "train"),
+    "train": ("train", "train"),
+    "export": ("export", "train"),
+    "fit-z": ("fit_z", "train"),
+    "convert": ("convert", "torch"),
 }
-"""The module of this package that each command stands in, in the order of `onedc --help`."""
-EXTRAS = {
-    "eval": "eval",
-    "rd": "eval",
-    "compare": "eval",
-    "bench": "torch",
-    "data": "train",
-    "nets": "train",
-    "train": "train",
-    "export": "train",
-    "fit-z": "train",
-    "convert": "torch",
-}
-"""The extra of onedc that a command needs; the others do without any."""
+"""The module of this package that each command stands in, and the extra of onedc that it needs, if any; in the
+order of `onedc --help`."""
 DEBUG_VARIABLE = "ONEDC_DEBUG"
 """Set this in the environment to see the traceback of an internal error."""
 
@@ -84,7 +72,7 @@ def build_parser(command: str | None = None) -> Parser:
     parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"onedc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
-    for module in dict.fromkeys(COMMANDS.values() if command is None else [COMMANDS[command]]):
+    for module, _ in dict.fromkeys(COMMANDS.values() if command is None else [COMMANDS[command]]):
         import_module(f"onedc.cli.{module}").add_command(commands)
     return parser
 
@@ -136,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(argv[0])):
+        if isinstance(error, ModuleNotFoundError) and (extra := COMMANDS.get(argv[0], ("", ""))[1]):
             print_error(f'{error.name} is not installed: pip install "onedc[{extra}]"')
             return 1
         print_error(f"internal error: {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where")

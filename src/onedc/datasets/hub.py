@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from onedc.datasets.names import suffix_of
 from onedc.datasets.tables import open_arrow, pyarrow
-from onedc.errors import ConfigError, MissingExtraError, OneDCError, OutputError
+from onedc.errors import ConfigError, OneDCError, OutputError, optional
 
 ALIASES = {"commoncatalog": "common-canvas/commoncatalog-cc-by-nd"}
 """Short names of datasets."""
@@ -31,31 +31,16 @@ class DataFile:
     size: int  # bytes
 
 
-class DataFiles(Protocol):
-    """The files of a dataset."""
-
-    name: str
-    temporary: bool  # whether fetched files are copies, which may be deleted
-
-    def files(self) -> list[DataFile]:
-        """All files, by name."""
-
-    def rows(self, file: DataFile) -> int:
-        """Number of rows, without fetching the file."""
-
-    def fetch(self, file: DataFile, folder: Path) -> Path:
-        """The file on this machine, below `folder` if it has to be brought."""
-
-
 class FolderFiles:
     """Parquet and Arrow files below a folder, but for caches of Hugging Face's library; or one such file."""
 
-    temporary = False
+    temporary = False  # whether fetched files are copies, which may be deleted
 
     def __init__(self, place: Path) -> None:
         self.name, self._folder = str(place), place.parent if place.is_file() else place
 
     def files(self) -> list[DataFile]:
+        """All files, by name."""
         place = Path(self.name)
         found = [place] if place.is_file() else place.rglob("*")
         tables = (p for p in found if suffix_of(p.name) in (".parquet", ".arrow") and p.is_file())
@@ -63,11 +48,13 @@ class FolderFiles:
         return [DataFile(p.relative_to(self._folder).as_posix(), p.stat().st_size) for p in paths]
 
     def rows(self, file: DataFile) -> int:
+        """Number of rows, without fetching the file."""
         path = self._folder / file.name
         with one_line(str(path)):
             return parquet_rows(path) if suffix_of(path.name) == ".parquet" else open_arrow(path).num_rows
 
     def fetch(self, file: DataFile, folder: Path) -> Path:
+        """The file on this machine, below `folder` if it has to be brought."""
         return self._folder / file.name
 
 
@@ -77,11 +64,7 @@ class HubFiles:
     temporary = True
 
     def __init__(self, name: str, endpoint: str | None = None) -> None:
-        try:
-            import huggingface_hub
-        except ImportError as error:
-            raise MissingExtraError("datasets of a hub need `pip install 'onedc[train]'`") from error
-        self._hub: Any = huggingface_hub
+        self._hub = optional("huggingface_hub", "train", "huggingface-hub")
         self.name, self._endpoint = ALIASES.get(name, name), endpoint
 
     def files(self) -> list[DataFile]:
@@ -107,6 +90,10 @@ class HubFiles:
                     self.name, file.name, repo_type="dataset", local_dir=folder, endpoint=self._endpoint
                 )
             )
+
+
+DataFiles = FolderFiles | HubFiles
+"""The files of a dataset."""
 
 
 def parquet_rows(file: Any) -> int:

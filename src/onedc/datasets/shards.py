@@ -9,7 +9,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from onedc.datasets import tables, tar
 from onedc.datasets.names import suffix_of
@@ -18,13 +18,6 @@ from onedc.errors import ConfigError
 FOLDER = "folder"
 KINDS = (FOLDER, "tar", "parquet", "arrow")
 """Forms of a data set."""
-
-
-class Place(Protocol):
-    """Where the bytes of one picture lie."""
-
-    def read(self) -> bytes:
-        """The bytes. Raises OSError or OneDCError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +29,10 @@ class FilePlace:
     def read(self) -> bytes:
         """The file's bytes."""
         return self.path.read_bytes()
+
+
+Place = FilePlace | tables.Cell | tar.Member
+"""Where the bytes of one picture lie; reading them raises OSError or OneDCError."""
 
 
 class Entry(NamedTuple):

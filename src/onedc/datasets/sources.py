@@ -10,52 +10,39 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from onedc.datasets import shards
 from onedc.datasets.names import suffix_of
-from onedc.datasets.rows import open_tables
+from onedc.datasets.rows import TableSource, open_tables
 from onedc.datasets.shards import Entry, FilePlace, Place, named
 from onedc.datasets.tar import sample_key
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
 
 
-class Source(Protocol):
-    """Encoded images, numbered from 0."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The name of each image, as people know it."""
-
-    @property
-    def parts(self) -> Sequence[int]:
-        """How many images lie together, part by part; () where any image is as near as any other."""
-
-    def read(self, index: int) -> bytes:
-        """The encoded bytes of an image. Raises OSError, or ImageError where there are none."""
-
-    def caption(self, index: int) -> str:
-        """What the image shows, "" where nothing is known."""
-
-
 class FileSource:
     """Images that lie in files or in members of tar shards, by name; their captions too, or known already."""
 
-    parts: Sequence[int] = ()
+    parts: Sequence[int] = ()  # how many images lie together; () where any image is as near as any other
 
     def __init__(self, images: Iterable[tuple[Entry, Place | str]]) -> None:
         self._images = sorted(images, key=lambda image: image[0].name)
         self.names = [entry.name for entry, _ in self._images]
 
     def read(self, index: int) -> bytes:
+        """The encoded bytes of an image. Raises OSError, or ImageError where there are none."""
         return self._images[index][0].place.read()
 
     def caption(self, index: int) -> str:
+        """What the image shows, "" where nothing is known."""
         said = self._images[index][1]
         return (said if isinstance(said, str) else said.read().decode("utf-8", errors="replace")).strip()
+
+
+Source = FileSource | TableSource
+"""Encoded images, numbered from 0: their `names`, as people know them, `parts`, bytes and captions."""
 
 
 def folder_source(folder: Path) -> FileSource:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.datasets.names import suffix_of
-from onedc.errors import ConfigError, ImageError, MissingExtraError
+from onedc.errors import ConfigError, ImageError, optional
 
 _USUAL = ("jpg", "image", "png", "webp", "img", "picture", "1dc")
 """Names of picture columns, the likeliest first."""
@@ -117,12 +117,8 @@ def unpack(parquet: Path, columns: Sequence[str], arrow: Path) -> None:
 
 def pyarrow() -> Any:
     """The library. Raises MissingExtraError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError('Parquet and Arrow files need pyarrow: pip install "onedc[batch]"') from error
-    return pyarrow
+    optional("pyarrow.parquet", "batch")
+    return optional("pyarrow", "batch")
 
 
 @contextmanager

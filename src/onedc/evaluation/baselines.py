@@ -18,7 +18,6 @@ from PIL import Image, features
 
 import onedc
 from onedc.constants import QUALITY_MAX
-from onedc.engine.protocol import Precision
 from onedc.errors import ConfigError, MissingExtraError, OneDCError, optional
 from onedc.evaluation.codecs import BaselineError, EvaluatedCodec, FileCodec, Original
 from onedc.evaluation.metrics import file_hash
@@ -48,13 +47,11 @@ class PillowCodec(FileCodec):
         self.identity = f"{name} {version} Pillow {PIL.__version__} {settings}".strip()
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
-        """[H,W,3] -> the bytes of a file, without metadata."""
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, self.file_format, quality=setting, **self.options)
         return buffer.getvalue()
 
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
-        """The bytes of a file -> [height,width,3]."""
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("RGB"))
 
@@ -76,7 +73,6 @@ class FFmpegCodec(FileCodec):
         self.identity = f"{name} ffmpeg {version} yuv420p10 {' '.join(options(0)[:-2])}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
-        """[H,W,3] -> the bytes of a raw stream of one frame."""
         height, width = picture.shape[:2]
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{even.shape[1]}x{even.shape[0]}", "-i", "-"]
@@ -85,7 +81,6 @@ class FFmpegCodec(FileCodec):
         return self._ffmpeg([*source, *convert, *target], even.tobytes())
 
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
-        """The bytes of a raw stream -> [height,width,3]."""
         convert = ["-vf", f"scale=in_{self.SCALE.format('in')},format=rgb24", "-frames:v", "1"]
         out = self._ffmpeg(["-f", self.suffix[1:], "-i", "-", *convert, "-f", "rawvideo", "-"], data)
         rows, columns = height + height % 2, width + width % 2
@@ -193,16 +188,8 @@ def codec_names() -> tuple[str, ...]:
     return ("onedc", *BASELINES)
 
 
-def load_codec(
-    name: str,
-    *,
-    shown_as: str | None = None,
-    weights: Path | None = None,
-    device: str = "cpu",
-    precision: Precision = "auto",
-    threads: int | None = None,
-) -> EvaluatedCodec:
-    """The codec of that name; the other arguments are for onedc: what to call this model, and how to run it.
+def load_codec(name: str, *, shown_as: str | None = None, **ours: Any) -> EvaluatedCodec:
+    """The codec of that name; of onedc, what to call this model, and what else `OneDCCodec` takes.
 
     Raises:
         ConfigError: an unknown name.
@@ -210,7 +197,7 @@ def load_codec(
         WeightsError: bad weights of onedc.
     """
     if name == "onedc":
-        return OneDCCodec(shown_as or name, weights, device=device, precision=precision, threads=threads)
+        return OneDCCodec(shown_as or name, **ours)
     if name not in BASELINES:
         raise ConfigError(f"codec {name!r}: not one of {', '.join(codec_names())}")
     try:
@@ -226,32 +213,21 @@ class OneDCCodec(FileCodec):
 
     suffix = ".1dc"
 
-    def __init__(
-        self,
-        name: str,
-        weights: Path | None = None,
-        *,
-        device: str = "cpu",
-        precision: Precision = "auto",
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, name: str, weights: Path | None = None, *, device: str = "cpu", **how: Any) -> None:
         self.name = name
-        self.codec = load(weights, device=device, precision=precision, threads=threads)
+        self.codec = load(weights, device=device, **how)
         digest = file_hash(weights or BUNDLED)
         self.ladder = [_quality(byte) for byte in self.codec.quality_bytes]
         engine = self.codec.model.engine
-        self.identity = (
-            f"onedc {onedc.__version__} weights {digest} {engine.name} {device} {engine.precision}"
-        )
+        version, runs = onedc.__version__, f"{engine.name} {device} {engine.precision}"
+        self.identity = f"onedc {version} weights {digest} {runs}"
         if engine.on_cpu:  # in bf16 the floats that y comes from depend on it
             self.identity += f" threads {engine.threads}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
-        """[H,W,3] -> the bytes of a .1dc file."""
         return self.codec.encode(picture, quality=setting)
 
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
-        """The bytes of a .1dc file -> [height,width,3]."""
         return self.codec.decode(data, output="numpy")
 
     def setting_within(self, original: Original, target_bytes: int) -> float:

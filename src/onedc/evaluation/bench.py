@@ -48,32 +48,20 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        weights: a weights file; None is the bundled one, or the preset with random weights.
-        preset: name of a configuration to fill with random weights.
-        sizes: width and height of pictures to time.
-        memory_sizes: likewise, to find the peak memory of, each in a process of its own.
-        batches: batch sizes of the throughput.
-        runs: timed runs behind the warm-up, of which the median counts.
-        ways: of "onedc", "reference" and "sampler".
-        compile: through torch.compile.
-        busy: count processor time in place of wall clock time, see `Clock`.
-    """
-
-    weights: Path | None = None
-    preset: str | None = None
+    weights: Path | None = None  # None: the bundled ones, or random ones of the preset
+    preset: str | None = None  # name of a configuration to fill with random weights
     device: str = "cpu"
     precision: Precision = "auto"
     threads: int | None = None
-    sizes: tuple[Size, ...] = ((512, 512),)
-    memory_sizes: tuple[Size, ...] = ()
-    batches: tuple[int, ...] = ()
-    runs: int = 3
+    sizes: tuple[Size, ...] = ((512, 512),)  # of pictures to time
+    memory_sizes: tuple[Size, ...] = ()  # to find the peak memory of, each in a process of its own
+    batches: tuple[int, ...] = ()  # batch sizes of the throughput
+    runs: int = 3  # behind the warm-up; their median counts
     ways: tuple[str, ...] = ("onedc", "reference", "sampler")
-    compile: bool = False
-    busy: bool = False
+    compile: bool = False  # through torch.compile
+    busy: bool = False  # count processor time, see `Clock`
 
     def __post_init__(self) -> None:
         if self.preset is not None and (self.preset not in PRESETS or self.weights is not None):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,23 +22,11 @@ from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
 REST = "rest"
 
 
-class Meter(Protocol):
-    """Something that runs on while work is done."""
-
-    def mark(self) -> Any:
-        """Where it stands."""
-
-    def between(self, start: Any, end: Any) -> float:
-        """What ran between two marks; called when all work is done."""
-
-
 class Clock:
     """Milliseconds: of the wall clock, or of events on a CUDA device.
 
-    Args:
-        device: where the work is done.
-        busy: on a processor, count the time that it works for this process: all threads together, and
-            nothing of what other processes take on a shared machine.
+    If `busy`, of the time that a processor works for this process: all threads together, and nothing of what
+    other processes take on a shared machine.
     """
 
     def __init__(self, device: torch.device, *, busy: bool = False) -> None:
@@ -54,7 +42,6 @@ class Clock:
         return event
 
     def between(self, start: Any, end: Any) -> float:
-        """Milliseconds."""
         if self.device.type != "cuda":
             return 1000 * (end - start)
         end.synchronize()
@@ -68,12 +55,14 @@ class FlopMeter:
         self.counter = FlopCounterMode(display=False)
 
     def mark(self) -> int:
-        """Operations so far."""
         return self.counter.get_total_flops()
 
     def between(self, start: int, end: int) -> float:
-        """Operations."""
         return float(end - start)
+
+
+Meter = Clock | FlopMeter
+"""What runs on while work is done; what ran between two marks is asked for when all work is done."""
 
 
 class Breakdown:

@@ -1,7 +1,7 @@
 """What an evaluation asks of a codec: a ladder of settings, and an original coded and decoded at one of them.
 
-Knows no codec of its own: those that run here are in `baselines`, others in `recon`. Codecs are brought to one
-rate by one rule per table, one bisection, and a cache of file sizes, so that no file is made twice.
+Knows no codec of its own: those that run here are in `baselines`, others in `recon`. Codecs are brought to
+one rate by one rule per table, one bisection, and a cache of file sizes, so that no file is made twice.
 """
 
 from __future__ import annotations
@@ -67,19 +67,12 @@ class Coded:
 
 
 class EvaluatedCodec(ABC):
-    """One codec under test, with everything but the rate fixed.
+    """One codec under test, with everything but the rate fixed."""
 
-    Attributes:
-        name: what tables and curves call it.
-        identity: name, versions and options; the same along a curve.
-        setting_name: what its setting is called: "q", "qp" or "folder".
-        ladder: its settings from the smallest file to the largest.
-    """
-
-    name: str
-    identity: str
-    setting_name: str = "q"
-    ladder: Sequence[float]
+    name: str  # what tables and curves call it
+    identity: str  # name, versions and options; the same along a curve
+    setting_name: str = "q"  # what its setting is called: "q", "qp" or "folder"
+    ladder: Sequence[float]  # its settings from the smallest file to the largest
 
     @abstractmethod
     def coded(self, original: Original, setting: float, folder: Path) -> Coded:
@@ -116,12 +109,9 @@ class FileCodec(EvaluatedCodec):
     """A codec that runs here: `encode` makes the bytes of a file, `decode` a picture of them.
 
     The same identity and setting must give the same file.
-
-    Attributes:
-        suffix: of its files, with the dot.
     """
 
-    suffix: str
+    suffix: str  # of its files, with the dot
 
     @abstractmethod
     def encode(self, picture: RGBArray, setting: float) -> bytes:
@@ -132,7 +122,6 @@ class FileCodec(EvaluatedCodec):
         """The bytes of a file -> [height,width,3]; the size is that of the original."""
 
     def coded(self, original: Original, setting: float, folder: Path) -> Coded:
-        """Encode to a file, which stays in the folder, read it back, decode."""
         path = kept_file(folder, self.name, setting, original.name, self.suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         with naming(self):
@@ -147,7 +136,6 @@ class FileCodec(EvaluatedCodec):
         return Coded(path.stat().st_size, decoded, encode_s, decode_s)
 
     def size_of(self, original: Original, setting: float) -> int:
-        """Bytes of the original's file at a setting."""
         with naming(self):
             return len(self.encode(original.pixels, setting))
 

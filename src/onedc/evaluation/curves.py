@@ -33,12 +33,7 @@ class MeanPoint:
 
 
 class Curves:
-    """The points of codecs in the results of one or more runs.
-
-    Args:
-        runs: the records of each.
-        store: the features of their pictures.
-    """
+    """The points of codecs in the records of one or more runs, whose features are in `store`."""
 
     def __init__(self, runs: Sequence[Sequence[Record]], store: FeatureStore) -> None:
         self.runs, self.store = runs, store

@@ -257,10 +257,7 @@ def register_set_metric(
 ) -> None:
     """Add a metric over sets, and the source of its features unless that is known.
 
-    Args:
-        info: how the metric is written.
-        metric: from which features, and how.
-        make: gets the folder of --metric-weights, and raises UnavailableError where it lacks something.
+    `make` gets the folder of --metric-weights, and raises UnavailableError where it lacks something.
 
     Raises:
         ConfigError: a name that is taken, or an unknown source without `make`.

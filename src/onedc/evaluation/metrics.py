@@ -94,10 +94,6 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
 def load_image_metrics(names: Iterable[str], weights: Path | None = None) -> list[ImageMetric]:
     """The per-image metrics among `names`, ready to use; those that cannot be had give missing values.
 
-    Args:
-        names: keys of METRICS.
-        weights: a folder with LPIPS_SQUEEZE_FILE.
-
     Raises:
         ConfigError: an unknown name.
         WeightsError: a weights file that is there but damaged.

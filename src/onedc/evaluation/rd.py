@@ -71,9 +71,6 @@ def bd_rate(
     """Bjontegaard delta rate by PCHIP of log rate over the metric, integrated over the common range.
 
     Args:
-        anchor: points of the codec that the rate is compared with.
-        test: points of the codec under test.
-        higher_is_better: of the metric.
         noise: of the metric, in its unit. Of points closer than twice this (both may be off), or than
             NEAR_SHARE of the curve's range, the cheapest counts: the slope between them is noise, and PCHIP
             would carry it into the interval beside them.

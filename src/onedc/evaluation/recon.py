@@ -28,11 +28,9 @@ class Reconstructions(EvaluatedCodec):
         self.bytes = [_read_sizes(path) for path in sizes]
 
     def coded(self, original: Original, setting: float, folder: Path) -> Coded:
-        """The picture and the size that were given. Raises OneDCError where one is missing."""
         return Coded(self.size_of(original, setting), read_image(self._file(original, setting)))
 
     def size_of(self, original: Original, setting: float) -> int:
-        """The size that was given. Raises BaselineError where there is none."""
         sizes = self.bytes[int(setting)]
         if original.stem not in sizes:
             raise BaselineError(f"{self.name}: no size for {original.stem}")

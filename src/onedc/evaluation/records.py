@@ -20,19 +20,19 @@ RESULTS_FILE = "results.jsonl"
 class Record:
     """One codec on one picture at one point."""
 
-    key: str  # hash of all that the numbers depend on
+    key: str = ""  # hash of all that the numbers depend on
     image: str  # file name
     image_hash: str  # of the original's pixels
     width_px: int
     height_px: int
-    group: str  # rows that are compared with each other share it, for example "0.1 bpp"
+    group: str = ""  # rows that are compared with each other share it, for example "0.1 bpp"
     codec: str
     identity: str  # the codec's name, versions and options
     setting: float  # the codec's own quality; of reconstructions from elsewhere which of the folders given
     setting_name: str
-    target_bytes: int | None  # what the rate was matched to
-    rule: str | None  # "at-most" or "at-least" of the target
-    reached: bool  # whether the codec has a file on that side of the target
+    target_bytes: int | None = None  # what the rate was matched to
+    rule: str | None = None  # "at-most" or "at-least" of the target
+    reached: bool = True  # whether the codec has a file on that side of the target
     bytes: int  # size of the file on disk
     bpp: float  # 8 * bytes / (width * height) of the original
     encode_s: float | None

@@ -46,7 +46,6 @@ def evaluate(
 
     Args:
         images: picture files, of different stems.
-        options: what to measure.
         jobs: processes; above 1 the times measured disturb each other, and each has one thread by default.
         replace_others: drop what the folder holds of a codec of the same name in another version.
         progress: called with the name of each finished picture.

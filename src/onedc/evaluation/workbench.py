@@ -102,14 +102,8 @@ def _load_codecs(options: EvaluationOptions) -> tuple[dict[str, EvaluatedCodec],
     for name in dict.fromkeys((*options.codecs, *options.against)):
         shown = options.shown_as(name)
         try:
-            codecs[shown] = load_codec(
-                name,
-                shown_as=shown,
-                weights=options.weights,
-                device=options.device,
-                precision=options.precision,
-                threads=options.threads,
-            )
+            how = {key: getattr(options, key) for key in ("weights", "device", "precision", "threads")}
+            codecs[shown] = load_codec(name, shown_as=shown, **how)
         except MissingExtraError as error:
             unavailable[shown] = str(error)
     if options.recon:
@@ -189,19 +183,14 @@ class _Walk:
         values = {m.name: number_or_reason(m.measure, original, coded.decoded) for m in self.bench.metrics}
         missing = {name: value.reason for name, value in values.items() if value.number is None}
         return Record(
-            key="",
             image=self.picture.name,
             image_hash=self.picture.hash,
             width_px=original.shape[1],
             height_px=original.shape[0],
-            group="",
             codec=codec_name,
             identity=codec.identity,
             setting=setting,
             setting_name=codec.setting_name,
-            target_bytes=None,
-            rule=None,
-            reached=True,
             bytes=coded.size_bytes,
             bpp=8 * coded.size_bytes / self.picture.pixel_count,
             encode_s=coded.encode_s,

@@ -58,9 +58,13 @@ def convert_family(models: Sequence[Published], output: Path, options: Options) 
         models: lowest rate first; the first may be the one for z only.
 
     Raises:
-        WeightsError: see `convert` and `write_family`.
+        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
         OutputError: the output cannot be written.
     """
+    if len(models) < 2:
+        raise WeightsError("a family needs at least two models")
+    if any(model.z_only for model in models[1:]):
+        raise WeightsError("the model for z only must be the family's first")
     rates = [open_rate(model, options) for model in models]
     write_family(rates, output, options)
 
@@ -90,11 +94,9 @@ def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
     """Write opened rates, lowest first.
 
     Raises:
-        WeightsError: fewer than two, one twice, one for z only behind others, or adapters of several ranks.
+        WeightsError: one twice, one for z only behind others, or adapters of several ranks.
         OutputError: the output cannot be written.
     """
-    if len(rates) < 2:
-        raise WeightsError("a family needs at least two models")
     if any(rate.config.z_only for rate in rates[1:]):
         raise WeightsError("the model for z only must be the family's first")
     for one, other in combinations(rates, 2):

@@ -68,10 +68,8 @@ class Checkpoint:
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a published file; what it is, is told from its first bytes and not from its name.
 
-    A file of PyTorch's may hold tables within tables: their tensors then have names with dots between.
-
-    Args:
-        path: a file, or the index (.json) of a network that is stored in several.
+    A file of PyTorch's may hold tables within tables: their tensors then have names with dots between. The
+    index (.json) of a network that is stored in several files stands for all of them.
 
     Raises:
         WeightsError: missing, truncated, neither safetensors nor a PyTorch file of plain tensors.

@@ -30,10 +30,8 @@ Say = Callable[[str], object]
 def fetch_network(network: Network, folder: Path, say: Say, place: str = "") -> tuple[Path, tuple[str, ...]]:
     """Fetch a network's published files and convert them; what was fetched before is not fetched again.
 
-    Args:
-        place: a hub id or folder instead of the table's, for networks of a hub.
-    Returns:
-        The file in `folder`, and what is worth telling of its sources.
+    For networks of a hub, `place` may be a hub id or folder instead of the table's. Returns the file in
+    `folder`, and what is worth telling of its sources.
 
     Raises:
         OutputError: no room, or it cannot be written.

@@ -44,8 +44,6 @@ def fit(
 
     Args:
         what: the network, for messages.
-        expected: our keys and shapes.
-        rename: our key of a published one.
         ignored: what published keys begin with that are of no use here.
         prefix: where in the file the network lies; None: found out, a running mean before plain weights.
 

@@ -3,26 +3,30 @@
     RUN/checkpoints/step-00000500/   model, ema, optim, rank-0 ... (.safetensors) and state.json
     RUN/checkpoints/best.json        {"step": 500, "value": 0.31}
 
-Only tensors and plain numbers are stored; what they mean is the loop's matter.
+They hold tensors of a run's networks, EMA and optimizers, and random numbers, of each process its own.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
-from onedc.files import write_whole
+from onedc.files import make_folder, write_whole
 from onedc.pretrained import loading
 from onedc.weights.stream_writer import Entry, write_safetensors
+
+if TYPE_CHECKING:
+    from onedc.train.optim.optimizer import GroupOptimizer, RunningMean
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d{8})")
@@ -57,43 +61,31 @@ class CheckpointFolder:
     def begin(self, step: int) -> None:
         """Make room for a new checkpoint."""
         shutil.rmtree(self._part(step), ignore_errors=True)
-        try:
-            self._part(step).mkdir(parents=True)
-        except OSError as error:
-            raise OutputError(f"{self._part(step)}: cannot be made ({error.strerror})") from error
+        make_folder(self._part(step))
 
     def write(self, step: int, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Add a file of tensors.
-
-        Raises:
-            OutputError: it cannot be written; older checkpoints are untouched.
-        """
+        """Add a file of tensors. Raises OutputError where it cannot be written; older ones are untouched."""
         file = self._part(step) / f"{name}.safetensors"
-        try:
+        with self._or_given_up(step, file):
             write_safetensors(file, {k: Entry.of(t) for k, t in tensors.items()}, {})
-        except OSError as error:
-            self._give_up(step, file, error)
 
     def commit(self, step: int, state: Mapping[str, Any]) -> None:
-        """Add state.json, let the checkpoint appear, and delete those no longer kept.
-
-        Raises:
-            OutputError: it cannot be written; older checkpoints are untouched.
-        """
+        """Add state.json, let the checkpoint appear, and delete those no longer kept. Raises as `write`."""
         file = self._part(step) / "state.json"
-        try:
-            file.write_text(json.dumps(state, indent=1))
-            _flush(file)
+        with self._or_given_up(step, file):
+            write_whole(file, json.dumps(state, indent=1).encode())
             if self.path(step).exists():
                 shutil.rmtree(self.path(step))
             self._part(step).rename(self.path(step))
-        except OSError as error:
-            self._give_up(step, file, error)
         self._prune()
 
-    def _give_up(self, step: int, file: Path, error: Exception) -> None:
-        shutil.rmtree(self._part(step), ignore_errors=True)
-        raise OutputError(f"{file}: checkpoint not written ({error}); earlier ones are kept") from error
+    @contextmanager
+    def _or_given_up(self, step: int, file: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            shutil.rmtree(self._part(step), ignore_errors=True)
+            raise OutputError(f"{file}: checkpoint not written ({error}); earlier ones are kept") from error
 
     def _prune(self) -> None:
         best = self.best()
@@ -132,11 +124,6 @@ def find_checkpoint(place: Path) -> Path:
     return folder.path(best.step if best and best.step in steps else steps[-1])
 
 
-def _flush(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
-
-
 def read_tensors(checkpoint: Path, name: str) -> Tensors:
     """The tensors of one file of a checkpoint.
 
@@ -158,3 +145,66 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "step" not in state:
         raise WeightsError(f"{checkpoint}: state.json is not one of a checkpoint")
     return state
+
+
+def shared_tensors(
+    modules: Mapping[str, nn.Module], mean: RunningMean | None, optimizers: Sequence[GroupOptimizer]
+) -> dict[str, Tensors]:
+    """The tensors of a checkpoint's files that are the same in all processes."""
+    found = {"model": module_tensors(modules)}
+    if mean:
+        found["ema"] = mean.means
+    found["optim"] = {name: t for optimizer in optimizers for name, t in optimizer.tensors().items()}
+    return found
+
+
+def fill_shared(
+    folder: Path,
+    modules: Mapping[str, nn.Module],
+    mean: RunningMean | None,
+    optimizers: Sequence[GroupOptimizer],
+) -> None:
+    """The opposite of `shared_tensors`, of the files of a checkpoint.
+
+    Raises:
+        WeightsError: the checkpoint is damaged or of another model.
+    """
+    fill_modules(modules, read_tensors(folder, "model"), folder)
+    optim = read_tensors(folder, "optim")
+    for optimizer in optimizers:
+        optimizer.fill(optim, folder)
+    if mean:
+        mean.fill(read_tensors(folder, "ema"), folder)
+
+
+def module_tensors(modules: Mapping[str, nn.Module]) -> Tensors:
+    """All tensors of some modules, each name led by its module's."""
+    return {f"{m}.{k}": t for m, module in modules.items() for k, t in module.state_dict().items()}
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a value that is not finite, if there is one."""
+    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
+
+
+def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], origin: Path) -> None:
+    """The opposite of `module_tensors`. Raises WeightsError: names or shapes do not fit."""
+    for prefix, module in modules.items():
+        own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
+        loading.fill(module, own, str(origin), f"the {prefix} of this run")
+
+
+def random_state() -> Tensors:
+    """State of torch's generators in this process."""
+    state = {"cpu": torch.get_rng_state()}
+    for index in range(torch.cuda.device_count()):
+        state[f"cuda{index}"] = torch.cuda.get_rng_state(index)
+    return state
+
+
+def set_random_state(tensors: Mapping[str, Tensor]) -> None:
+    """The opposite of `random_state`; generators that are not stored keep their state."""
+    torch.set_rng_state(tensors["cpu"])
+    for index in range(torch.cuda.device_count()):
+        if f"cuda{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)

@@ -268,13 +268,18 @@ def is_default(config: Any, name: str) -> bool:
     return last in known and known[last].default == getattr(config, last)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names at which two nested mappings of plain values differ (tuples equal lists)."""
-    found = []
-    for name in sorted(set(old) | set(new)):
-        a, b = old.get(name), new.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
-            found.append(prefix + name)
+def flat(values: Mapping[str, Any], lead: str = "") -> dict[str, Any]:
+    """Nested plain values by their dotted names; tuples as lists."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{lead}{name}.")
+        else:
+            found[lead + name] = list(value) if isinstance(value, tuple) else value
     return found
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Dotted names at which two nested mappings of plain values differ."""
+    a, b = flat(old), flat(new)
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))

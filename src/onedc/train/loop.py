@@ -21,7 +21,6 @@ from torch import Tensor
 from onedc.datasets.sources import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
-from onedc.train import snapshot
 from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.data.batches import Batch, Collate, Positions, loader, to_device, validation_batches
 from onedc.train.data.crops import Crops, open_data
@@ -293,14 +292,14 @@ class Trainer:
         there = step in folder.steps()
         self.accelerator.wait_for_everyone()
         if not there:
-            shared = snapshot.shared_tensors(self.stage.stored(), self.mean, self.optimizers)
-            bad = next(filter(None, map(snapshot.not_finite, shared.values())), None)
+            shared = ck.shared_tensors(self.stage.stored(), self.mean, self.optimizers)
+            bad = next(filter(None, map(ck.not_finite, shared.values())), None)
             if bad:
                 raise self._diverged(f"{bad} is not finite")
             if main:
                 folder.begin(step)
             self.accelerator.wait_for_everyone()
-            folder.write(step, f"rank-{self.rank}", snapshot.random_state())
+            folder.write(step, f"rank-{self.rank}", ck.random_state())
             self.accelerator.wait_for_everyone()
             if main:
                 self._write_shared(step, shared)
@@ -332,9 +331,9 @@ class Trainer:
         stage = type(self.config.objective).__name__
         if state["stage"] != stage:
             raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")
-        snapshot.fill_shared(folder, self.stage.stored(), self.mean, self.optimizers)
+        ck.fill_shared(folder, self.stage.stored(), self.mean, self.optimizers)
         if state["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if (folder / f"rank-{self.rank}.safetensors").exists():  # a run may go on with more processes
-            snapshot.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
+            ck.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
         self.step, self.skipped = state["step"], state["skipped"]

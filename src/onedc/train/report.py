@@ -23,17 +23,17 @@ from typing import Any
 
 from torch import Tensor
 
-from onedc.errors import ConfigError, OutputError, WeightsError
-from onedc.files import write_whole
-from onedc.train.config import TrainConfig, differences, is_default
+from onedc.errors import ConfigError, OutputError, WeightsError, refused_as
+from onedc.files import make_folder, write_whole
+from onedc.train.config import TrainConfig, differences, flat, is_default
 
 PACKAGES = ("onedc", "torch", "accelerate", "numpy", "pillow", "safetensors")
 MAY_CHANGE = (
     "run.steps", "run.log_every", "run.validate_every", "run.checkpoint_every", "run.keep", "run.pictures",
     "run.recompute", "run.join_seconds", "data.workers", "data.memory_mib", "data.latent_cache",
-    "data.stream_gib", "data.source", "data.validation_source",
+    "data.stream_gib", "data.source", "data.validation_source", "nets.",
 )  # fmt: skip
-"""Fields that may differ between the sessions of one run."""
+"""What the names of fields begin with that may differ between the sessions of one run."""
 
 
 def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int) -> None:
@@ -49,9 +49,9 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
     sessions: list[dict[str, Any]] = []
     if step and file.exists():
         before = read_run_file(file)
-        names = [n for n in differences(before["config"], resolved) if not _free(n)]
+        names = [n for n in differences(before["config"], resolved) if not n.startswith(MAY_CHANGE)]
         # A setting that is newer than the run: its default is what the run was begun with.
-        changed = [n for n in names if _stands(before["config"], n) or not is_default(config, n)]
+        changed = [n for n in names if n in flat(before["config"]) or not is_default(config, n)]
         if changed:
             raise ConfigError(f"{file}: the run was begun with another {changed[0]}; start a new run folder")
         sessions = before["sessions"]
@@ -62,25 +62,8 @@ def write_run_file(out: Path, config: TrainConfig, *, step: int, processes: int)
         "command": sys.argv[1:],
     })  # fmt: skip
     content = {"config": resolved, "versions": versions(), "git": git_state(), "sessions": sessions}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror})") from error
+    make_folder(out)
     write_whole(file, f"{json.dumps(content, indent=1)}\n".encode(), force=True)
-
-
-def _stands(config: dict[str, Any], name: str) -> bool:
-    """Whether a stored configuration has a dotted name."""
-    node: Any = config
-    for part in name.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return False
-        node = node[part]
-    return True
-
-
-def _free(name: str) -> bool:
-    return name in MAY_CHANGE or name.startswith("nets.")
 
 
 def versions() -> dict[str, str]:
@@ -127,13 +110,9 @@ class RunLog:
         self.steps, self._images = steps, images
         self._begun, self._first, self._live = time.monotonic(), step, sys.stderr.isatty()
         self._file = out / "log.jsonl"
-        try:
+        with refused_as(OutputError, f"{out}: cannot be written"):
             self._drop_after(step)
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
-        except OutputError:  # which is an OSError, and says all
-            raise
-        except OSError as error:
-            raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
 
     def _drop_after(self, step: int) -> None:
         """Forget what an interrupted session logged beyond its last checkpoint."""
@@ -143,11 +122,8 @@ class RunLog:
     def figures(self, step: int, values: Mapping[str, float], *, prefix: str = "") -> None:
         """Record figures after `step` steps."""
         named = {prefix + name: value for name, value in values.items()}
-        try:
-            with self._file.open("a") as file:
-                file.write(json.dumps({"step": step, **named}) + "\n")
-        except OSError as error:
-            raise OutputError(f"{self._file}: cannot be written ({error.strerror})") from error
+        with refused_as(OutputError, f"{self._file}: cannot be written"), self._file.open("a") as file:
+            file.write(json.dumps({"step": step, **named}) + "\n")
         for name, value in named.items():
             self._board.add_scalar(name, value, step)
 

@@ -119,12 +119,7 @@ class ZPriorTwin(nn.Module):
 def fit_z_prior(
     engine: TorchEngine, source: Source, config: FitConfig, say: Callable[[str], None] = lambda _: None
 ) -> Fitted:
-    """Fit a prior to the z that a model makes of photos.
-
-    Args:
-        engine: the model, in fp32 on the CPU.
-        source: the photos.
-        say: told of the progress, a line at a time.
+    """Fit a prior to the z that a model, in fp32 on the CPU, makes of photos; `say` is told of the progress.
 
     Raises:
         ConfigError: no photos to fit to.

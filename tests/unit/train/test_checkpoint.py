@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from onedc.errors import OutputError, WeightsError
 from onedc.train import checkpoint as ck
-from onedc.train import snapshot
+from onedc.train.config import OptimConfig
+from onedc.train.optim.optimizer import GroupOptimizer
+from onedc.train.stages.stage import OptimizerGroup
 
 
 def write(folder: ck.CheckpointFolder, step: int, value: float = 1.0) -> None:
@@ -99,33 +102,32 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         ck.read_tensors(tmp_path, "model")
     with pytest.raises(WeightsError, match="does not fit"):
-        snapshot.fill_modules({"a": nn.Linear(2, 2)}, {"a.weight": torch.ones(3, 2)}, tmp_path)
+        ck.fill_modules({"a": nn.Linear(2, 2)}, {"a.weight": torch.ones(3, 2)}, tmp_path)
 
 
 def test_optimiser_state_goes_round(tmp_path: Path) -> None:
-    def made() -> tuple[list[nn.Parameter], torch.optim.AdamW]:
-        parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
-        return parameters, torch.optim.AdamW(parameters, lr=0.1)
+    def made(*names: str) -> GroupOptimizer:
+        parameters = {name: nn.Parameter(torch.ones(2 + len(name))) for name in names}
+        return GroupOptimizer(OptimizerGroup("codec", parameters, OptimConfig(lr=0.1)), Accelerator(cpu=True))
 
-    first, optimizer = made()
-    for p in first:
+    first, second = made("a.b", "c"), made("a.b", "c")
+    for p in first.parameters:
         p.grad = torch.arange(len(p)).float()
-    optimizer.step()
-    tensors = {k: t.clone() for k, t in snapshot.optimizer_tensors("codec", ["a.b", "c"], optimizer).items()}
-    second, other = made()
-    snapshot.fill_optimizer("codec", ["a.b", "c"], other, tensors, tmp_path)
-    for p, q in zip(first, second, strict=True):
+    first.optimizer.step()
+    tensors = {name: tensor.clone() for name, tensor in first.tensors().items()}
+    second.fill(tensors, tmp_path)
+    for p, q in zip(first.parameters, second.parameters, strict=True):
         q.data.copy_(p.data)
         p.grad = q.grad = torch.ones_like(p)
-    optimizer.step()
-    other.step()
-    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
+    first.optimizer.step()
+    second.optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters, second.parameters, strict=True))
     with pytest.raises(WeightsError, match="unknown parameter"):
-        snapshot.fill_optimizer("codec", ["a.b"], other, tensors, tmp_path)
+        made("a.b").fill(tensors, tmp_path)
 
 
 def test_random_state_goes_round() -> None:
-    state = snapshot.random_state()
+    state = ck.random_state()
     first = torch.rand(3)
-    snapshot.set_random_state(state)
+    ck.set_random_state(state)
     assert torch.equal(torch.rand(3), first)

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
+from onedc.train.checkpoint import not_finite
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.report import RunLog
-from onedc.train.snapshot import not_finite
 
 Tiny = Callable[..., TrainConfig]
 QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2", "data.crop_px=64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -141,14 +141,9 @@ def _started(batches: DataLoader[Crop | OneDCError]) -> Iterator[Batch | OneDCEr
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The same batch with its tensors, and those its noise will make, on `device`."""
-    return Batch(
-        x=batch.x.to(device),
-        vae_latents=None if batch.vae_latents is None else batch.vae_latents.to(device),
-        noise=Noise(batch.noise.seed, batch.noise.positions, device),
-        names=batch.names,
-        captions=batch.captions,
-        skipped=batch.skipped,
-    )
+    latents = None if batch.vae_latents is None else batch.vae_latents.to(device)
+    noise = Noise(batch.noise.seed, batch.noise.positions, device)
+    return replace(batch, x=batch.x.to(device), vae_latents=latents, noise=noise)
 
 
 def validation_batches(photos: Photos, indices: Sequence[int], side: int) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -85,12 +86,23 @@ def load_codec(nets: NetsConfig) -> OneDC:
         ConfigError: it is not set.
         WeightsError: missing, damaged or of another kind.
     """
-    if not nets.codec:
-        raise ConfigError("nets.codec: not set; name the weights file of the codec to imitate")
-    config, tensors = trainable_tensors(Path(nets.codec))
+    place = _named(nets, "codec", "name the weights file of the codec to imitate")
+    config, tensors = trainable_tensors(place)
+    return _filled(config, tensors, nets.codec)
+
+
+def _named(nets: NetsConfig, field: str, advice: str) -> Path:
+    """The place of a network. Raises ConfigError, which ends with the advice, where it is not set."""
+    place = getattr(nets, field)
+    if not place:
+        raise ConfigError(f"nets.{field}: not set; {advice}")
+    return Path(place)
+
+
+def _filled(config: ModelConfig, tensors: Mapping[str, Tensor], origin: str) -> OneDC:
     with torch.device("meta"):
         model = OneDC(config)
-    fill(model.to_empty(device="cpu"), tensors, nets.codec)
+    fill(model.to_empty(device="cpu"), tensors, origin)
     return model
 
 
@@ -128,10 +140,7 @@ def load_checkpoint(folder: Path) -> OneDC:
         config = ModelConfig.from_json(read_state(folder)["model"])
     except (KeyError, ConfigError) as error:
         raise WeightsError(f"{folder}: state.json has no usable model ({error})") from error
-    with torch.device("meta"):
-        model = OneDC(config)
-    fill(model.to_empty(device="cpu"), checkpoint_model(folder), str(folder))
-    return model
+    return _filled(config, checkpoint_model(folder), str(folder))
 
 
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
@@ -169,16 +178,11 @@ def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Sco
     if not nets.score:
         return score
     place = Path(nets.score)
-    if _is_run(place):
+    if (place / "checkpoints").is_dir() or (place / "state.json").is_file():  # no published network's folder
         fill(score, checkpoint_model(find_checkpoint(place), "score"), nets.score)
     else:
         load_network(score.unet, "sd15-unet", nets.score)
     return score
-
-
-def _is_run(place: Path) -> bool:
-    """Whether a folder is a run's or a checkpoint's, and not one of a published network."""
-    return (place / "checkpoints").is_dir() or (place / "state.json").is_file()
 
 
 def load_tokenizer(nets: NetsConfig) -> PixelTokenizer | MaskGITTokenizer:
@@ -188,13 +192,12 @@ def load_tokenizer(nets: NetsConfig) -> PixelTokenizer | MaskGITTokenizer:
         ConfigError: `nets.teacher` is not set.
         WeightsError: it is no tokenizer's.
     """
-    if not nets.teacher:
-        raise ConfigError("nets.teacher: not set; distillation needs a tokenizer's run, or MaskGIT's file")
-    if Path(nets.teacher).is_file():
+    place = _named(nets, "teacher", "distillation needs a tokenizer's run, or MaskGIT's file")
+    if place.is_file():
         maskgit = MaskGITTokenizer()
         load_network(maskgit, "maskgit-vqgan", nets.teacher)
         return maskgit
-    tensors = checkpoint_model(find_checkpoint(Path(nets.teacher)), "tokenizer")
+    tensors = checkpoint_model(find_checkpoint(place), "tokenizer")
     codes, channels = tensors["codebook"].shape
     tokenizer = PixelTokenizer(TokenizerConfig(codes=codes, channels=channels))
     fill(tokenizer, tensors, nets.teacher)
@@ -210,9 +213,7 @@ def load_text(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> Text
     """
     if config.guidance != "text":
         return None
-    if not nets.text:
-        raise ConfigError("nets.text: not set, but guidance by text needs a CLIP text encoder")
-    encoder = TextEncoder(Path(nets.text))
+    encoder = TextEncoder(_named(nets, "text", "guidance by text needs a CLIP text encoder"))
     if encoder.width != model.token_channels:
         raise ConfigError(
             f"nets.text: width {encoder.width}, but tokens have {model.token_channels} channels"
@@ -242,9 +243,7 @@ def load_lpips(nets: NetsConfig, *, weight: float = 1.0) -> LPIPS:
     """
     if not nets.lpips and not weight:
         return NoLPIPS()
-    if not nets.lpips:
-        raise ConfigError(
-            f"nets.lpips: not set; name the file of LPIPS over {nets.lpips_net} "
-            f"(`onedc nets list lpips-{nets.lpips_net}`), or with nets.lpips_net another backbone"
-        )
-    return read_lpips(nets.lpips, nets.lpips_net, average_pooling=nets.lpips_averages)
+    kind = nets.lpips_net
+    listed = f"name the file of LPIPS over {kind} (`onedc nets list lpips-{kind}`)"
+    place = _named(nets, "lpips", f"{listed}, or with nets.lpips_net another backbone")
+    return read_lpips(place, nets.lpips_net, average_pooling=nets.lpips_averages)

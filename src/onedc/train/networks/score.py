@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig, UNetConfig
-from onedc.errors import ConfigError, MissingExtraError, WeightsError
+from onedc.errors import ConfigError, WeightsError, optional
 from onedc.model.unet import Transformer2d, UNet
 
 
@@ -86,16 +86,14 @@ class TextEncoder(nn.Module):
             WeightsError: not a text encoder.
         """
         super().__init__()
-        try:
-            from transformers import CLIPTextModel, CLIPTokenizer
-        except ImportError as error:
-            raise MissingExtraError("guidance by text needs `pip install 'onedc[train]'`") from error
+        transformers = optional("transformers", "train")
         parts = [
             folder / name if (folder / name).is_dir() else folder for name in ("tokenizer", "text_encoder")
         ]
         try:
-            self.tokenizer: Any = CLIPTokenizer.from_pretrained(str(parts[0]))
-            self.encoder: Any = CLIPTextModel.from_pretrained(str(parts[1])).requires_grad_(False).eval()
+            self.tokenizer: Any = transformers.CLIPTokenizer.from_pretrained(str(parts[0]))
+            self.encoder: Any = transformers.CLIPTextModel.from_pretrained(str(parts[1]))
+            self.encoder.requires_grad_(False).eval()
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"{folder}: not a CLIP text encoder with its tokenizer ({reason})") from error

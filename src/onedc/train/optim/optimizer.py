@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from onedc.errors import WeightsError
 from onedc.train.optim.muon import Muon
 from onedc.train.processes import summed
 from onedc.train.stages.stage import OptimizerGroup
@@ -34,6 +36,30 @@ class GroupOptimizer:
         """No parameter has a gradient any more, nor memory for one."""
         for p in self.parameters:
             p.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state; names begin with the group's and are those of the parameters."""
+        state = self.optimizer.state_dict()["state"]
+        lead = f"{self.group.name}/"
+        return {
+            f"{lead}{self.names[index]}/{key}": torch.as_tensor(value)
+            for index, values in state.items()
+            for key, value in values.items()
+        }
+
+    def fill(self, tensors: Mapping[str, Tensor], origin: Path) -> None:
+        """The opposite of `tensors`, of those of any groups. Raises WeightsError for unknown parameters."""
+        state: dict[int, dict[str, Tensor]] = {}
+        places = {name: index for index, name in enumerate(self.names)}
+        for key, value in tensors.items():
+            owner, name, slot = key.split("/")
+            if owner != self.group.name:
+                continue
+            if name not in places:
+                raise WeightsError(f"{origin}: optimiser state of an unknown parameter, {name}")
+            state.setdefault(places[name], {})[slot] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def step(self, accelerator: Accelerator, lr: float, *, keep: bool = False) -> Tensor:
         """Average the gradients, clip, update; returns their norm before clipping.
@@ -117,6 +143,12 @@ class RunningMean:
     def restart(self) -> None:
         """Forget the past: the mean is the weights as they are."""
         self.means = {n: p.detach().float().clone() for n, p in self.parameters.items()}
+
+    def fill(self, means: Mapping[str, Tensor], origin: Path) -> None:
+        """Take over stored means. Raises WeightsError where they are of other parameters."""
+        if set(means) != set(self.means):
+            raise WeightsError(f"{origin}: its running mean is of other parameters")
+        self.means = {name: means[name].to(mean.device) for name, mean in self.means.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -10,8 +10,7 @@ from onedc.train.config import OptimConfig
 def lr_at(optim: OptimConfig, step: int, steps: int, done: float | None = None) -> float:
     """Learning rate of step 0 .. steps-1: linear rise, plateau, cosine fall over the end of the run.
 
-    Args:
-        done: share of the run that is over with this step, by which `decay_share` counts; None: by steps.
+    `decay_share` counts by `done`, the share of the run that is over with this step, or by steps.
     """
     rise = min(1.0, (step + 1) / optim.warmup_steps) if optim.warmup_steps else 1.0
     fallen = 0.0
