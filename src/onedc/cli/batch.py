@@ -6,21 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import (
-    add_beside_arguments,
-    add_effort_arguments,
-    add_model_arguments,
-    add_parser,
-    add_reading_arguments,
-    add_size_arguments,
-    given,
-    kept,
-    number,
-    option,
-    quality,
-    switch,
-    whole,
-)
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import print_error, progress_bar, tell
 
@@ -45,35 +31,35 @@ columns) where source and results are of one kind.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc batch`."""
-    parser = add_parser(commands, "batch", "encode or decode a whole data set", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "batch", "encode or decode a whole data set", _DESCRIPTION, run)
     parser.add_argument("source", metavar="SRC", help="folder, or a .tar, .parquet or .arrow file")
     parser.add_argument("target", metavar="DST", help="folder; new, or of an earlier run of the same batch")
-    switch(parser, "--decode", ".1dc files to PNG")
+    cli.switch(parser, "--decode", ".1dc files to PNG")
     kinds, text = ("folder", "tar", "parquet", "arrow"), "form of the results (default: that of the source)"
-    option(parser, "--to", str, text, choices=kinds)
+    cli.option(parser, "--to", str, text, choices=kinds)
     spent = parser.add_mutually_exclusive_group()
-    option(spent, "-q, --quality Q", quality, "0 (smallest) to 100 (default: near 0.1 bpp)")
+    cli.option(spent, "-q, --quality Q", cli.quality, "0 (smallest) to 100 (default: near 0.1 bpp)")
     text = "for each picture the highest quality whose file has at most N bytes"
-    option(spent, "--target-bytes N", whole, text)
-    add_effort_arguments(parser)
-    add_beside_arguments(parser)
-    add_size_arguments(parser)
-    add_reading_arguments(parser)
-    option(parser, "--column NAME", str, "column of pictures in Parquet and Arrow files")
-    option(parser, "--shard-size N", whole, "files in a shard made of a folder", default=1000)
+    cli.option(spent, "--target-bytes N", cli.whole, text)
+    cli.add_effort_arguments(parser)
+    cli.add_beside_arguments(parser)
+    cli.add_size_arguments(parser)
+    cli.add_reading_arguments(parser)
+    cli.option(parser, "--column NAME", str, "column of pictures in Parquet and Arrow files")
+    cli.option(parser, "--shard-size N", cli.whole, "files in a shard made of a folder", default=1000)
     text = "pictures of one padded size that the networks take at a time (default: 1 on the CPU, else 8)"
-    option(parser, "--batch-size N", whole, text)
-    option(parser, "--readers N", whole, "threads that read files (default 2)", default=2)
+    cli.option(parser, "--batch-size N", cli.whole, text)
+    cli.option(parser, "--readers N", cli.whole, "threads that read files (default 2)", default=2)
     group = parser.add_argument_group("Ray")
     text = (
         "run on Ray Data: on the cluster at ADDRESS (auto, host:port), or without one on this machine. "
         "Put it after SRC and DST, which all machines must see under the same path"
     )
-    option(group, "--ray ADDRESS", str, text, nargs="?", const="")
-    option(group, "--ray-actors N", whole, "number of actors (default 1)", default=1)
-    option(group, "--ray-cpus X", number, "CPUs for each actor (default 0.5)", default=0.5)
-    option(group, "--ray-gpus X", number, "GPUs for each actor (default 0)", default=0.0)
-    add_model_arguments(parser, engines=True)
+    cli.option(group, "--ray ADDRESS", str, text, nargs="?", const="")
+    cli.option(group, "--ray-actors N", cli.whole, "number of actors (default 1)", default=1)
+    cli.option(group, "--ray-cpus X", cli.number, "CPUs for each actor (default 0.5)", default=0.5)
+    cli.option(group, "--ray-gpus X", cli.number, "GPUs for each actor (default 0)", default=0.0)
+    cli.add_model_arguments(parser, engines=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ray is not None:
         address, gpus = args.ray or None, args.ray_gpus
         work = Cluster(address=address, actors=args.ray_actors, cpus=args.ray_cpus, gpus=gpus).outcomes
-    spec, places = given(Spec, args, keep=kept(args)), (Path(args.source), Path(args.target))
+    spec, places = cli.given(Spec, args, keep=cli.kept(args)), (Path(args.source), Path(args.target))
     batch = Batch(*places, spec, kind=args.to, shard_size=args.shard_size, column=args.column)
     with progress_bar(len(batch.todo)) as advance:
         summary = batch.run(work, advance)
@@ -102,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_decode(args: argparse.Namespace) -> None:
     """Raise UsageError for options that decoding has no use for."""
-    encoding = args.quality is not None or args.background is not None or kept(args) or args.effort
+    encoding = args.quality is not None or args.background is not None or cli.kept(args) or args.effort
     sizes = args.target_bytes or args.max_side or not (args.shrink and args.check)
     reading = args.page or args.max_pixels or args.strict
     if encoding or sizes or reading:

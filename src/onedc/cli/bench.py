@@ -5,16 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onedc.cli.arguments import (
-    add_model_arguments,
-    add_parser,
-    given,
-    names,
-    option,
-    sizes,
-    switch,
-    whole_numbers,
-)
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import Job, make_folders, write_output
 from onedc.cli.streams import tell
 
@@ -35,21 +26,23 @@ the autoencoder; the time of a step is measured once and multiplied.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc bench`."""
-    parser = add_parser(commands, "bench", "time a model on this machine", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "bench", "time a model on this machine", _DESCRIPTION, run)
     sizes_text = "picture sizes (default: 512x512)"
-    option(parser, "--size LIST", sizes, sizes_text, dest="sizes", default=((512, 512),))
+    cli.option(parser, "--size LIST", cli.sizes, sizes_text, dest="sizes", default=((512, 512),))
     text = "also measure pictures per second at these batch sizes"
-    option(parser, "--batch LIST", whole_numbers, text, dest="batches")
-    option(parser, "--memory LIST", sizes, "also measure the peak memory at these sizes", dest="memory_sizes")
-    option(parser, "--runs N", int, "timed runs (default: 3)", default=3)
+    cli.option(parser, "--batch LIST", cli.whole_numbers, text, dest="batches")
+    cli.option(
+        parser, "--memory LIST", cli.sizes, "also measure the peak memory at these sizes", dest="memory_sizes"
+    )
+    cli.option(parser, "--runs N", int, "timed runs (default: 3)", default=3)
     text = "any of onedc, reference, sampler (default: all); none: measure memory alone"
-    option(parser, "--ways LIST", names, text)
-    switch(parser, "--compile", "run onedc through torch.compile")
+    cli.option(parser, "--ways LIST", cli.names, text)
+    cli.switch(parser, "--compile", "run onedc through torch.compile")
     text = "measure the processor time of this process instead of wall clock time, for shared machines"
     parser.add_argument("--processor-time", dest="busy", action="store_true", help=text)
-    option(parser, "-o, --output DIR", str, "folder for bench.json and bench.md")
-    add_model_arguments(parser)
-    option(parser, "--preset NAME", str, "random weights: small, sd15 or tiny")
+    cli.option(parser, "-o, --output DIR", str, "folder for bench.json and bench.md")
+    cli.add_model_arguments(parser)
+    cli.option(parser, "--preset NAME", str, "random weights: small, sd15 or tiny")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.evaluation.bench import BenchOptions, bench
     from onedc.evaluation.bench_report import to_json, to_markdown
 
-    options = given(BenchOptions, args, **({"ways": ()} if args.ways == ("none",) else {}))
+    options = cli.given(BenchOptions, args, **({"ways": ()} if args.ways == ("none",) else {}))
     jobs = [] if args.output is None else [Job("", f"{args.output}/bench{end}") for end in (".json", ".md")]
     make_folders(jobs)
     found = bench(options, tell=tell)

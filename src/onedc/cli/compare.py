@@ -6,16 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import (
-    add_force,
-    add_model_arguments,
-    add_parser,
-    add_plugin_argument,
-    given,
-    names,
-    option,
-    quality,
-)
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import Job, UsageError, check_targets
 
 _DESCRIPTION = """\
@@ -31,19 +22,19 @@ cannot reach that size is shown with its smallest file.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc compare`."""
-    parser = add_parser(
+    parser = cli.add_parser(
         commands, "compare", "one picture in several codecs, as a page with a slider", _DESCRIPTION, run
     )
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     text = "the page; the PNG goes beside it (default: IMAGE-compare.html)"
-    option(parser, "-o, --output HTML", str, text)
-    option(parser, "-q, --quality Q", quality, "quality of onedc, 0..100 (default 50)", default=50.0)
+    cli.option(parser, "-o, --output HTML", str, text)
+    cli.option(parser, "-q, --quality Q", cli.quality, "quality of onedc, 0..100 (default 50)", default=50.0)
     text = "any of jpeg, webp, avif, jxl, vvc, hevc (default: webp,avif)"
-    option(parser, "--against LIST", names, text, default=("webp", "avif"))
-    option(parser, "--metric-weights DIR", Path, "folder of the LPIPS network; adds LPIPS")
-    add_force(parser)
-    add_model_arguments(parser)
-    add_plugin_argument(parser, "codecs")
+    cli.option(parser, "--against LIST", cli.names, text, default=("webp", "avif"))
+    cli.option(parser, "--metric-weights DIR", Path, "folder of the LPIPS network; adds LPIPS")
+    cli.add_force(parser)
+    cli.add_model_arguments(parser)
+    cli.add_plugin_argument(parser, "codecs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_existing(path, force=args.force)
     metrics = ("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ()))
     asked = {"output": Path(), "qualities": (args.quality,), "metrics": metrics, "cache": default_cache()}
-    options = given(EvaluationOptions, args, **asked)
+    options = cli.given(EvaluationOptions, args, **asked)
     with Console(stderr=True).status(f"{image}: onedc, {', '.join(args.against)}"):
         comparison = compare_picture(image, options)
     for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):

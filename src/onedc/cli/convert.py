@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_force, add_parser, given, option, switch
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
@@ -36,10 +36,10 @@ Z_ONLY = "z"
 
 def add_command(commands: Any) -> None:
     """Declare `onedc convert`."""
-    parser = add_parser(commands, "convert", "published checkpoints to a weights file", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "convert", "published checkpoints to a weights file", _DESCRIPTION, run)
     files = parser.add_argument_group("published files (safetensors, or PyTorch files of plain tensors)")
-    option(files, "--unet FILE", Path, "model.safetensors")
-    option(files, "--codec FILE", Path, "model_1.safetensors")
+    cli.option(files, "--unet FILE", Path, "model.safetensors")
+    cli.option(files, "--codec FILE", Path, "model_1.safetensors")
     files.add_argument(
         "--rate",
         nargs=3,
@@ -58,19 +58,19 @@ def add_command(commands: Any) -> None:
         help="instead of --rate: the folder of a training run of ours, or of one of its checkpoints",
     )
     text = "Stable Diffusion autoencoder in diffusers' format: a file, a folder, or a hub id OWNER/NAME"
-    option(files, "--vae PLACE", str, text)
-    option(parser, "-o, --output FILE", str, "the weights file to write", required=True)
-    add_force(parser, "replace an existing file")
+    cli.option(files, "--vae PLACE", str, text)
+    cli.option(parser, "-o, --output FILE", str, "the weights file to write", required=True)
+    cli.add_force(parser, "replace an existing file")
     text = "type of the stored weights (default: bf16)"
-    option(parser, "--storage", str, text, choices=("bf16", "fp16", "fp32"), default="bf16")
-    switch(parser, "--z-only", "the published model that codes z alone: its files have no y")
+    cli.option(parser, "--storage", str, text, choices=("bf16", "fp16", "fp32"), default="bf16")
+    cli.switch(parser, "--z-only", "the published model that codes z alone: its files have no y")
     text = "written into .1dc files, 192 (default) to 255"
-    option(parser, "--model-id N", int, text, default=PRIVATE_MODEL_IDS.start)
-    option(parser, "--lambda L", str, "the model's rate, stored as a note", dest="note", default="")
+    cli.option(parser, "--model-id N", int, text, default=PRIVATE_MODEL_IDS.start)
+    cli.option(parser, "--lambda L", str, "the model's rate, stored as a note", dest="note", default="")
     text = "keep the constant time embeddings as layers: to train on from the file (nets.start)"
-    switch(parser, "--keep-time", text, off="fold_time")
+    cli.switch(parser, "--keep-time", text, off="fold_time")
     text = "pictures on which to measure the cost of the integers"
-    option(parser, "--measure IMAGE", str, text, nargs="+", default=())
+    cli.option(parser, "--measure IMAGE", str, text, nargs="+", default=())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return _convert_runs(args)
     pictures = [read_image(name) for name in args.measure]
     models = _models(args)
-    options = given(Options, args)
+    options = cli.given(Options, args)
     if args.rate:
         convert_family(models, Path(args.output), options)
     else:
@@ -108,7 +108,7 @@ def _convert_runs(args: argparse.Namespace) -> int:
     from onedc.interop.family import open_run, write_family
     from onedc.train.checkpoint import find_checkpoint
 
-    options = given(Options, args)
+    options = cli.given(Options, args)
     rates = [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]
     write_family(rates, Path(args.output), options)
     _tell_size(args)

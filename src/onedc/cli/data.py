@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_parser
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 
 _DESCRIPTION = """\
@@ -23,7 +23,7 @@ it was. HF_ENDPOINT names another hub, HF_TOKEN a token. `--data stream:OWNER/NA
 
 def add_command(commands: Any) -> None:
     """Declare `onedc data`."""
-    parser = add_parser(commands, "data", "fetch a training dataset", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "data", "fetch a training dataset", _DESCRIPTION, run)
     parser.add_argument("action", choices=["fetch"], help="what to do")
     parser.add_argument("dataset", metavar="DATASET", help='"commoncatalog", or OWNER/NAME on the hub')
     parser.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where the files go")

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_file_arguments, add_model_arguments, add_parser, codec_of, option, switch
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import (
     PIPE,
     Job,
@@ -40,8 +40,8 @@ and all complete parts of the rest; of a damaged one, --partial --preview decode
 
 def add_command(commands: Any) -> None:
     """Declare `onedc decode`."""
-    parser = add_parser(commands, "decode", ".1dc files to pictures", _DESCRIPTION, run)
-    add_file_arguments(
+    parser = cli.add_parser(commands, "decode", ".1dc files to pictures", _DESCRIPTION, run)
+    cli.add_file_arguments(
         parser,
         inputs=".1dc files, folders, patterns, or - for standard input",
         output="output file; a folder for more than one input, created if need be; - for standard output, as "
@@ -49,12 +49,12 @@ def add_command(commands: Any) -> None:
         force="replace outputs that exist already; given twice, also pictures that do not say that onedc "
         "decoded them, such as the original",
     )
-    switch(parser, "--partial", "decode the complete parts of a truncated file, unverified")
-    switch(parser, "--preview", "decode the semantic layer alone, as at -q 0")
+    cli.switch(parser, "--partial", "decode the complete parts of a truncated file, unverified")
+    cli.switch(parser, "--preview", "decode the semantic layer alone, as at -q 0")
     text = "resample pictures that were shrunk to their original size (Lanczos)"
-    switch(parser, "--full-size", text)
-    option(parser, "--max-pixels N", int, "refuse files that declare more pixels than this")
-    add_model_arguments(parser, engines=True)
+    cli.switch(parser, "--full-size", text)
+    cli.option(parser, "--max-pixels N", int, "refuse files that declare more pixels than this")
+    cli.add_model_arguments(parser, engines=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
-    codec = codec_of(args)
+    codec = cli.codec_of(args)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 
     def decode_one(job: Job) -> Report:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from onedc.cli.arguments import add_force, add_model_arguments, add_parser, codec_of, option, quality
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import Job, check_targets
 from onedc.files import make_folder, refuse_existing, write_whole
 
@@ -22,12 +22,12 @@ leaves demo/photo.1dc, demo/photo.png (decoded) and demo/photo-side-by-side.png.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc demo`."""
-    parser = add_parser(commands, "demo", "encode and decode a photo, side by side", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "demo", "encode and decode a photo, side by side", _DESCRIPTION, run)
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
-    option(parser, "-o, --output FOLDER", str, "where the three files go (default: demo)", default="demo")
-    option(parser, "-q, --quality Q", quality, "0 to 100 (default: about 0.1 bits per pixel)")
-    add_force(parser, "replace the files of an earlier run")
-    add_model_arguments(parser, engines=True)
+    cli.option(parser, "-o, --output FOLDER", str, "where the three files go (default: demo)", default="demo")
+    cli.option(parser, "-q, --quality Q", cli.quality, "0 to 100 (default: about 0.1 bits per pixel)")
+    cli.add_force(parser, "replace the files of an earlier run")
+    cli.add_model_arguments(parser, engines=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     pixels = read_image(args.photo)
 
     started_s = time.perf_counter()
-    codec = codec_of(args)
+    codec = cli.codec_of(args)
     loaded_s = time.perf_counter()
     data = codec.encode(pixels, **({} if args.quality is None else {"quality": args.quality}))
     encoded_s = time.perf_counter()

@@ -7,21 +7,7 @@ import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import (
-    add_beside_arguments,
-    add_effort_arguments,
-    add_file_arguments,
-    add_model_arguments,
-    add_parser,
-    add_reading_arguments,
-    add_size_arguments,
-    codec_of,
-    option,
-    positive,
-    quality,
-    reading_options,
-    whole,
-)
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import (
     PIPE,
     Job,
@@ -66,8 +52,8 @@ minutes longer and finds a better picture for the same bits; any decoder reads t
 
 def add_command(commands: Any) -> None:
     """Declare `onedc encode`."""
-    parser = add_parser(commands, "encode", "pictures to .1dc files", _DESCRIPTION, run)
-    add_file_arguments(
+    parser = cli.add_parser(commands, "encode", "pictures to .1dc files", _DESCRIPTION, run)
+    cli.add_file_arguments(
         parser,
         inputs="picture files, folders, patterns, or - for standard input",
         output="output file; a folder for more than one input, created if need be; - for standard output "
@@ -75,15 +61,17 @@ def add_command(commands: Any) -> None:
     )
     spent = parser.add_mutually_exclusive_group()
     text = "0 (smallest) to 100, decimals allowed (default: about 0.1 bits per pixel)"
-    option(spent, "-q, --quality Q", quality, text)
-    option(spent, "--target-bytes N", whole, "the highest quality whose file has at most N bytes")
-    option(spent, "--target-bpp X", positive, "the highest quality whose file has at most X bits per pixel")
-    add_effort_arguments(parser)
-    add_beside_arguments(parser)
+    cli.option(spent, "-q, --quality Q", cli.quality, text)
+    cli.option(spent, "--target-bytes N", cli.whole, "the highest quality whose file has at most N bytes")
+    cli.option(
+        spent, "--target-bpp X", cli.positive, "the highest quality whose file has at most X bits per pixel"
+    )
+    cli.add_effort_arguments(parser)
+    cli.add_beside_arguments(parser)
     text = "also write the picture that a receiver will see, of one input"
-    option(add_size_arguments(parser), "--show FILE", str, text)
-    add_reading_arguments(parser)
-    add_model_arguments(parser, engines=True)
+    cli.option(cli.add_size_arguments(parser), "--show FILE", str, text)
+    cli.add_reading_arguments(parser)
+    cli.add_model_arguments(parser, engines=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     _check_show(args, jobs)
     make_folders(jobs)
 
-    codec = codec_of(args)
+    codec = cli.codec_of(args)
     alone = len(jobs) == 1
     return run_jobs(
         jobs, lambda job: _encode_job(codec, job, args, alone=alone), as_json=args.json, passed=passed
@@ -109,7 +97,7 @@ def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool
 
     check_output(job, force=args.force)
     source = _from_pipe() if job.source == PIPE else job.source
-    picture = read_picture(source, draft=_wanted_size(args).longer, **reading_options(args))
+    picture = read_picture(source, draft=_wanted_size(args).longer, **cli.reading_options(args))
     started_s = time.perf_counter()
     try:
         with progress_line(f"{job.source}: effort {args.effort}", shown=alone) as progress:

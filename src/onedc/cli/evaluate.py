@@ -6,18 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import (
-    add_model_arguments,
-    add_parser,
-    add_plugin_argument,
-    add_report_arguments,
-    given,
-    names,
-    numbers,
-    option,
-    switch,
-    whole_numbers,
-)
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError, expand
 from onedc.cli.streams import print_error, progress_bar, tell
 
@@ -42,20 +31,20 @@ Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc eval`."""
-    parser = add_parser(commands, "eval", "measure codecs on pictures", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "eval", "measure codecs on pictures", _DESCRIPTION, run)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="picture files, folders or patterns")
     text = "folder of the results; may hold earlier ones"
-    option(parser, "-o, --output DIR", Path, text, required=True)
+    cli.option(parser, "-o, --output DIR", Path, text, required=True)
     _add_points(parser)
     _add_metrics(parser)
     _add_elsewhere(parser)
-    option(parser, "--jobs N", int, "processes (default 1: undisturbed times)", default=1)
+    cli.option(parser, "--jobs N", int, "processes (default 1: undisturbed times)", default=1)
     text = "file sizes found while matching rates (default: the user's cache)"
-    option(parser, "--cache DIR", Path, text)
-    switch(parser, "--keep-decoded", "keep the decoded pictures as PNG")
-    add_report_arguments(parser, "the table", "evaluation")
-    add_model_arguments(parser, threads=1)
-    add_plugin_argument(parser, "metrics and codecs")
+    cli.option(parser, "--cache DIR", Path, text)
+    cli.switch(parser, "--keep-decoded", "keep the decoded pictures as PNG")
+    cli.add_report_arguments(parser, "the table", "evaluation")
+    cli.add_model_arguments(parser, threads=1)
+    cli.add_plugin_argument(parser, "metrics and codecs")
 
 
 def _add_points(parser: argparse.ArgumentParser) -> None:
@@ -64,16 +53,18 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
         "of onedc, jpeg, webp, avif, jxl, vvc, hevc and those of --plugin (default: onedc, or none with "
         "--recon)"
     )
-    option(group, "--codec LIST", names, text, dest="codecs")
+    cli.option(group, "--codec LIST", cli.names, text, dest="codecs")
     text = "each codec's own quality (QP for vvc and hevc)"
-    option(group, "--quality LIST", numbers, text, dest="qualities")
-    option(group, "--bpp LIST", numbers, "match every codec to these bits per pixel", dest="targets_bpp")
+    cli.option(group, "--quality LIST", cli.numbers, text, dest="qualities")
+    cli.option(
+        group, "--bpp LIST", cli.numbers, "match every codec to these bits per pixel", dest="targets_bpp"
+    )
     text = "match every codec to these file sizes"
-    option(group, "--bytes LIST", whole_numbers, text, dest="targets_bytes")
+    cli.option(group, "--bytes LIST", cli.whole_numbers, text, dest="targets_bytes")
     text = "match these codecs to the file sizes of --codec at --quality, or of --recon"
-    option(group, "--against LIST", names, text)
+    cli.option(group, "--against LIST", cli.names, text)
     text = "how --against matches: the largest file not above ours (default), or the smallest not below"
-    option(group, "--rule", str, text, choices=("at-most", "at-least"), default="at-most")
+    cli.option(group, "--rule", str, text, choices=("at-most", "at-least"), default="at-most")
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +74,12 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         "inception_score and those of --plugin (default: psnr, ms_ssim, and with --metric-weights "
         "lpips_squeeze, fd_mobilenet)"
     )
-    option(group, "--metrics LIST", names, text)
-    option(group, "--metric-weights DIR", Path, "folder of the metrics' networks")
-    option(group, "--patch-size PX", int, "patch size of metrics over sets (default 256)", default=256)
-    option(group, "--patch-count N", int, "grids of patches, each shifted by size/N (default 2)", default=2)
+    cli.option(group, "--metrics LIST", cli.names, text)
+    cli.option(group, "--metric-weights DIR", Path, "folder of the metrics' networks")
+    cli.option(group, "--patch-size PX", int, "patch size of metrics over sets (default 256)", default=256)
+    cli.option(
+        group, "--patch-count N", int, "grids of patches, each shifted by size/N (default 2)", default=2
+    )
 
 
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +88,13 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
         "what to call the model of --weights, or the codec of --recon (default: onedc, recon); "
         "runs under different names may share a folder"
     )
-    option(group, "--name NAME", str, text)
+    cli.option(group, "--name NAME", str, text)
     text = "measure these decoded pictures, found by their stems; a folder for each rate"
-    option(group, "--recon DIR", Path, text, nargs="+", default=())
+    cli.option(group, "--recon DIR", Path, text, nargs="+", default=())
     text = "their file sizes, columns image,bytes; a file for each folder"
-    option(group, "--sizes CSV", Path, text, nargs="+", default=())
+    cli.option(group, "--sizes CSV", Path, text, nargs="+", default=())
     text = "delete earlier results of the same names but other versions (default: refuse)"
-    switch(group, "--replace", text)
+    cli.switch(group, "--replace", text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,7 +138,7 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
     if "-" in args.images:
         raise UsageError("eval needs files; standard input has no name")
     more = ("lpips_squeeze", "fd_mobilenet") if args.metric_weights else ()
-    return given(
+    return cli.given(
         EvaluationOptions,
         args,
         codecs=args.codecs or (() if args.recon else (OURS,)),

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_force, add_parser, option
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.container.packing import PRIVATE_MODEL_IDS
 
@@ -30,14 +30,14 @@ Of a weights file, a copy is written with its graphs made anew.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc export`."""
-    parser = add_parser(commands, "export", "a training checkpoint to a weights file", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "export", "a training checkpoint to a weights file", _DESCRIPTION, run)
     text = "folder of a run or of a checkpoint, or a weights file"
     parser.add_argument("place", type=Path, metavar="RUN", help=text)
-    option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
-    add_force(parser, "replace existing files")
+    cli.option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
+    cli.add_force(parser, "replace existing files")
     text = "type of the stored weights (default: fp16); int8 keeps the autoencoder in fp16"
-    option(parser, "--storage", str, text, choices=("int8", "fp16", "bf16", "fp32"))
-    option(parser, "--model-id N", _model_id, "written into .1dc files, 192 (default) to 255")
+    cli.option(parser, "--storage", str, text, choices=("int8", "fp16", "bf16", "fp32"))
+    cli.option(parser, "--model-id N", _model_id, "written into .1dc files, 192 (default) to 255")
 
 
 def _model_id(text: str) -> int:

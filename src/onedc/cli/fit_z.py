@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_force, add_parser, given, names, option
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 from onedc.errors import ConfigError
@@ -24,18 +24,18 @@ new weights write is smaller; pictures stay as they are. Files of the old weight
 
 def add_command(commands: Any) -> None:
     """Declare `onedc fit-z`."""
-    parser = add_parser(commands, "fit-z", "fit the prior of z to photos", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "fit-z", "fit the prior of z to photos", _DESCRIPTION, run)
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights file to start from")
-    option(parser, "--data PLACE", str, "photos, as for onedc train", required=True)
-    option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
-    add_force(parser, "replace existing files")
-    option(parser, "--latents FOLDER", str, "data.latent_cache of a training run: saves most time")
+    cli.option(parser, "--data PLACE", str, "photos, as for onedc train", required=True)
+    cli.option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
+    cli.add_force(parser, "replace existing files")
+    cli.option(parser, "--latents FOLDER", str, "data.latent_cache of a training run: saves most time")
     text = "data.view_px of that run: largest side of the window that is taken of a photo (default: 512)"
-    option(parser, "--view-px N", int, text)
+    cli.option(parser, "--view-px N", int, text)
     text = "beginnings of the names, with commas, of photos for the figures only (default: p-00,...,p-07)"
-    option(parser, "--held-out NAMES", names, text)
-    option(parser, "--photos N", int, "at most (default: 1500)")
-    option(parser, "--seed N", int, "seed of all chance (default: 1)")
+    cli.option(parser, "--held-out NAMES", cli.names, text)
+    cli.option(parser, "--photos N", int, "at most (default: 1500)")
+    cli.option(parser, "--seed N", int, "seed of all chance (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.weights.file import read_content, save_changed, weights_of
 
     try:
-        config = given(FitConfig, args, held_out=HELD_OUT if args.held_out is None else args.held_out)
+        config = cli.given(FitConfig, args, held_out=HELD_OUT if args.held_out is None else args.held_out)
     except ConfigError as error:
         raise UsageError(f"--{error}") from error
     refuse_existing(args.output, force=args.force)

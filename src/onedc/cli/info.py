@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_parser
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import PIPE, expand, read_input
 from onedc.cli.streams import print_error
 from onedc.errors import OneDCError
@@ -28,7 +28,7 @@ Only the header is read; whether the rest is intact is checked when decoding.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc info`."""
-    parser = add_parser(commands, "info", "what a .1dc file says about itself", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "info", "what a .1dc file says about itself", _DESCRIPTION, run)
     parser.add_argument(
         "inputs", nargs="+", metavar="IN", help=".1dc files, folders, patterns, or - for standard input"
     )

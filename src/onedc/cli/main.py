@@ -51,8 +51,8 @@ COMMANDS = {
     "fit-z": ("fit_z", "train"),
     "convert": ("convert", "torch"),
 }
-"""The module of this package that each command stands in, and the extra of onedc that it needs, if any; in the
-order of `onedc --help`."""
+"""In the order of `onedc --help`: the module of this package that each command stands in, and the extra
+of onedc that it needs, if any."""
 DEBUG_VARIABLE = "ONEDC_DEBUG"
 """Set this in the environment to see the traceback of an internal error."""
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_force, add_parser, option, switch, whole
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import PIPE, Job, UsageError, expand, read_input, write_output
 from onedc.cli.streams import tell
 from onedc.errors import FormatError, OneDCError
@@ -39,22 +39,22 @@ What --partial keeps of a file is shown by onedc decode --partial.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc split` and `onedc join`."""
-    split = add_parser(commands, "split", "a .1dc file in messages", _SPLIT, run_split)
+    split = cli.add_parser(commands, "split", "a .1dc file in messages", _SPLIT, run_split)
     split.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
-    option(split, "--size N", whole, "most bytes in a message; with --text, most characters")
+    cli.option(split, "--size N", cli.whole, "most bytes in a message; with --text, most characters")
     text = "extra parity messages: as many may be lost, up to 8"
-    option(split, "--parity N", _count, text, default=0)
-    switch(split, "--text", "write base-85 text, a line for each message")
+    cli.option(split, "--parity N", _count, text, default=0)
+    cli.switch(split, "--text", "write base-85 text, a line for each message")
     text = "folder for the messages; with --text a file (default: print)"
-    option(split, "-o, --output OUT", str, text)
-    add_force(split)
+    cli.option(split, "-o, --output OUT", str, text)
+    cli.add_force(split)
 
-    join = add_parser(commands, "join", "messages to a .1dc file", _JOIN, run_join)
+    join = cli.add_parser(commands, "join", "messages to a .1dc file", _JOIN, run_join)
     join.add_argument("inputs", nargs="+", metavar="IN", help="messages, folders of them, patterns, or -")
-    switch(join, "--text", "inputs hold lines of base-85 text")
-    switch(join, "--partial", "write what came before the first hole")
-    option(join, "-o, --output OUT", str, "the .1dc file, or -", required=True)
-    add_force(join)
+    cli.switch(join, "--text", "inputs hold lines of base-85 text")
+    cli.switch(join, "--partial", "write what came before the first hole")
+    cli.option(join, "-o, --output OUT", str, "the .1dc file, or -", required=True)
+    cli.add_force(join)
 
 
 def run_split(args: argparse.Namespace) -> int:

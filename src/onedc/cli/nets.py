@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_force, add_parser, option, switch
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import print_error, tell
 
@@ -31,7 +31,9 @@ as plain tensors: nothing in them is ever run. HF_ENDPOINT names another hub, HF
 
 def add_command(commands: Any) -> None:
     """Declare `onedc nets`."""
-    parser = add_parser(commands, "nets", "pretrained networks: list, fetch, convert, check", _DESCRIPTION)
+    parser = cli.add_parser(
+        commands, "nets", "pretrained networks: list, fetch, convert, check", _DESCRIPTION
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="names, sources and licences")
     listing.add_argument("names", nargs="*", metavar="NAME")
@@ -39,8 +41,8 @@ def add_command(commands: Any) -> None:
     fetch = actions.add_parser("fetch", help="fetch published files and convert them")
     fetch.add_argument("names", nargs="+", metavar="NAME")
     text = "another hub id OWNER/NAME, or a folder; of one network"
-    option(fetch, "--from PLACE", str, text, dest="place")
-    switch(fetch, "--estimate", "say what there is to fetch and stop")
+    cli.option(fetch, "--from PLACE", str, text, dest="place")
+    cli.switch(fetch, "--estimate", "say what there is to fetch and stop")
     fetch.set_defaults(run=_fetch)
     convert = actions.add_parser("convert", help="convert published files that are here")
     convert.add_argument("name", metavar="NAME")
@@ -48,8 +50,8 @@ def add_command(commands: Any) -> None:
     convert.add_argument("files", nargs="+", metavar="FILE", help=text)
     convert.set_defaults(run=_convert)
     for action in (fetch, convert):
-        option(action, "--to FOLDER", Path, "the folder of the networks", required=True)
-        add_force(action, "replace what is there")
+        cli.option(action, "--to FOLDER", Path, "the folder of the networks", required=True)
+        cli.add_force(action, "replace what is there")
     check = actions.add_parser("check", help="whether a folder's files are whole and of these networks")
     check.add_argument("folder", metavar="FOLDER", type=Path)
     check.add_argument("names", nargs="*", metavar="NAME", help="networks that must be there")

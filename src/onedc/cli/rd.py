@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onedc.cli.arguments import add_parser, add_plugin_argument, add_report_arguments, names, option
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ metrics over sets (FDmb, FID, KID) it is that of the two curves. Curves are over
 
 def add_command(commands: Any) -> None:
     """Declare `onedc rd`."""
-    parser = add_parser(
+    parser = cli.add_parser(
         commands, "rd", "rate-distortion curves and BD-rates of measured results", _DESCRIPTION, run
     )
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders that onedc eval wrote")
     text = "folder for rd.json, rd.md and a PNG per metric"
-    option(parser, "-o, --output DIR", Path, text, required=True)
-    option(parser, "--test CODEC", str, "codec whose BD-rates are computed (default: the first)")
-    option(parser, "--anchor LIST", names, "reference codecs (default: all others)", default=())
-    option(parser, "--metrics LIST", names, "metrics to draw (default: all that were measured)")
-    option(parser, "--published SET", str, "draw the paper's points too: kodak, clic2020 or coco30k")
-    add_report_arguments(parser, "the BD-rates", "bd-rates")
-    add_plugin_argument(parser, "metrics")
+    cli.option(parser, "-o, --output DIR", Path, text, required=True)
+    cli.option(parser, "--test CODEC", str, "codec whose BD-rates are computed (default: the first)")
+    cli.option(parser, "--anchor LIST", cli.names, "reference codecs (default: all others)", default=())
+    cli.option(parser, "--metrics LIST", cli.names, "metrics to draw (default: all that were measured)")
+    cli.option(parser, "--published SET", str, "draw the paper's points too: kodak, clic2020 or coco30k")
+    cli.add_report_arguments(parser, "the BD-rates", "bd-rates")
+    cli.add_plugin_argument(parser, "metrics")
 
 
 def run(args: argparse.Namespace) -> int:

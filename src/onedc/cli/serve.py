@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_model_arguments, add_parser, codec_of, effort, option, positive, whole
+from onedc.cli import arguments as cli
 
 _DESCRIPTION = """\
 Serve a page that encodes and decodes, and the same as HTTP routes for programs.
@@ -24,19 +24,23 @@ written to disk. Needs the extra: pip install 'onedc[serve]'.
 
 def add_command(commands: Any) -> None:
     """Declare `onedc serve`."""
-    parser = add_parser(commands, "serve", "a page in the browser, and HTTP routes", _DESCRIPTION, run)
-    option(parser, "--host", str, "address to listen on (default: this machine only)", default="127.0.0.1")
-    option(parser, "--port N", _port, "default 7860; 0 takes any free one", default=7860)
+    parser = cli.add_parser(commands, "serve", "a page in the browser, and HTTP routes", _DESCRIPTION, run)
+    cli.option(
+        parser, "--host", str, "address to listen on (default: this machine only)", default="127.0.0.1"
+    )
+    cli.option(parser, "--port N", _port, "default 7860; 0 takes any free one", default=7860)
     text = "serve the built page that computes in the browser, too, at /web/ (docs/browser.md)"
-    option(parser, "--web FOLDER", Path, text)
+    cli.option(parser, "--web FOLDER", Path, text)
     limits = parser.add_argument_group("limits")
     text = "largest upload, in 10^6 bytes (default 32)"
-    option(limits, "--max-upload-mb N", positive, text, default=32.0)
-    option(limits, "--max-megapixels N", positive, "largest picture (default 16)", default=16.0)
-    option(limits, "--queue N", whole, "most jobs that wait or run at a time (default 16)", default=16)
+    cli.option(limits, "--max-upload-mb N", cli.positive, text, default=32.0)
+    cli.option(limits, "--max-megapixels N", cli.positive, "largest picture (default 16)", default=16.0)
+    cli.option(
+        limits, "--queue N", cli.whole, "most jobs that wait or run at a time (default 16)", default=16
+    )
     text = "highest effort that the route accepts, since others wait for it (default 3)"
-    option(limits, "--max-effort N", effort, text, default=3)
-    add_model_arguments(parser, engines=True)
+    cli.option(limits, "--max-effort N", cli.effort, text, default=3)
+    cli.add_model_arguments(parser, engines=True)
 
 
 def _port(text: str) -> int:
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, args.port) as listener:
         from onedc.serve.service import Limits, Service
 
-        codec = codec_of(args)
+        codec = cli.codec_of(args)
         limits = Limits(
             upload_bytes=int(args.max_upload_mb * 1e6),
             pixels=int(args.max_megapixels * 1e6),

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from onedc.cli.arguments import add_parser, add_plugin_argument, number, option, switch
+from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import tell
 
@@ -27,19 +27,19 @@ at the end of --max-minutes or on Ctrl-C, and the same command with --resume goe
 
 def add_command(commands: Any) -> None:
     """Declare `onedc train`."""
-    parser = add_parser(commands, "train", "train a model by a recipe", _DESCRIPTION, run)
+    parser = cli.add_parser(commands, "train", "train a model by a recipe", _DESCRIPTION, run)
     parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows what each is for')
-    option(
+    cli.option(
         parser, "--data PLACE", str, "folder of images or tar shards, a .tar, or hf:, stream: or coco:PLACE"
     )
-    option(parser, "--nets FOLDER", Path, "folder of the pretrained networks")
-    option(parser, "--out RUN", Path, "folder of the run")
+    cli.option(parser, "--nets FOLDER", Path, "folder of the pretrained networks")
+    cli.option(parser, "--out RUN", Path, "folder of the run")
     text = "change settings of the recipe"
-    option(parser, "--set NAME=VALUE", str, text, nargs="+", action="extend", default=[])
-    switch(parser, "--resume", "go on from the run's last checkpoint, if any")
-    option(parser, "--max-minutes M", number, "stop with a checkpoint after this much time")
-    switch(parser, "--show", "print the resolved settings and stop")
-    add_plugin_argument(parser, "recipes and training stages")
+    cli.option(parser, "--set NAME=VALUE", str, text, nargs="+", action="extend", default=[])
+    cli.switch(parser, "--resume", "go on from the run's last checkpoint, if any")
+    cli.option(parser, "--max-minutes M", cli.number, "stop with a checkpoint after this much time")
+    cli.switch(parser, "--show", "print the resolved settings and stop")
+    cli.add_plugin_argument(parser, "recipes and training stages")
 
 
 def run(args: argparse.Namespace) -> int:
