@@ -31,24 +31,14 @@ FFMPEG_TIMEOUT_S = 600
 class PillowCodec(FileCodec):
     """A picture format that Pillow writes with a `quality` that grows with the file."""
 
-    def __init__(
-        self,
-        name: str,
-        version: str,
-        *,
-        file_format: str,
-        suffix: str,
-        ladder: Sequence[float],
-        **options: Any,
-    ) -> None:
-        self.name, self.suffix, self.ladder = name, suffix, ladder
-        self.file_format, self.options = file_format, options
+    def __init__(self, name: str, library: str, suffix: str, ladder: Sequence[float], **options: Any) -> None:
+        self.name, self.suffix, self.ladder, self.options = name, suffix, ladder, options
         settings = " ".join(f"{key}={value}" for key, value in options.items())
-        self.identity = f"{name} {version} Pillow {PIL.__version__} {settings}".strip()
+        self.identity = f"{name} {library} Pillow {PIL.__version__} {settings}".strip()
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, self.file_format, quality=setting, **self.options)
+        Image.fromarray(picture).save(buffer, self.name.upper(), quality=setting, **self.options)
         return buffer.getvalue()
 
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
@@ -112,32 +102,27 @@ def _ffmpeg() -> str:
 
 
 def _jpeg() -> EvaluatedCodec:
-    version = f"libjpeg-turbo {features.version('libjpeg_turbo')}"
-    ladder, options = range(1, 96), {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-    return PillowCodec("jpeg", version, file_format="JPEG", suffix=".jpg", ladder=ladder, **options)
+    library = f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    options = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+    return PillowCodec("jpeg", library, ".jpg", range(1, 96), **options)
 
 
 def _webp() -> EvaluatedCodec:
-    _need_feature("webp")
     ladder = [tenth / 10 for tenth in range(1001)]
-    version = f"libwebp {features.version('webp')}"
-    return PillowCodec("webp", version, file_format="WEBP", suffix=".webp", ladder=ladder, method=6)
+    return PillowCodec("webp", _library("webp"), ".webp", ladder, method=6)
 
 
 def _avif() -> EvaluatedCodec:
-    _need_feature("avif")
     # One thread: the number of threads may change the file.
     options = {"speed": 6, "subsampling": "4:2:0", "max_threads": 1}
-    version = f"libavif {features.version('avif')}"
-    return PillowCodec("avif", version, file_format="AVIF", suffix=".avif", ladder=range(101), **options)
+    return PillowCodec("avif", _library("avif"), ".avif", range(101), **options)
 
 
 def _jxl() -> EvaluatedCodec:
     optional("pillow_jxl", "eval", "pillow-jxl-plugin")
-    version = f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
-    options = {"effort": 7, "num_threads": 1}
+    library = f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
     # Quality 100 would be lossless, which the plugin has another switch for.
-    return PillowCodec("jxl", version, file_format="JXL", suffix=".jxl", ladder=range(100), **options)
+    return PillowCodec("jxl", library, ".jxl", range(100), effort=7, num_threads=1)
 
 
 def _vvc() -> EvaluatedCodec:
@@ -156,9 +141,11 @@ def _hevc() -> EvaluatedCodec:
     return FFmpegCodec("hevc", options=options, suffix=".hevc", max_qp=51)
 
 
-def _need_feature(name: str) -> None:
+def _library(name: str) -> str:
+    """The library of a format that Pillow may have been built without, and its version."""
     if not features.check(name):
         raise MissingExtraError(f"{name}: this Pillow was built without it; install Pillow's own wheel")
+    return f"lib{name} {features.version(name)}"
 
 
 BASELINES: dict[str, Callable[[], EvaluatedCodec]] = {

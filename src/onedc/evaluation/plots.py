@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import cycle
 from typing import Any
 
 from onedc.errors import ConfigError, optional
@@ -44,7 +45,7 @@ def draw_curves(
     ticker = optional("matplotlib.ticker", "eval")
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    for (codec, points), (colour, marker, line) in zip(curves.items(), _styles(len(curves)), strict=True):
+    for (codec, points), (colour, marker, line) in zip(curves.items(), cycle(STYLES), strict=False):
         _draw(axes, points, label=codec, color=colour, marker=marker, linestyle=line)
     if published is not None and (points_published := published.points(metric)):
         bpp, values = zip(*points_published, strict=True)
@@ -72,10 +73,6 @@ def _draw(axes: Any, points: Sequence[MeanPoint], **style: Any) -> None:
     if len(band) > 1:
         lows, highs = [p.low for p in band], [p.high for p in band]
         axes.fill_between([p.bpp for p in band], lows, highs, color=style["color"], alpha=0.10, linewidth=0)
-
-
-def _styles(count: int) -> list[tuple[str, str, Any]]:
-    return [STYLES[i % len(STYLES)] for i in range(count)]
 
 
 @dataclass(frozen=True)
