@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,3 +27,9 @@ def build(out: Path, *options: str) -> None:
     command = [node(), str(WEB / "build.mjs"), "--out", str(out), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def example(language: str) -> str:
+    """The one example in a language of the package's README."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", (WEB / "README.md").read_text(), re.DOTALL)
+    return str(found)

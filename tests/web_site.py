@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
+from contextlib import suppress
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ import onnx
 import torch
 from PIL import Image
 from tests.conformance.pictures import picture
+from tests.graphs import SharedGraphs
 from tests.unit.light_model import LITTLE, random_model
-from tests.web_package import build
+from tests.web_package import build, example
 
 from onedc.codec import Codec
 from onedc.engine.graphs import PIXELS, SIDE, STEM
@@ -24,16 +27,45 @@ from onedc.weights.file import save_weights
 
 CONFORMANCE = Path(__file__).parent / "conformance"
 GOLDENS = sorted(path.parent for path in CONFORMANCE.glob("bundled/*/file.1dc"))
+ONE_RATE = {
+    "one-rate": replace(LITTLE, quality_knots=0),
+    "z-alone": replace(LITTLE, quality_knots=0, z_only=True),
+}
+"""Models whose users have no quality to choose."""
 SIZES = [(90, 70), (200, 150), (384, 256)]
 
 
 class Site:
-    """A folder behind a plain file server on this machine."""
+    """A folder behind a plain file server on this machine.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        address: without a slash at its end.
+        asked: names of the files that were asked for; with `slow`, of which browsers may then keep none.
+        gate: with `slow`, half of each weights file is sent before it is set.
+    """
+
+    def __init__(self, folder: Path, *, slow: bool = False) -> None:
+        self.asked: list[str] = []
+        self.gate = threading.Event()
+        site = self
+
         class Handler(SimpleHTTPRequestHandler):
             def log_message(self, format: str, *args: Any) -> None:
                 pass
+
+            def end_headers(self) -> None:
+                if slow:
+                    site.asked.append(self.path.rpartition("/")[2])
+                    self.send_header("Cache-Control", "no-store")
+                super().end_headers()
+
+            def copyfile(self, source: Any, outputfile: Any) -> None:
+                if slow and self.path.endswith("/weights.safetensors"):
+                    outputfile.write(source.read(Path(source.name).stat().st_size // 2))
+                    outputfile.flush()
+                    site.gate.wait()
+                with suppress(ConnectionError):  # of who has stopped
+                    super().copyfile(source, outputfile)
 
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
@@ -43,20 +75,23 @@ class Site:
         self._thread.start()
 
     def close(self) -> None:
+        self.gate.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
-def built_site(root: Path, graphs: dict[str, bytes]) -> Path:
-    """The package built with a light model (LITTLE, of these graphs), the bundled one's weights, and files.
+def built_site(root: Path, graphs_of: SharedGraphs) -> Path:
+    """The package built with a light model (LITTLE), the bundled one's weights, and files.
 
     Beside them lies a page without content.
     """
-    folder = root / "dist"
+    folder, graphs = root / "dist", graphs_of(LITTLE)
     light = functools.partial(save_weights, model=random_model(LITTLE), model_id=200, dtype=torch.int8)
     light(root / "light.safetensors", graphs=graphs)
     build(folder, "--weights", str(root / "light.safetensors"))
+    for name, config in ONE_RATE.items():
+        light(folder / f"{name}.safetensors", model=random_model(config), graphs=graphs_of(config))
     light(folder / "tiled.safetensors", graphs={name: tiled(name, graph) for name, graph in graphs.items()})
     build(root / "bundled")
     (folder / "bundled").mkdir()
@@ -86,11 +121,16 @@ def write_files(folder: Path, codec: Codec) -> None:
         Image.fromarray(picture(width, height)).save(folder / f"{width}x{height}.png")
     whole = (folder / "200x150.1dc").read_bytes()
     (folder / "cut.1dc").write_bytes(whole[: len(whole) * 2 // 3])
+    first, second = (Image.fromarray(picture(90, 70)[:, ::step]) for step in (1, -1))
+    first.save(folder / "animated.gif", save_all=True, append_images=[second])
     damaged = bytearray((folder / "90x70.1dc").read_bytes())
     damaged[-1] ^= 1
     (folder / "damaged.1dc").write_bytes(damaged)
+    (folder / "empty.1dc").touch()
     for golden in GOLDENS:
         shutil.copy(golden / "file.1dc", folder / f"{golden.name}.1dc")
+    page = example("html").replace("./onedc/", "./").replace("photo.1dc", "90x70.1dc")
+    (folder / "readme.html").write_text(page)
     (folder / "blank.html").write_text("<!doctype html><link rel=icon href=data:,>")
 
 

@@ -41,6 +41,7 @@ await build({
   minify: true,
   loader: { ".npz": "binary" },
   conditions: ["onnxruntime-web-use-extern-wasm"],
+  define: { QUALITIES: `${qualitiesOf(file)}` },
 });
 for (const name of ["index.html", "page.css"]) await copyFile(`${page}/${name}`, `${out}/${name}`);
 for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
@@ -51,6 +52,12 @@ const notice = (await readFile(`${here}NOTICE.txt`, "utf8")).replace("VERSION", 
 await writeFile(`${out}/NOTICE.txt`, notice + (await noticeOf(file)));
 await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder.has(name)));
 await writeFile(`${out}/encoder.safetensors`, part(file, (name) => ofEncoder.has(name)));
+
+/** How many qualities lead to different files: `Weights.qualities`. */
+function qualitiesOf(file) {
+  const { z_only, quality_knots } = JSON.parse(headOf(file)[0].__metadata__.config);
+  return z_only ? 1 : quality_knots ? 256 : 2;
+}
 
 /** What the licence of TAEF2 asks for where the weights hold it. */
 async function noticeOf(file) {

@@ -29,6 +29,7 @@ import onedc.serve
 from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.container.info import info
+from onedc.container.side_data import DESCRIPTION
 from onedc.image import image_bytes, read_image
 from onedc.loading import load
 
@@ -211,9 +212,9 @@ class Page:
 
 
 DROP = """
-const [bytes, name] = arguments;
+const [bytes, ...names] = arguments;
 const dataTransfer = new DataTransfer();
-dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+for (const name of names) dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
 document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
 """
 
@@ -298,18 +299,56 @@ def test_bad_uploads_get_a_message_and_the_page_lives_on(
         "notes.txt": (b"some text", "notes.txt: not a picture that Pillow can read"),
         "huge.png": (declared_png(16000, 12500), "huge.png: too many pixels"),
         "long.png": (bytes(1_000_001), "long.png: the file has more than the 1,000,000 bytes allowed here"),
-        "cut.1dc": (whole[:-9], "cut.1dc: checksum mismatch"),
+        "cut.1dc": (whole[:9], "cut.1dc: the file is cut short"),
     }
     page = Page(browser, address)
     for name, (data, message) in bad.items():
         (tmp_path / name).write_bytes(data)
         page.drop(tmp_path / name)
         assert page.said().startswith(message)
-    browser.execute_script(DROP, list(whole), "good.1dc")
-    assert page.said() == "good.1dc: decoded."
+    browser.execute_script(DROP, list(whole), "good.1dc", "other.1dc")
+    assert page.said() == "good.1dc: decoded. One file is opened at a time; not other.1dc."
     assert f"{len(whole):,} bytes" in page.find("facts").text
     assert page.find("left-name").text == "Semantic layer"
     assert [page.width(name) for name in ("left", "right", "preview")] == [112, 112, 112]
+
+
+def test_what_arrived_of_a_file_is_shown_and_marked(
+    browser: Any, address: str, tmp_path: Path, codec: Codec
+) -> None:
+    cut = codec.encode(read_image(picture(4)), quality=70)[:-9]
+    note = codec.decode(cut, partial=True).info[DESCRIPTION]
+    assert "3 of 4 parts" in note
+    (tmp_path / "cut.1dc").write_bytes(cut)
+    page = Page(browser, address)
+    page.drop(tmp_path / "cut.1dc")
+    assert page.said() == "cut.1dc: damaged or incomplete; decoded as far as it can be."
+    assert page.find("right-name").text == "Incomplete" and note in page.find("doubt").text
+    assert [page.width(name) for name in ("left", "right", "preview")] == [160, 160, 160]
+    browser.execute_script(DROP, list(codec.encode(read_image(picture(4)))), "whole.1dc")
+    assert page.said() == "whole.1dc: decoded."
+    assert page.find("right-name").text == "Decoded" and not page.find("doubt").is_displayed()
+
+
+ONE_RATE = """
+const real = window.fetch;
+window.fetch = async (address, options) =>
+  address === "status" ? Response.json({ jobs: 1, upload_bytes: 1e6, qualities: 2 }) : real(address, options);
+"""
+
+
+def test_a_model_of_one_rate_leaves_no_rate_to_choose(
+    browser: Any, address: str, tmp_path: Path, codec: Codec
+) -> None:
+    (tmp_path / "photo.png").write_bytes(picture(1))
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": ONE_RATE})
+    page = Page(browser, address)
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    eventually(lambda: not page.find("quality").is_displayed())
+    assert not browser.find_element("css selector", "[value=bytes]").is_displayed()
+    page.drop(tmp_path / "photo.png")
+    assert page.said() == f"photo.png: encoded in {len(codec.encode(read_image(picture(1)))):,} bytes."
+    assert Page(browser, address).find("quality").is_displayed()
 
 
 def test_four_tabs_at_once(browser: Any, address: str, tmp_path: Path, codec: Codec) -> None:

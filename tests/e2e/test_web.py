@@ -18,8 +18,7 @@ from tests.conformance.recording import integers_only, recorded
 from tests.conformance.seams import digest, synthesised
 from tests.e2e.conftest import PATIENCE_S
 from tests.graphs import SharedGraphs
-from tests.unit.light_model import LITTLE
-from tests.web_site import GOLDENS, SIZES, Site, built_site
+from tests.web_site import GOLDENS, ONE_RATE, SIZES, Site, built_site
 
 from onedc.codec import Codec
 from onedc.container.info import info
@@ -72,7 +71,7 @@ const [url, aim, settings, done] = arguments;
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, shared_graphs: SharedGraphs) -> Path:
     """See `built_site`."""
-    return built_site(tmp_path_factory.mktemp("web"), shared_graphs(LITTLE))
+    return built_site(tmp_path_factory.mktemp("web"), shared_graphs)
 
 
 @pytest.fixture(scope="module")
@@ -204,11 +203,8 @@ def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain:
     for shown in ("right", "left", "preview"):
         wait_for(browser, f"return document.getElementById('{shown}').naturalWidth === 200")
     for name, line in (
-        (
-            "damaged.1dc",
-            "damaged.1dc: checksum mismatch: the file is damaged, or was made with other weights",
-        ),
-        ("page.css", "page.css: this browser cannot read it as a picture"),
+        ("empty.1dc", "empty.1dc: the file is empty"),
+        ("page.css", "page.css: this browser cannot read it as a picture; save it as JPEG or PNG first"),
         ("low-64x64.1dc", "low-64x64.1dc: the file needs model 1; loaded is 200"),
     ):
         browser.find_element("id", "file").send_keys(str(folder / name))
@@ -259,9 +255,124 @@ def test_photos_that_cannot_become_files(browser: Any, plain: str) -> None:
     browser.get(f"{plain}/blank.html")
     refused = browser.execute_async_script(ENCODE, "200x150.png", {"targetBytes": 3}, {})
     assert refused.startswith("OneDCError: the picture cannot fit in 3 bytes: its smallest file has ")
-    assert browser.execute_async_script(ENCODE, "page.css", {"targetBytes": 300}, {}) == (
-        "OneDCError: this browser cannot read it as a picture"
-    )
+    for name, settings, line in (
+        ("page.css", {}, "this browser cannot read it as a picture; save it as JPEG or PNG first"),
+        ("animated.gif", {}, "holds 2 frames, .1dc holds one; save one of them as a picture of its own"),
+        ("200x150.png", {"maxPixels": 9}, "200x150 pixels, more than the limit of 9; make it smaller"),
+    ):
+        browser.get(f"{plain}/blank.html")
+        refused = browser.execute_async_script(ENCODE, name, {"quality": 50}, settings)
+        assert refused == f"OneDCError: {line}"
+
+
+@pytest.mark.parametrize("model", ONE_RATE)
+def test_models_of_one_rate_make_the_files_that_python_makes(
+    browser: Any, plain: str, folder: Path, model: str
+) -> None:
+    browser.get(f"{plain}/blank.html")
+    python, settings = load(folder / f"{model}.safetensors", threads=1), {"weights": f"{model}.safetensors"}
+    for aim, expected in (
+        ({"quality": 60}, python.encode(picture(200, 150), quality=60)),
+        ({"targetBytes": 5000}, python.encode_to_size(picture(200, 150), 5000)),
+        ({"targetBytes": 30}, python.encode_to_size(picture(200, 150), 30)),
+    ):
+        found, of_python = (
+            info(data)
+            for data in (bytes(browser.execute_async_script(ENCODE, "200x150.png", aim, settings)), expected)
+        )
+        assert (found.quality_byte, found.width) == (of_python.quality_byte, of_python.width)
+        assert abs(found.size_bytes - of_python.size_bytes) <= 2
+
+
+def test_what_is_whole_of_a_file_is_shown_and_marked(
+    browser: Any, plain: str, folder: Path, codec: Codec
+) -> None:
+    def marks() -> tuple[str, str]:
+        wait_for(browser, "return document.getElementById('steps').hidden")
+        return tuple(browser.find_element("id", name).text for name in ("right-name", "doubt"))
+
+    browser.get(f"{plain}/")
+    mismatch = "checksum mismatch: the file is damaged, or was made with other weights"
+    for name in ("cut.1dc", "damaged.1dc"):
+        browser.find_element("id", "file").send_keys(str(folder / name))
+        wait_for(browser, "return !document.getElementById('result').hidden")
+        note = codec.decode(folder / name, partial=True).info[DESCRIPTION]
+        badge, doubt = marks()
+        assert (badge, mismatch in doubt, f"read, {note}." in doubt) == ("Incomplete", True, True)
+        assert "of 4 parts" in note and "Check\nfails" in browser.find_element("id", "facts").text
+        line = f"{name}: damaged or incomplete; decoded as far as it can be."
+        assert browser.find_element("id", "status").text == line
+        assert browser.find_element("id", "save").get_attribute("download").endswith("-incomplete.png")
+    browser.find_element("id", "show-layer").click()
+    wait_for(browser, "return document.getElementById('preview').naturalWidth === 90")
+    browser.find_element("id", "file").send_keys(str(folder / "90x70.1dc"))
+    wait_for(browser, "return document.getElementById('status').textContent === '90x70.1dc: decoded.'")
+    assert marks() == ("Decoded", "") and "Check\nintact" in browser.find_element("id", "facts").text
+
+
+def test_loading_is_shown_and_can_be_stopped_and_then_all_is_there(browser: Any, folder: Path) -> None:
+    site = Site(folder, slow=True)
+    try:
+        browser.get(f"{site.address}/")
+        for end in ("stop", "begin"):
+            browser.find_element("id", "file").send_keys(str(folder / "200x150.1dc"))
+            loading = "return document.getElementById('clock').textContent.includes('loading the model: ')"
+            wait_for(browser, loading)
+            if end == "stop":
+                browser.find_element("id", "stop").click()
+                assert browser.find_element("id", "status").text == "200x150.1dc: stopped."
+        site.gate.set()
+        wait_for(browser, "return document.getElementById('status').textContent === '200x150.1dc: decoded.'")
+        assert site.asked.count("weights.safetensors") == 1  # what had come was kept
+    finally:
+        site.close()
+    for name, line in (
+        ("90x70.1dc", "90x70.1dc: decoded."),
+        (
+            "200x150.png",
+            f"200x150.png: {site.address}/encoder.safetensors: cannot be fetched: Failed to fetch",
+        ),
+    ):
+        browser.find_element("id", "file").send_keys(str(folder / name))
+        wait_for(browser, f"return document.getElementById('status').textContent === '{line}'")
+
+
+STOP = """
+const [done] = arguments;
+(async () => {
+  const onedc = await import("./onedc.js");
+  const fetched = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
+  const [large, small] = [await fetched("large.1dc"), await fetched("90x70.1dc")];
+  await onedc.decode(small);
+  const ending = new AbortController();
+  const first = onedc.decode(large, { signal: ending.signal }).catch((error) => error.name);
+  const second = onedc.decode(small);
+  await new Promise((go) => setTimeout(go, 500));
+  ending.abort();
+  return [await first, (await second).width];
+})().then(done, (error) => done(String(error)));
+"""
+
+
+def test_work_that_has_begun_ends_and_what_waits_goes_on(browser: Any, folder: Path) -> None:
+    site = Site(folder, slow=True)
+    site.gate.set()
+    try:
+        browser.get(f"{site.address}/blank.html")
+        assert browser.execute_async_script(STOP) == ["AbortError", 90]
+        assert site.asked.count("weights.safetensors") == 2  # by another worker
+    finally:
+        site.close()
+
+
+def test_a_page_that_lost_its_site_says_so(browser: Any, folder: Path) -> None:
+    site = Site(folder, slow=True)
+    browser.get(f"{site.address}/")
+    site.close()
+    browser.find_element("id", "file").send_keys(str(folder / "90x70.1dc"))
+    wait_for(browser, "return document.getElementById('status').classList.contains('error')")
+    line = "90x70.1dc: the codec cannot start: its script cannot be fetched"
+    assert browser.find_element("id", "status").text == line
 
 
 def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: str, folder: Path) -> None:
@@ -276,7 +387,7 @@ def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: st
         made.append(browser.execute_async_script(ENCODE, "200x150.png", {"quality": 0}, settings))
     assert made[0] == made[1] and bytes(made[0]).startswith(b"\x1d")
     line = "alone/encoder.safetensors: cannot be fetched: 404 File not found"
-    assert made[2] == f"OneDCError: {plain}/{line}"
+    assert made[2] == f"WeightsError: {plain}/{line}"
 
 
 def test_the_page_makes_a_file_of_so_many_bytes(
@@ -336,6 +447,15 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
     assert line.startswith("damaged.1dc: checksum mismatch") and "\n" not in line
 
 
+def test_the_page_in_the_readme_shows_its_pictures(browser: Any, plain: str) -> None:
+    browser.get(f"{plain}/readme.html")
+    wait_for(browser, "return document.querySelector('img').naturalWidth === 90")
+    wait_for(
+        browser,
+        "return document.querySelector('onedc-img').shadowRoot?.querySelector('canvas')?.width === 90",
+    )
+
+
 @pytest.mark.parametrize(
     ("weights", "line"),
     [
@@ -347,4 +467,4 @@ def test_elements_show_files(browser: Any, plain: str) -> None:
 def test_weights_that_cannot_be_used(browser: Any, plain: str, weights: str, line: str) -> None:
     browser.get(f"{plain}/blank.html")
     found = browser.execute_async_script(DECODE, {"weights": weights}, "90x70.1dc", {})
-    assert found == f"OneDCError: {plain}/{weights}: {line}"
+    assert found == f"WeightsError: {plain}/{weights}: {line}"

@@ -1,31 +1,41 @@
 /** The page as any file server has it: the browser encodes and decodes. */
 
 import { OneDCError } from "../src/errors.ts";
-import { decodeReport, encode, info, type Report } from "../src/index.ts";
+import { configure, decodeReport, encode, info, type Report } from "../src/index.ts";
 import { start } from "./page.ts";
+
+/** Of the weights that the page was built with. */
+declare const QUALITIES: number;
+
+configure({ maxPixels: 16_000_000 }); // as `onedc serve` has it
 
 start({
   by: "browser",
   isFast: false,
 
-  async encode(photo, aim, background) {
-    const begun = performance.now();
-    return { content: await encode(photo, aim, { background }), seconds: (performance.now() - begun) / 1000 };
+  async qualities() {
+    return QUALITIES;
   },
 
-  async decode(data, { preview, fullSize }) {
+  async encode(photo, aim, background, job) {
+    const begun = performance.now();
+    return { content: await encode(photo, aim, { ...job, background }), seconds: (performance.now() - begun) / 1000 };
+  },
+
+  async decode(data, { preview, fullSize, partial }, job) {
     const { originalWidth, originalHeight } = info(data);
-    const report = await decodeReport(data, { preview });
-    const { backend, threads, integersMs, networksMs } = report;
+    const report = await decodeReport(data, { ...job, preview, partial });
+    const { backend, threads, integersMs, networksMs, note } = report;
     return {
       content: await painted(report, fullSize && originalWidth && originalHeight ? [originalWidth, originalHeight] : null),
       seconds: (integersMs + networksMs) / 1000,
+      note,
       by: backend === "webgpu" ? "on the graphics card" : `on ${threads} thread${threads > 1 ? "s" : ""}`,
     };
   },
 
   async shown() {
-    throw new OneDCError("this browser cannot read it as a picture");
+    throw new OneDCError("this browser cannot read it as a picture; save it as JPEG or PNG first");
   },
 });
 

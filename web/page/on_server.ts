@@ -1,31 +1,37 @@
 /** The page as `onedc serve` has it: the server encodes and decodes. */
 
 import type { Bytes } from "../src/digest.ts";
-import { OneDCError } from "../src/errors.ts";
+import { FormatError, OneDCError } from "../src/errors.ts";
 import { start } from "./page.ts";
 
 interface Status {
   readonly jobs: number;
   readonly upload_bytes: number;
+  readonly qualities: number;
 }
 
 start({
   by: "server",
   isFast: true,
 
-  async encode(photo, aim, background, signal) {
+  async qualities() {
+    return (await status()).qualities;
+  },
+
+  async encode(photo, aim, background, { signal }) {
     const rate: Record<string, string> =
       "quality" in aim ? { quality: `${aim.quality}` } : { target_bytes: `${aim.targetBytes}` };
     const answer = await post("encode", photo, { ...rate, background }, signal);
     return { content: new Uint8Array(await answer.arrayBuffer()), seconds: secondsOf(answer) };
   },
 
-  async decode(data, { preview, fullSize }, signal) {
-    const answer = await post("decode", data, { preview: `${preview}`, full_size: `${fullSize}` }, signal);
-    return { content: await answer.blob(), seconds: secondsOf(answer) };
+  async decode(data, { preview, fullSize, partial }, { signal }) {
+    const query = { preview: `${preview}`, full_size: `${fullSize}`, partial: `${partial}` };
+    const answer = await post("decode", data, query, signal);
+    return { content: await answer.blob(), seconds: secondsOf(answer), note: answer.headers.get("Onedc-Note") ?? "" };
   },
 
-  async shown(photo, background, signal) {
+  async shown(photo, background, { signal }) {
     return (await post("read", photo, { background }, signal)).blob();
   },
 
@@ -55,7 +61,7 @@ async function post(route: string, body: Blob | Bytes, query: Record<string, str
   } catch (error) {
     throw signal.aborted || error instanceof OneDCError ? error : new OneDCError("the server does not answer");
   }
-  if (!answer.ok) throw new OneDCError(await refusal(answer));
+  if (!answer.ok) throw new (answer.status === 400 ? FormatError : OneDCError)(await refusal(answer));
   return answer;
 }
 

@@ -7,7 +7,7 @@ export function element<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
 }
 
-/** Name, value and a remark. */
+/** Name, value and a remark, empty if there is none. */
 export type Fact = readonly [string, string, string];
 
 const compare = element("compare"), split = element<HTMLInputElement>("split");
@@ -22,9 +22,12 @@ export function clear(): void {
   addresses = [];
 }
 
-/** Show the decoded picture, alone until there is one to compare it with. */
-export function showPicture(picture: Blob, width: number, height: number): void {
+/** Show the decoded picture, alone until there is one to compare it with; `doubt` says why it is not the whole one. */
+export function showPicture(picture: Blob, width: number, height: number, doubt: string): void {
   fill("right", picture);
+  element("right-name").textContent = doubt ? "Incomplete" : "Decoded";
+  element("doubt").textContent = doubt;
+  element("doubt").hidden = !doubt;
   compare.style.setProperty("--ratio", `${width / height}`);
   compare.style.setProperty("--width", `${width}`);
   element("result").hidden = false;
@@ -46,13 +49,14 @@ export function showLayer(picture: Blob): void {
   element("show-layer").hidden = true;
 }
 
-/** Whether this browser can show a picture. */
-export async function isShowable(picture: Blob): Promise<boolean> {
+/** The pixels of a picture that this browser can show; 0 of others. */
+export async function pixelsOf(picture: Blob): Promise<number> {
   try {
-    (await createImageBitmap(picture)).close();
-    return true;
+    const bitmap = await createImageBitmap(picture), { width, height } = bitmap;
+    bitmap.close();
+    return width * height;
   } catch {
-    return false;
+    return 0;
   }
 }
 
@@ -76,14 +80,16 @@ export function showFacts(facts: readonly Fact[]): void {
   element("facts").replaceChildren(...cards);
 }
 
-/** The figures of a file, whatever it was made of. */
-export function factsOf(found: FileInfo): Fact[] {
-  const { width, height, originalWidth, originalHeight } = found;
+/** The figures of a file, whatever it was made of; `isWhole`: it could be decoded as it is. */
+export function factsOf(found: FileInfo, isWhole: boolean): Fact[] {
+  const { width, height, originalWidth, originalHeight, checkBits: bits } = found;
+  const check: [string, string] = isWhole ? ["intact", `by ${bits} bits`] : ["fails", "damaged or cut short"];
   return [
     ["File", `${found.sizeBytes.toLocaleString("en")} bytes`, `model ${found.modelId}`],
     ["Rate", `${found.bpp.toFixed(4)} bpp`, "bits per pixel"],
     ["Picture", `${width} x ${height}`, originalWidth ? `shrunk from ${originalWidth} x ${originalHeight}` : "pixels"],
     ["Quality", `${found.quality}`, found.quality ? "of 100" : "the semantic layer alone"],
+    ["Check", ...(bits ? check : ([isWhole ? "unverified" : "cut short", "the file has no check"] as const))],
   ];
 }
 
@@ -92,10 +98,10 @@ function made(tag: string, text: string, className = ""): HTMLElement {
 }
 
 /** Offer a file and its picture under the name of what they were made of. */
-export function offer(name: string, data: Bytes, picture: Blob): void {
+export function offer(name: string, data: Bytes, picture: Blob, isWhole: boolean): void {
   const stem = name.replace(/\.\w+$/, "");
   Object.assign(element("save-file"), { href: addressOf(new Blob([data])), download: `${stem}.1dc` });
-  Object.assign(element("save"), { href: addressOf(picture), download: `${stem}.png` });
+  Object.assign(element("save"), { href: addressOf(picture), download: `${stem}${isWhole ? "" : "-incomplete"}.png` });
 }
 
 function moveSplit(): void {

@@ -6,6 +6,7 @@ import { encodePixels, type Encoding } from "./encoder.ts";
 import { Engine } from "./engine.ts";
 import { OneDCError, WeightsError, oneLine } from "./errors.ts";
 import type { Pixels } from "./float_maps.ts";
+import { joined } from "./inflate.ts";
 import { decodeIntegers, type DecodeOptions } from "./integers.ts";
 import type { RuntimeOptions } from "./runtime.ts";
 import { readAlpha } from "./sections.ts";
@@ -20,22 +21,39 @@ export interface Decoded extends Pixels {
   readonly note: string;
 }
 
+/** How many bytes of a file have arrived. */
+export interface Arrived {
+  readonly bytes: number;
+  /** Of the whole file; null: the server does not say. */
+  readonly total: number | null;
+}
+
+export type OnLoading = (arrived: Arrived) => void;
+
 export class Codec {
   readonly engine: Engine;
   private readonly weights: Weights;
   private readonly url: string;
 
-  private constructor(weights: Weights, engine: Engine, url: string) {
+  private readonly onLoading: OnLoading;
+
+  private constructor(weights: Weights, engine: Engine, url: string, onLoading: OnLoading) {
     this.weights = weights;
     this.engine = engine;
     this.url = url;
+    this.onLoading = onLoading;
+  }
+
+  /** How many qualities lead to different files. */
+  get qualities(): number {
+    return this.weights.qualities.length;
   }
 
   /** The codec of a weights file at an address. Throws WeightsError. */
-  static async load(url: string, options: RuntimeOptions): Promise<Codec> {
+  static async load(url: string, options: RuntimeOptions, onLoading: OnLoading): Promise<Codec> {
     return about(url, async () => {
-      const weights = new Weights(await fetched(url));
-      return new Codec(weights, await Engine.of(weights, options), url);
+      const weights = new Weights(await fetched(url, onLoading));
+      return new Codec(weights, await Engine.of(weights, options), url, onLoading);
     });
   }
 
@@ -57,7 +75,7 @@ export class Codec {
   async encode(encoding: Encoding): Promise<Bytes> {
     if (!this.weights.encodes) {
       const beside = new URL("encoder.safetensors", this.url).href;
-      await about(beside, async () => this.weights.add(await fetched(beside)));
+      await about(beside, async () => this.weights.add(await fetched(beside, this.onLoading)));
     }
     return encodePixels(encoding, this.weights, this.engine);
   }
@@ -73,13 +91,21 @@ async function about<T>(url: string, work: () => Promise<T>): Promise<T> {
 }
 
 /** The bytes at an address. Throws OneDCError. */
-export async function fetched(url: string): Promise<Bytes> {
-  let answer: Response;
+export async function fetched(url: string, onLoading: OnLoading = () => {}): Promise<Bytes> {
   try {
-    answer = await fetch(url);
+    const answer = await fetch(url);
+    if (!answer.ok) throw new OneDCError(`${answer.status} ${answer.statusText}`.trim());
+    const isPacked = answer.headers.has("Content-Encoding"); // its length is then that of what is sent
+    const total = isPacked ? null : Number(answer.headers.get("Content-Length")) || null;
+    const pieces: Bytes[] = [];
+    let bytes = 0;
+    for (const reader = answer.body!.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) return joined(pieces, bytes);
+      pieces.push(value);
+      onLoading({ bytes: (bytes += value.length), total });
+    }
   } catch (error) {
     throw new OneDCError(`cannot be fetched: ${oneLine(error)}`);
   }
-  if (!answer.ok) throw new OneDCError(`cannot be fetched: ${answer.status} ${answer.statusText}`.trim());
-  return new Uint8Array(await answer.arrayBuffer());
 }

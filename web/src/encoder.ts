@@ -43,8 +43,8 @@ export async function encodePixels(
     const stated = { modelId: weights.modelId, quality, width, height, original };
     return encodeIntegers(stated, wanted(analysed, weights, quality, source), weights, { check });
   };
-  if ("quality" in aim) return write(halfEven((255 * aim.quality) / 100));
-  return highestWithin(write, weights.seam.rates ? 256 : 1, aim.targetBytes);
+  if ("targetBytes" in aim) return highestWithin(write, weights.qualities, aim.targetBytes);
+  return write(weights.qualities.length > 1 ? halfEven((255 * aim.quality) / 100) : 0);
 }
 
 function wanted({ y, zIdx }: Analysed, { seam }: Weights, quality: number, { width, height }: Source): Wanted {

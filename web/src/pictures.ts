@@ -13,26 +13,47 @@ const SQUARE_PX = 64;
 /** A picture none of whose y fits is shrunk by this much more, and again. */
 export const STEP = 0.85;
 
+interface Reading {
+  readonly background: string;
+  readonly share: number;
+  readonly maxPixels: number;
+}
+
 /**
  * A photo's pixels, transparent places over a CSS colour.
  *
- * `share` shrinks the longer side further, down to LEAST_SIDE_PX. Throws OneDCError for what the browser cannot read.
+ * `share` shrinks the longer side further, down to LEAST_SIDE_PX. Throws OneDCError for what the browser cannot read,
+ * for several frames, and for more than `maxPixels` pixels.
  */
-export async function readPhoto(photo: Blob, aim: Aim, background: string, share = 1): Promise<Source> {
+export async function readPhoto(photo: Blob, aim: Aim, { background, share, maxPixels }: Reading): Promise<Source> {
+  await checkFrames(photo);
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(photo);
   } catch {
-    throw new OneDCError("this browser cannot read it as a picture");
+    throw new OneDCError("this browser cannot read it as a picture; save it as JPEG or PNG first");
   }
   const { width, height } = bitmap;
   const best = "targetBytes" in aim ? longerSide(width, height, aim.targetBytes) : Math.max(width, height);
   const longer = Math.min(best, Math.max(LEAST_SIDE_PX, Math.round(share * best)));
   if (longer > SIDE_MAX) throw new OneDCError(`${width}x${height} pixels; no side may exceed ${SIDE_MAX}`);
-  if (longer === Math.max(width, height)) return { ...drawn(bitmap, background), original: null };
   const [resizeWidth, resizeHeight] = sized(longer, [width, height]);
+  if (resizeWidth * resizeHeight > maxPixels) {
+    throw new OneDCError(`${resizeWidth}x${resizeHeight} pixels, more than the limit of ${maxPixels}; make it smaller`);
+  }
+  if (longer === Math.max(width, height)) return { ...drawn(bitmap, background), original: null };
   const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
   return { ...drawn(smaller, background), original: [width, height] };
+}
+
+/** Throws OneDCError for an animation, as Python does, where the browser can tell. */
+async function checkFrames(photo: Blob): Promise<void> {
+  if (!("ImageDecoder" in globalThis) || !(await ImageDecoder.isTypeSupported(photo.type))) return;
+  const decoder = new ImageDecoder({ data: photo.stream(), type: photo.type });
+  await decoder.completed.catch(() => {});
+  const frames = decoder.tracks.selectedTrack?.frameCount ?? 1;
+  decoder.close();
+  if (frames > 1) throw new OneDCError(`holds ${frames} frames, .1dc holds one; save one of them as a picture of its own`);
 }
 
 /** The longer side, in pixels, with which a picture of this size looks best in so many bytes. */

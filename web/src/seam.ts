@@ -69,8 +69,8 @@ export class Seam {
   private readonly gain: Table | null;
   private readonly inverse: Table | null;
 
-  /** Whether files have a choice of qualities. */
-  get rates(): boolean {
+  /** Whether y is scaled by quality, so that each quality byte leads to a file of its own. */
+  get isGraded(): boolean {
     return this.gain !== null;
   }
 

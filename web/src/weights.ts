@@ -27,6 +27,8 @@ export class Weights {
   readonly fingerprint: Bytes;
   readonly seam: Seam;
   readonly levels: LevelCode;
+  /** The quality bytes that lead to different files, lowest first. */
+  readonly qualities: readonly number[];
   private readonly digest: string;
   private readonly tensors: Map<string, StoredTensor>;
 
@@ -47,6 +49,7 @@ export class Weights {
     this.seam = new Seam(this.integers(SEAM));
     const prior = this.integers(Z_PRIOR);
     this.levels = prior.size ? new LearnedLevels(prior) : uniformLevels;
+    this.qualities = qualitiesOf(metadata, this.seam);
   }
 
   /** Whether the encoder's networks are there. */
@@ -91,6 +94,18 @@ export class Weights {
     }
     return found;
   }
+}
+
+/** Of a model of z alone, of one rate, and of all rates. Throws WeightsError. */
+function qualitiesOf({ config = "{}" }: Safetensors["metadata"], { isGraded }: Seam): number[] {
+  let zOnly: unknown;
+  try {
+    ({ z_only: zOnly } = JSON.parse(config) as { z_only?: unknown });
+  } catch {
+    throw new WeightsError("its configuration is damaged");
+  }
+  if (zOnly) return [0];
+  return isGraded ? Array.from({ length: 256 }, (_, byte) => byte) : [0, 255];
 }
 
 /** SHA-256 over the integers of the seam and the prior of z with their names: section 4.8. */

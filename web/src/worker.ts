@@ -2,34 +2,41 @@
 
 import { Codec } from "./codec.ts";
 import { OneDCError, oneLine } from "./errors.ts";
-import type { Answer, Question, Result, Settings, Task } from "./messages.ts";
+import type { Answer, Question, Request, Result, Settings, Task } from "./messages.ts";
 
 let codec: Promise<Codec> | undefined;
 let last: Promise<void> = Promise.resolve();
+const dropped = new Set<number>();
 
 /** One task after the other: a session runs once at a time. */
-self.addEventListener("message", (event: MessageEvent<Question>) => {
-  last = last.then(() => answer(event.data));
+self.addEventListener("message", ({ data }: MessageEvent<Request>) => {
+  if ("dropped" in data) dropped.add(data.dropped);
+  else last = last.then(() => answer(data));
 });
 
 async function answer({ id, task, settings }: Question): Promise<void> {
   try {
-    const result = await done(await loaded(settings), task, settings.maxPixels);
-    send({ id, result }, ["rgba" in result ? result.rgba.buffer : result.buffer]);
+    const ready = await loaded(settings);
+    if (dropped.delete(id)) return;
+    send({ id, begun: true }, []);
+    const result = await done(ready, task, settings.maxPixels);
+    send({ id, result }, ["rgba" in result ? result.rgba.buffer : result.file.buffer]);
   } catch (error) {
-    send({ id, error: error instanceof OneDCError ? error.message : `the codec failed: ${oneLine(error)}` }, []);
+    const known = error instanceof OneDCError;
+    const line = known ? error.message : `the codec failed: ${oneLine(error)}`;
+    send({ id, error: line, kind: known ? error.name : "OneDCError" }, []);
   }
 }
 
 async function done(codec: Codec, task: Task, maxPixels: number): Promise<Result> {
-  if ("source" in task) return codec.encode(task);
+  if ("source" in task) return { file: await codec.encode(task), qualities: codec.qualities };
   const { backend, threads } = codec.engine.runtime;
   return { ...(await codec.decode(task.data, { ...task, maxPixels })), backend, threads };
 }
 
 /** The codec, made once; after a failure it is tried again. */
 function loaded({ weights, backend, threads }: Settings): Promise<Codec> {
-  codec ??= Codec.load(weights, { backend, threads }).catch((error: unknown) => {
+  codec ??= Codec.load(weights, { backend, threads }, (arrived) => send({ arrived }, [])).catch((error: unknown) => {
     codec = undefined;
     throw error;
   });

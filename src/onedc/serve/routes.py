@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from onedc.container.side_data import DESCRIPTION
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import image_bytes
 from onedc.rate import DEFAULT_QUALITY
@@ -22,7 +23,7 @@ from onedc.serve.service import BusyError, Service, TooLargeError
 ONEDC_TYPE = "image/x-1dc"
 _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 _ENCODE_FIELDS = frozenset(("quality", "target_bytes", "background", "effort"))
-_DECODE_FIELDS = frozenset(("format", "preview", "full_size"))
+_DECODE_FIELDS = frozenset(("format", "preview", "partial", "full_size"))
 _READ_FIELDS = frozenset(("background",))
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
@@ -83,14 +84,22 @@ def _decoding(service: Service) -> Any:
         request: Request,
         picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
         preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
+        partial: Annotated[
+            bool, Query(description="what is whole of a file that was cut, unverified")
+        ] = False,
         full_size: Annotated[bool, Query(description="at the original's size, if it was shrunk")] = False,
     ) -> Response:
-        """A .1dc file in the body to a picture; png and webp are lossless."""
+        """A .1dc file in the body to a picture; png and webp are lossless.
+
+        The header Onedc-Note says who made up its details, and from how much of the file."""
         _check_query(request, _DECODE_FIELDS)
         data = await _body(request, service)
-        decoded = await run_in_threadpool(service.decode, data, preview=preview, full_size=full_size)
+        decoded = await run_in_threadpool(
+            service.decode, data, preview=preview, partial=partial, full_size=full_size
+        )
         picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
-        kind, headers = _MEDIA_TYPES[picture_format], _timing(decoded.seconds)
+        kind = _MEDIA_TYPES[picture_format]
+        headers = {**_timing(decoded.seconds), "Onedc-Note": decoded.picture.info[DESCRIPTION]}
         return Response(picture, media_type=kind, headers=headers)
 
     return decode
@@ -108,8 +117,8 @@ def _reading(service: Service) -> Any:
 
 def _status(service: Service) -> Any:
     async def status() -> dict[str, int]:
-        """Jobs that wait or run, how many may, and the limits on what is sent."""
-        return {"jobs": service.jobs, **asdict(service.limits)}
+        """Jobs that wait or run, how many may, limits on what is sent, and how many qualities there are."""
+        return {"jobs": service.jobs, "qualities": service.qualities, **asdict(service.limits)}
 
     return status
 

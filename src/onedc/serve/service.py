@@ -115,10 +115,15 @@ class Service:
     def _read(self, picture: bytes, background: str | None) -> RGBArray:
         return read_image(picture, background=background, max_pixels=self.limits.pixels)
 
-    def decode(self, data: bytes, *, preview: bool = False, full_size: bool = False) -> Decoded:
-        """A .1dc file, or with `preview` its semantic layer alone, to a picture.
+    @property
+    def qualities(self) -> int:
+        """How many qualities lead to different files."""
+        return len(self._codec.quality_bytes)
 
-        With `full_size` one that was shrunk comes at its original's size.
+    def decode(
+        self, data: bytes, *, preview: bool = False, partial: bool = False, full_size: bool = False
+    ) -> Decoded:
+        """A .1dc file to a picture; options are those of `Codec.decode_batch`.
 
         Raises:
             TooLargeError: the file has too many bytes.
@@ -127,8 +132,9 @@ class Service:
         """
         with self._turn(data):
             started_s = time.perf_counter()
+            most = self.limits.pixels
             picture = self._codec.decode(
-                data, max_pixels=self.limits.pixels, preview=preview, full_size=full_size
+                data, max_pixels=most, preview=preview, partial=partial, full_size=full_size
             )
             return Decoded(picture, time.perf_counter() - started_s)
 

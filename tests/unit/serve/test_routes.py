@@ -16,6 +16,8 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage
 
 
 class NoCodec:
+    quality_bytes = (0, 255)
+
     def encode(self, image: Any, **options: Any) -> bytes:
         return b"file"
 
@@ -51,7 +53,7 @@ def test_pictures_are_shown_as_they_are_encoded(client: Any) -> None:
 
 def test_the_state_is_told(client: Any) -> None:
     limits = {"upload_bytes": 32_000_000, "pixels": 16_000_000, "queue": 16, "effort": 3}
-    assert client.get("/status").json() == {"jobs": 0, **limits}
+    assert client.get("/status").json() == {"jobs": 0, "qualities": 2, **limits}
 
 
 def test_forms_are_refused_with_the_way_to_send(client: Any) -> None:

@@ -223,8 +223,11 @@ function clear() {
   addresses.forEach((address) => URL.revokeObjectURL(address));
   addresses = [];
 }
-function showPicture(picture, width, height) {
+function showPicture(picture, width, height, doubt) {
   fill("right", picture);
+  element("right-name").textContent = doubt ? "Incomplete" : "Decoded";
+  element("doubt").textContent = doubt;
+  element("doubt").hidden = !doubt;
   compare.style.setProperty("--ratio", `${width / height}`);
   compare.style.setProperty("--width", `${width}`);
   element("result").hidden = false;
@@ -242,12 +245,13 @@ function showLayer(picture) {
   element("layer").hidden = false;
   element("show-layer").hidden = true;
 }
-async function isShowable(picture) {
+async function pixelsOf(picture) {
   try {
-    (await createImageBitmap(picture)).close();
-    return true;
+    const bitmap = await createImageBitmap(picture), { width, height } = bitmap;
+    bitmap.close();
+    return width * height;
   } catch {
-    return false;
+    return 0;
   }
 }
 function fill(id, picture) {
@@ -267,22 +271,24 @@ function showFacts(facts) {
   });
   element("facts").replaceChildren(...cards);
 }
-function factsOf(found) {
-  const { width, height, originalWidth, originalHeight } = found;
+function factsOf(found, isWhole) {
+  const { width, height, originalWidth, originalHeight, checkBits: bits } = found;
+  const check = isWhole ? ["intact", `by ${bits} bits`] : ["fails", "damaged or cut short"];
   return [
     ["File", `${found.sizeBytes.toLocaleString("en")} bytes`, `model ${found.modelId}`],
     ["Rate", `${found.bpp.toFixed(4)} bpp`, "bits per pixel"],
     ["Picture", `${width} x ${height}`, originalWidth ? `shrunk from ${originalWidth} x ${originalHeight}` : "pixels"],
-    ["Quality", `${found.quality}`, found.quality ? "of 100" : "the semantic layer alone"]
+    ["Quality", `${found.quality}`, found.quality ? "of 100" : "the semantic layer alone"],
+    ["Check", ...bits ? check : [isWhole ? "unverified" : "cut short", "the file has no check"]]
   ];
 }
 function made(tag, text, className = "") {
   return Object.assign(document.createElement(tag), { textContent: text, className });
 }
-function offer(name, data, picture) {
+function offer(name, data, picture, isWhole) {
   const stem = name.replace(/\.\w+$/, "");
   Object.assign(element("save-file"), { href: addressOf(new Blob([data])), download: `${stem}.1dc` });
-  Object.assign(element("save"), { href: addressOf(picture), download: `${stem}.png` });
+  Object.assign(element("save"), { href: addressOf(picture), download: `${stem}${isWhole ? "" : "-incomplete"}.png` });
 }
 function moveSplit() {
   compare.style.setProperty("--split", `${split.value}%`);
@@ -299,86 +305,119 @@ var bytes = element("bytes");
 var background = element("background");
 var again = element("encode");
 var layer = element("show-layer");
+var stop = element("stop");
 var steps = element("steps");
 var clock = element("clock");
 var TICK_MS = 1e3;
+var LARGE_PX = 1e6;
+var LEAST_QUALITIES = 3;
+var ANY_QUALITY = 50;
 var coder;
 var running = new AbortController();
 var photo = null;
+var aside = "";
+var loading = "";
 function start(by) {
   coder = by;
   document.body.dataset.by = by.by;
   document.querySelectorAll(".address").forEach((place) => place.textContent = new URL(".", location.href).href);
   choose();
+  void by.qualities().then((count) => document.body.dataset.rates = count < LEAST_QUALITIES ? "one" : "many");
 }
 function open(file) {
   clear();
-  return run(file.name, async (signal) => {
-    const data = new Uint8Array(await file.arrayBuffer());
+  return run(file.name, async (job) => {
+    const data = new Uint8Array(await contentOf(file));
+    if (!data.length) throw new OneDCError("the file is empty");
     const isCode = file.name.toLowerCase().endsWith(".1dc") || beginsFile(data);
     photo = isCode ? null : file;
     again.disabled = isCode;
-    await (isCode ? openFile(file.name, data, signal) : openPhoto(file, signal));
+    await (isCode ? openFile(file.name, data, job) : openPhoto(file, job));
   });
+}
+async function contentOf(file) {
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    throw new OneDCError("it cannot be read: is it a folder, or gone?");
+  }
 }
 async function run(name, work) {
   running.abort();
   const { signal } = running = new AbortController();
+  loading = "";
   const ticking = setInterval(tick, TICK_MS, performance.now(), signal);
+  stop.onclick = () => {
+    running.abort();
+    say(`${name}: stopped.`);
+  };
   try {
-    await work(signal);
+    await work({ signal, onLoading });
   } catch (error) {
     if (!signal.aborted) say(`${name}: ${oneLine(error)}`, { failed: true });
   } finally {
     clearInterval(ticking);
   }
 }
-async function openPhoto(file, signal) {
+async function openPhoto(file, job) {
   say(`Encoding ${file.name}`, { step: 0 });
-  const under = background.value;
-  const encoded = await coder.encode(file, aim(), under, signal);
+  const under = background.value, pixels = await pixelsOf(file), wanted = aim();
+  if (coder.by === "browser" && "quality" in wanted && pixels > LARGE_PX) {
+    say(`Encoding ${file.name}; its ${(pixels / 1e6).toFixed(1)} million pixels may take minutes in a browser`, { step: 0 });
+  }
+  const encoded = await coder.encode(file, wanted, under, job);
   const data = encoded.content;
   say(`Decoding ${file.name}`, { step: 1 });
-  const decoded = await coder.decode(data, { preview: false, fullSize: true }, signal);
-  signal.throwIfAborted();
+  const decoded = await coder.decode(data, { preview: false, fullSize: true, partial: false }, job);
+  job.signal.throwIfAborted();
   const times = (file.size / data.length).toLocaleString("en", { maximumFractionDigits: 1 });
   const shrunk = ["Smaller", `${times} times`, `than ${file.size.toLocaleString("en")} bytes`];
   show(file.name, data, decoded, [shrunk, time("Encoding", encoded)]);
-  const original = await isShowable(file) ? file : await coder.shown(file, under, signal);
-  signal.throwIfAborted();
+  const original = pixels ? file : await coder.shown(file, under, job);
+  job.signal.throwIfAborted();
   showBeside(original, "Original", under);
   const end = `${file.name}: encoded in ${data.length.toLocaleString("en")} bytes.`;
-  await offerLayer(file.name, end, signal, async (signal2) => void await showSemantic(data, true, signal2));
+  await offerLayer(file.name, end, job, async (job2) => void await showSemantic(data, { fullSize: true, partial: false }, job2));
 }
-async function openFile(name, data, signal) {
+async function openFile(name, data, job) {
   say(`Decoding ${name}`, { step: 1 });
-  const decoded = await coder.decode(data, { preview: false, fullSize: false }, signal);
-  signal.throwIfAborted();
-  show(name, data, decoded, []);
-  await offerLayer(name, `${name}: decoded.`, signal, async (signal2) => {
-    showBeside(await showSemantic(data, false, signal2), "Semantic layer", "none");
+  const wish = { preview: false, fullSize: false, partial: false };
+  let decoded, doubt = "";
+  try {
+    decoded = await coder.decode(data, wish, job);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    wish.partial = true;
+    decoded = await coder.decode(data, wish, job);
+    doubt = `Not the whole picture, and parts of it may be wrong (${error.message}). As far as it can be read, ${decoded.note}.`;
+  }
+  job.signal.throwIfAborted();
+  show(name, data, decoded, [], doubt);
+  const end = doubt ? `${name}: damaged or incomplete; decoded as far as it can be.` : `${name}: decoded.`;
+  await offerLayer(name, end, job, async (job2) => {
+    showBeside(await showSemantic(data, wish, job2), "Semantic layer", "none");
   });
 }
-function show(name, data, decoded, facts) {
+function show(name, data, decoded, facts, doubt = "") {
   const found = info(data);
-  showPicture(decoded.content, found.width, found.height);
-  showFacts([...factsOf(found), ...facts, time("Decoding", decoded)]);
-  offer(name, data, decoded.content);
+  showPicture(decoded.content, found.width, found.height, doubt);
+  showFacts([...factsOf(found, !doubt), ...facts, time("Decoding", decoded)]);
+  offer(name, data, decoded.content, !doubt);
 }
-async function offerLayer(name, end, signal, work) {
-  const all = async (signal2) => {
-    await work(signal2);
-    say(end);
+async function offerLayer(name, end, job, work) {
+  const all = async (job2) => {
+    await work(job2);
+    say(end + aside);
   };
-  if (coder.isFast) return all(signal);
-  say(end);
+  if (coder.isFast) return all(job);
+  say(end + aside);
   layer.hidden = false;
   layer.onclick = () => void run(name, all);
 }
-async function showSemantic(data, fullSize, signal) {
+async function showSemantic(data, how, job) {
   say("Decoding the semantic layer", { step: 2 });
-  const { content } = await coder.decode(data, { preview: true, fullSize }, signal);
-  signal.throwIfAborted();
+  const { content } = await coder.decode(data, { ...how, preview: true }, job);
+  job.signal.throwIfAborted();
   showLayer(content);
   return content;
 }
@@ -386,6 +425,7 @@ function time(name, { seconds, by = "" }) {
   return [name, `${seconds.toFixed(2)} s`, by];
 }
 function aim() {
+  if (document.body.dataset.rates === "one") return { quality: ANY_QUALITY };
   if (!form.reportValidity()) throw new OneDCError("the bytes must be a whole number above 0");
   return chosen() === "bytes" ? { targetBytes: Number(bytes.value) } : { quality: Number(quality.value) };
 }
@@ -402,23 +442,30 @@ function say(text, { failed = false, step = null } = {}) {
   const line = element("status");
   line.textContent = text;
   line.classList.toggle("error", failed);
-  steps.hidden = step === null;
+  steps.hidden = stop.hidden = step === null;
   Object.assign(steps, { max: 3, value: step ?? 0 });
   clock.textContent = "";
+}
+function onLoading({ bytes: bytes2, total }) {
+  const megabytes = (bytes3) => (bytes3 / 1e6).toFixed(1);
+  loading = bytes2 === total ? "" : `loading the model: ${megabytes(bytes2)}${total ? ` of ${megabytes(total)}` : ""} MB`;
 }
 async function tick(begun, signal) {
   const others = (await coder.jobs?.().catch(() => 0) ?? 1) - 1;
   if (signal.aborted || steps.hidden) return;
+  const jobs = others > 0 ? `the server has ${others} more job${others > 1 ? "s" : ""}` : "";
   const seconds = Math.round((performance.now() - begun) / 1e3);
-  clock.textContent = `${seconds} s` + (others > 0 ? `; the server has ${others} more job${others > 1 ? "s" : ""}` : "");
+  clock.textContent = [`${seconds} s`, loading, jobs].filter(Boolean).join("; ");
 }
 function take(files) {
-  const [file] = files ?? [];
+  const [file, ...others] = files ?? [];
+  aside = others.length ? ` One file is opened at a time; not ${others.map(({ name }) => name).join(", ")}.` : "";
   if (file) void open(file);
 }
 form.addEventListener("input", choose);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  aside = "";
   if (photo) void open(photo);
 });
 input.addEventListener("change", () => {
@@ -437,16 +484,20 @@ for (const type of ["dragover", "dragleave", "drop"]) {
 start({
   by: "server",
   isFast: true,
-  async encode(photo2, aim2, background2, signal) {
+  async qualities() {
+    return (await status()).qualities;
+  },
+  async encode(photo2, aim2, background2, { signal }) {
     const rate = "quality" in aim2 ? { quality: `${aim2.quality}` } : { target_bytes: `${aim2.targetBytes}` };
     const answer = await post("encode", photo2, { ...rate, background: background2 }, signal);
     return { content: new Uint8Array(await answer.arrayBuffer()), seconds: secondsOf(answer) };
   },
-  async decode(data, { preview, fullSize }, signal) {
-    const answer = await post("decode", data, { preview: `${preview}`, full_size: `${fullSize}` }, signal);
-    return { content: await answer.blob(), seconds: secondsOf(answer) };
+  async decode(data, { preview, fullSize, partial }, { signal }) {
+    const query = { preview: `${preview}`, full_size: `${fullSize}`, partial: `${partial}` };
+    const answer = await post("decode", data, query, signal);
+    return { content: await answer.blob(), seconds: secondsOf(answer), note: answer.headers.get("Onedc-Note") ?? "" };
   },
-  async shown(photo2, background2, signal) {
+  async shown(photo2, background2, { signal }) {
     return (await post("read", photo2, { background: background2 }, signal)).blob();
   },
   async jobs() {
@@ -472,7 +523,7 @@ async function post(route, body, query, signal) {
   } catch (error) {
     throw signal.aborted || error instanceof OneDCError ? error : new OneDCError("the server does not answer");
   }
-  if (!answer.ok) throw new OneDCError(await refusal(answer));
+  if (!answer.ok) throw new (answer.status === 400 ? FormatError : OneDCError)(await refusal(answer));
   return answer;
 }
 async function refusal(answer) {
