@@ -42,6 +42,8 @@ let worker: Worker | undefined;
 let asked = 0;
 /** The question that the worker has begun with. */
 let begun = 0;
+/** What the worker is loading; null: nothing. */
+let arriving: Arrived | null = null;
 let settings: Settings = {
   weights: new URL("weights.safetensors", import.meta.url).href,
   backend: "auto",
@@ -86,6 +88,7 @@ async function answered(task: Task, { signal, onLoading }: Following): Promise<R
     waiting.set(question.id, { question, onLoading, resolve, reject });
     signal?.addEventListener("abort", () => drop(question.id, signal.reason), { once: true });
     post(question);
+    if (arriving) onLoading?.(arriving);
   });
 }
 
@@ -107,6 +110,7 @@ function drop(id: number, reason: unknown): void {
 }
 
 function started(): Worker {
+  arriving = null;
   const made = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   made.addEventListener("message", ({ data }: MessageEvent<Answer>) => receive(data));
   made.addEventListener("error", ({ message = "its script cannot be fetched" }) => {
@@ -118,7 +122,10 @@ function started(): Worker {
 }
 
 function receive(answer: Answer): void {
-  if ("arrived" in answer) return waiting.forEach(({ onLoading }) => onLoading?.(answer.arrived));
+  if ("arrived" in answer) {
+    arriving = answer.arrived.bytes === answer.arrived.total ? null : answer.arrived;
+    return waiting.forEach(({ onLoading }) => onLoading?.(answer.arrived));
+  }
   if ("begun" in answer) return void (begun = answer.id);
   const who = waiting.get(answer.id);
   waiting.delete(answer.id);

@@ -24,7 +24,7 @@ export interface Decoded extends Pixels {
 /** How many bytes of a file have arrived. */
 export interface Arrived {
   readonly bytes: number;
-  /** Of the whole file; null: the server does not say. */
+  /** Of the whole file, at the latest when it is there; null: the server does not say. */
   readonly total: number | null;
 }
 
@@ -101,7 +101,10 @@ export async function fetched(url: string, onLoading: OnLoading = () => {}): Pro
     let bytes = 0;
     for (const reader = answer.body!.getReader(); ; ) {
       const { done, value } = await reader.read();
-      if (done) return joined(pieces, bytes);
+      if (done) {
+        onLoading({ bytes, total: bytes });
+        return joined(pieces, bytes);
+      }
       pieces.push(value);
       onLoading({ bytes: (bytes += value.length), total });
     }
