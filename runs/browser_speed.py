@@ -5,8 +5,9 @@
 Builds web/ (after `make web`) with the bundled weights or others, serves it on this machine with the headers
 that threads need, and decodes each file `--runs` times, or encodes it if it is a photo. Prints JSON: seconds
 from a first visit to a first picture; of each file the least seconds of a warm run and its seconds of
-processor, which other programs disturb less; bytes loaded, plain and gzipped. `--screenshot page.png` shows
-the page with the last file.
+processor, which other programs disturb less; bytes loaded, plain and gzipped, and of which networks.
+`--sizes` tells the bytes of all that is built, without a browser. `--screenshot page.png` shows the page
+with the last file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,19 +110,33 @@ def run(browser: webdriver.Chrome, threads: int, file: str) -> dict[str, float]:
     return {"seconds": round(milliseconds / 1000, 2), "processor_seconds": round(spent, 2)}
 
 
-def loaded_bytes(inputs: set[str]) -> dict[str, dict[str, int]]:
-    """Of each file that was asked for: its bytes, and gzipped."""
-    paths = sorted(path for path in map(Path, Handler.asked) if path.is_file() and path.name not in inputs)
-    return {
-        path.name: {"bytes": path.stat().st_size, "gzipped": len(gzip.compress(path.read_bytes(), 9))}
-        for path in paths
-    }
+def sizes(paths: Iterable[Path]) -> dict[str, dict[str, int]]:
+    """Of each file: its bytes, and gzipped; of weights the bytes of each network too."""
+    found = {}
+    for path in sorted(paths):
+        data = path.read_bytes()
+        found[path.name] = {"bytes": len(data), "gzipped": len(gzip.compress(data, 9))}
+        if path.suffix == ".safetensors":
+            found[path.name] |= networks(data)
+    return found
+
+
+def networks(data: bytes) -> dict[str, int]:
+    """Bytes of the tensors of a safetensors file by the first part of their names."""
+    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    found: Counter[str] = Counter(names=len(json.dumps(head)))
+    for name, entry in head.items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            found[name.partition(".")[0]] += last - first
+    return dict(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("files", type=Path, nargs="*")
+    parser.add_argument("--sizes", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--screenshot", type=Path)
@@ -129,6 +145,9 @@ def main() -> None:
         folder = Path(temporary) / "dist"
         weights = ["--weights", args.weights] if args.weights else []
         subprocess.run(["node", WEB / "build.mjs", "--out", folder, *weights], check=True)
+        if args.sizes:
+            print(json.dumps(sizes(folder.iterdir()), indent=1))
+            return
         for file in args.files:
             shutil.copy(file, folder)
         result: dict[str, Any] = {}
@@ -138,7 +157,9 @@ def main() -> None:
             for file in args.files:
                 timed = [run(browser, args.threads, file.name) for _ in range(args.runs)]
                 result[file.name] = {key: min(one[key] for one in timed) for key in timed[0]}
-            result["loaded"] = loaded_bytes({file.name for file in args.files})
+            given = {file.name for file in args.files}
+            asked = (path for path in map(Path, Handler.asked) if path.is_file() and path.name not in given)
+            result["loaded"] = sizes(asked)
             if args.screenshot:
                 browser.find_element("id", "file").send_keys(str(args.files[-1].resolve()))
                 WebDriverWait(browser, PATIENCE_S).until(
