@@ -248,6 +248,8 @@ def test_a_photo_in_the_browser(
     assert page.split() < 45
     page.find("split").send_keys(Keys.END)
     assert page.split() == 100
+    page.find("split").send_keys(Keys.ARROW_LEFT)
+    assert page.split() == 98
     page.find("full-screen").click()
     eventually(lambda: browser.execute_script("return document.fullscreenElement !== null"))
     browser.execute_script("document.exitFullscreen()")

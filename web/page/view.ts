@@ -10,6 +10,8 @@ export function element<T extends HTMLElement = HTMLElement>(id: string): T {
 /** Name, value and a remark, empty if there is none. */
 export type Fact = readonly [string, string, string];
 
+/** How far an arrow key moves the slider. */
+const KEY_PERCENT = 2;
 const compare = element("compare"), split = element<HTMLInputElement>("split");
 let addresses: string[] = [];
 
@@ -109,4 +111,11 @@ function moveSplit(): void {
 }
 
 split.addEventListener("input", moveSplit);
+split.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -KEY_PERCENT, ArrowRight: KEY_PERCENT }[event.key];
+  if (!step) return;
+  event.preventDefault(); // else a key moves it as little as a pointer may
+  split.value = `${Number(split.value) + step}`;
+  moveSplit();
+});
 element("full-screen").addEventListener("click", () => void compare.parentElement!.requestFullscreen());

@@ -213,6 +213,7 @@ function splitSections(data, start2) {
 function element(id) {
   return document.getElementById(id);
 }
+var KEY_PERCENT = 2;
 var compare = element("compare");
 var split = element("split");
 var addresses = [];
@@ -294,6 +295,13 @@ function moveSplit() {
   compare.style.setProperty("--split", `${split.value}%`);
 }
 split.addEventListener("input", moveSplit);
+split.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -KEY_PERCENT, ArrowRight: KEY_PERCENT }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  split.value = `${Number(split.value) + step}`;
+  moveSplit();
+});
 element("full-screen").addEventListener("click", () => void compare.parentElement.requestFullscreen());
 
 // page/page.ts
