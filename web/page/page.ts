@@ -19,8 +19,6 @@ const TICK_MS = 1000;
 const LARGE_PX = 1_000_000;
 /** Below it there is nothing to choose: the semantic layer alone, and the one rate. */
 const LEAST_QUALITIES = 3;
-/** What the encoder takes where there is nothing to choose. */
-const ANY_QUALITY = 50;
 
 /** Throws what the job's signal was aborted with. */
 type Work = (job: Job) => Promise<void>;
@@ -156,7 +154,7 @@ function time(name: string, { seconds, by = "" }: Made<unknown>): Fact {
 }
 
 function aim(): Aim {
-  if (document.body.dataset.rates === "one") return { quality: ANY_QUALITY };
+  if (document.body.dataset.rates === "one") return { quality: Number(quality.value) }; // of the one rate, whatever it is
   if (!form.reportValidity()) throw new OneDCError("the bytes must be a whole number above 0");
   return chosen() === "bytes" ? { targetBytes: Number(bytes.value) } : { quality: Number(quality.value) };
 }

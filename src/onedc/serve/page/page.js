@@ -319,7 +319,6 @@ var clock = element("clock");
 var TICK_MS = 1e3;
 var LARGE_PX = 1e6;
 var LEAST_QUALITIES = 3;
-var ANY_QUALITY = 50;
 var coder;
 var running = new AbortController();
 var photo = null;
@@ -433,7 +432,7 @@ function time(name, { seconds, by = "" }) {
   return [name, `${seconds.toFixed(2)} s`, by];
 }
 function aim() {
-  if (document.body.dataset.rates === "one") return { quality: ANY_QUALITY };
+  if (document.body.dataset.rates === "one") return { quality: Number(quality.value) };
   if (!form.reportValidity()) throw new OneDCError("the bytes must be a whole number above 0");
   return chosen() === "bytes" ? { targetBytes: Number(bytes.value) } : { quality: Number(quality.value) };
 }
