@@ -10,25 +10,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onedc.image import RGBArray
 
-LONG_PX = 4000
 
-
-def degenerate_pictures(width: int = 384, height: int = 288) -> dict[str, RGBArray]:
+def degenerate_pictures(width: int = 384, height: int = 288, long: int = 4000) -> dict[str, RGBArray]:
     """By name, each [H,W,3]: single pixels and lines of them, flat colours, noise, patterns, drawings, text.
 
     Args:
         width: in pixels, of all pictures but the single pixel and the lines.
         height: likewise.
+        long: of the lines.
     """
     random = np.random.default_rng(0)
     row, column = np.mgrid[0:height, 0:width]
-    ramp = np.linspace(0, 255, LONG_PX).astype(np.uint8)
+    ramp = np.linspace(0, 255, long).astype(np.uint8)
     stripes = np.stack([ramp, ramp[::-1], ramp // 16 * 16], axis=-1)
     gradient = [255 * column // max(width - 1, 1), 255 * row // max(height - 1, 1), np.full_like(row, 96)]
     return {
         "1x1": np.array([[[200, 60, 20]]], np.uint8),
-        f"1x{LONG_PX}": stripes[:, None],
-        f"{LONG_PX}x1": stripes[None],
+        f"1x{long}": stripes[:, None],
+        f"{long}x1": stripes[None],
         "black": np.zeros((height, width, 3), np.uint8),
         "white": np.full((height, width, 3), 255, np.uint8),
         "noise": random.integers(0, 256, (height, width, 3), dtype=np.uint8),

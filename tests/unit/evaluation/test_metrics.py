@@ -11,10 +11,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.unit.evaluation.conftest import picture
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-)
 
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import load_image_metrics, psnr, to_tensor
@@ -25,6 +21,11 @@ ORIGINAL, OTHER = picture(1, 192, 176), picture(2, 192, 176)
 
 
 def test_psnr_and_ms_ssim_equal_torchmetrics() -> None:
+    from torchmetrics.functional.image import (  # here, since importing it takes seconds of every worker
+        multiscale_structural_similarity_index_measure,
+        peak_signal_noise_ratio,
+    )
+
     a, b = (torch.from_numpy(x).permute(2, 0, 1)[None].double() / 255 for x in (OTHER, ORIGINAL))
     found = {m.name: m.measure(ORIGINAL, OTHER).number for m in load_image_metrics(["psnr", "ms_ssim"])}
     assert found["psnr"] == pytest.approx(float(peak_signal_noise_ratio(a, b, data_range=1.0)), abs=1e-6)

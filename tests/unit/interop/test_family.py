@@ -75,16 +75,17 @@ def picture() -> np.ndarray:
 def test_every_rate_codes_as_it_does_alone(folder: Path) -> None:
     family = load(folder / "family.safetensors", precision="fp32")
     assert isinstance(family.models, ModelFamily)
-    files = []
+    alone = [load(folder / f"{rate}.safetensors", precision="fp32") for rate in range(3)]
+    files, pictures = [], []
     for rate, quality in ((0, 0), (1, 1), (1, 40), (2, 60), (2, 100)):
-        alone = load(folder / f"{rate}.safetensors", precision="fp32")
         data = family.encode(picture(), quality=quality)
-        assert data == alone.encode(picture(), quality=quality)
-        decoded = alone.decode(data, output="torch")
-        assert torch.allclose(family.decode(data, output="torch"), decoded, atol=1e-5)
+        assert data == alone[rate].encode(picture(), quality=quality)
+        shown = family.decode(data, output="torch")
+        assert torch.allclose(shown, alone[rate].decode(data, output="torch"), atol=1e-5)
         files.append(data)
-    for x, data in zip(family.decode_batch(files, output="torch"), files, strict=True):
-        assert torch.allclose(x, family.decode(data, output="torch"), atol=1e-5)
+        pictures.append(shown)
+    for x, shown in zip(family.decode_batch(files, output="torch"), pictures, strict=True):
+        assert torch.allclose(x, shown, atol=1e-5)
 
 
 def test_a_target_chooses_the_rate(folder: Path) -> None:
