@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conformance.fixture_model import FIXTURE
 from tests.e2e.test_cli import photo
 
 from onedc.batch.run import Batch, Summary
 from onedc.batch.work import Spec
 
-PICTURES = 24
+PICTURES = 48
 WAIT_S = 300
-SPEC = Spec(weights=str(FIXTURE), precision="fp32", threads=1)
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
@@ -34,10 +32,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(photos: Path, with_graphs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a run that nobody disturbed."""
     out = tmp_path_factory.mktemp("whole")
-    assert Batch(photos, out, SPEC).run() == Summary(PICTURES, 0, 0)
+    assert Batch(photos, out, Spec(weights=str(with_graphs), threads=1)).run() == Summary(PICTURES, 0, 0)
     return files(out)
 
 
@@ -59,14 +57,16 @@ def wait_for(out: Path, count: int) -> None:
         time.sleep(0.005)
 
 
-def command(photos: Path, out: Path, *options: str) -> list[str]:
-    model = ("--weights", str(FIXTURE), "--precision", "fp32", "--threads", "1")
+def command(photos: Path, out: Path, weights: Path, *options: str) -> list[str]:
+    model = ("--weights", str(weights), "--threads", "1")
     return [sys.executable, "-m", "onedc", "batch", str(photos), str(out), *model, *options]
 
 
-def test_killed_and_run_again(photos: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_killed_and_run_again(
+    photos: Path, with_graphs: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
     out = tmp_path / "out"
-    argv = command(photos, out, "--batch-size", "3")
+    argv = command(photos, out, with_graphs, "--batch-size", "3")
     running = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
     wait_for(out, 5)
     running.kill()
@@ -82,10 +82,12 @@ def test_killed_and_run_again(photos: Path, tmp_path: Path, whole: dict[str, byt
 
 @pytest.mark.long  # whether the actor still has work when it is killed is a matter of luck on a fast machine
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the actor in /proc")
-def test_ray_loses_nothing_with_an_actor(photos: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_ray_loses_nothing_with_an_actor(
+    photos: Path, with_graphs: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     out = tmp_path / "out"
-    argv = command(photos, out, "--ray", "--ray-actors", "2", "--batch-size", "1")
+    argv = command(photos, out, with_graphs, "--ray", "--ray-actors", "2", "--batch-size", "1")
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as running:
         actors: list[int] = []
         while not actors and running.poll() is None:
