@@ -470,6 +470,16 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, model: tuple[str, ...]) -> None:
+    place, temporary = tmp_path / "work", tmp_path / "tmp"
+    place.mkdir()
+    temporary.mkdir()
+    photo(4).save(place / "a.png")
+    result = in_shell("$onedc encode a.png -o a.1dc $model", place, model, TMPDIR=str(temporary))
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in temporary.iterdir()] == []
+
+
 def test_closed_pipe_is_quiet(photos: Path) -> None:
     command = [sys.executable, "-m", "onedc", "info", *[str(photos / "out" / "a.1dc")] * 3000]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

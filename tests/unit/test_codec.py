@@ -115,7 +115,7 @@ def test_the_preview_of_any_file_is_its_z_only_picture(codec: Codec, data: bytes
 
 def test_partial_shows_z_and_every_whole_part_of_y(codec: Codec, data: bytes) -> None:
     preview, whole = (codec.decode(data, preview=p, output="numpy") for p in (True, False))
-    shortest = min(n for n in range(10, 60) if _decodes(codec, data[:n]))
+    shortest = next(n for n in range(10, 60) if _decodes(codec, data[:n]))
     assert shortest <= 12 + 14 * 4 // 8 + 2
     notes = []
     for cut in (shortest, shortest + 1, *range(150, len(data), 60), len(data) - 1, len(data)):
