@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -113,7 +114,7 @@ def connected(bot: ModuleType, port: int) -> Any:
         try:
             return bot.transport_of(f"tcp:localhost:{port}")
         except ConnectionRefusedError:
-            pass
+            time.sleep(0.05)
     raise AssertionError("nothing listens")
 
 

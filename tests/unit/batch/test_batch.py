@@ -28,6 +28,7 @@ from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, OneDCError, OutputError, WeightsError
 from onedc.loading import load
+from onedc.rate import DEFAULT_QUALITY
 
 pytestmark = pytest.mark.usefixtures("models_stay_loaded")
 
@@ -254,7 +255,7 @@ def test_message_sizes_are_those_of_encode(photos: Path, tmp_path: Path, codec: 
         assert len(made) <= 60
     assert records(tmp_path / "small")["wide.png"]["width"] < 400
     with pytest.raises(ConfigError, match="started with check False, not None"):
-        batch(photos, tmp_path / "small", replace(SPEC, quality=50, target_bytes=60))
+        batch(photos, tmp_path / "small", replace(SPEC, quality=DEFAULT_QUALITY, target_bytes=60))
     assert (
         main(["batch", str(photos), str(tmp_path / "whole"), *args, "--target-bytes", "40", "--no-shrink"])
         == 1
