@@ -2,6 +2,7 @@
 
 import { OneDCError } from "../src/errors.ts";
 import { configure, decodeReport, encode, info, type Report } from "../src/index.ts";
+import { UNREADABLE } from "../src/pictures.ts";
 import { start } from "./page.ts";
 
 /** Of the weights that the page was built with. */
@@ -35,7 +36,7 @@ start({
   },
 
   async shown() {
-    throw new OneDCError("this browser cannot read it as a picture; save it as JPEG or PNG first");
+    throw new OneDCError(UNREADABLE);
   },
 });
 

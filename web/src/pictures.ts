@@ -13,6 +13,9 @@ const SQUARE_PX = 64;
 /** A picture none of whose y fits is shrunk by this much more, and again. */
 export const STEP = 0.85;
 
+/** Of a photo of a form that this browser has no decoder for. */
+export const UNREADABLE = "this browser cannot read it as a picture; save it as JPEG or PNG first";
+
 interface Reading {
   readonly background: string;
   readonly share: number;
@@ -31,7 +34,7 @@ export async function readPhoto(photo: Blob, aim: Aim, { background, share, maxP
   try {
     bitmap = await createImageBitmap(photo);
   } catch {
-    throw new OneDCError("this browser cannot read it as a picture; save it as JPEG or PNG first");
+    throw new OneDCError(UNREADABLE);
   }
   const { width, height } = bitmap;
   const best = "targetBytes" in aim ? longerSide(width, height, aim.targetBytes) : Math.max(width, height);
