@@ -76,6 +76,16 @@ def test_using_the_codec_needs_no_training_library() -> None:
     assert not modules_after("import onedc.engine.torch_engine") & (set(HEAVY) - {"torch"})
 
 
+def test_an_evaluation_imports_torch_for_what_needs_it(tmp_path: Path) -> None:
+    picture, results = Path(__file__).parents[2] / "examples" / "photo.webp", str(tmp_path / "results")
+    measured = command(
+        "eval", str(picture), "-o", results, "--codec", "jpeg", "--quality", "50,60", "--metrics", "psnr"
+    )
+    drawn = command("rd", results, "-o", str(tmp_path / "curves"))
+    assert "torch" not in modules_after(f"{measured}\n{drawn}")
+    assert (tmp_path / "curves" / "rd-psnr.png").exists()
+
+
 def test_public_names() -> None:
     assert sorted(onedc.__all__) == [
         "Codec",

@@ -14,14 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError
 from onedc.evaluation.metrics import (
     MetricInfo,
@@ -36,7 +33,9 @@ from onedc.evaluation.metrics import (
 from onedc.evaluation.records import Record
 from onedc.files import make_folder, write_whole
 from onedc.image import RGBArray
-from onedc.pretrained.loading import load_mobilenet_v2
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Features = NDArray[np.float32]
 """[patches, width]."""
@@ -92,8 +91,11 @@ class FeatureSource:
     extract: Callable[[Sequence[RGBArray]], Features]
 
 
-def module_source(name: str, identity: str, module: nn.Module, width: int) -> FeatureSource:
+def module_source(name: str, identity: str, module: Callable[[Tensor], Tensor], width: int) -> FeatureSource:
     """A feature source from any module that maps [B,3,H,W] in [-1,1] to [B,width]."""
+    import torch
+
+    from onedc.engine.torch_engine import to_tensor
 
     def extract(patches: Sequence[RGBArray]) -> Features:
         rows = [np.empty((0, width), np.float32)]
@@ -124,6 +126,8 @@ def load_sources(names: Sequence[str], weights: Path | None) -> tuple[list[Featu
 
 
 def _mobilenet(weights: Path | None) -> FeatureSource:
+    from onedc.pretrained.loading import load_mobilenet_v2
+
     path = weights_file(weights, MOBILENET_FILE)
     net = load_mobilenet_v2(path)
     return module_source("mobilenet", f"mobilenet {file_hash(path)}", net, net.width)
@@ -140,18 +144,10 @@ def _inception(source: str, layer: str, width: int, weights: Path | None) -> Fea
         raise UnavailableError(
             f'Inception v3 by torch-fidelity cannot be used: {error}; pip install "onedc[metrics]"'
         ) from error
-    return module_source(source, f"{source} {file_hash(path)}", _FromBytes(net), width)
-
-
-class _FromBytes(nn.Module):
-    """Feeds a network that wants uint8 in 0..255 from a batch in [-1,1]."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(((x + 1) * 127.5).round().to(torch.uint8))
+    # The network wants uint8 in 0..255.
+    return module_source(
+        source, f"{source} {file_hash(path)}", lambda x: net(((x + 1) * 127.5).round().byte()), width
+    )
 
 
 def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -196,30 +192,23 @@ def _by_torchmetrics(name: str, original: Features, decoded: Features) -> Value:
         importlib.import_module("torchmetrics")
     except ImportError:
         return Value(None, 'torchmetrics is not installed: pip install "onedc[eval]"')
+    import torch
+
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "will save all extracted features in buffer"
         torch.manual_seed(SEED)
         return Value(_torchmetrics_value(name, torch.from_numpy(original), torch.from_numpy(decoded)))
 
 
-class _Given(nn.Module):
-    """Stands where torchmetrics wants a feature network: the features are there already."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.num_features = width
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features
-
-
-def _torchmetrics_value(name: str, original: torch.Tensor, decoded: torch.Tensor) -> float:
+def _torchmetrics_value(name: str, original: Tensor, decoded: Tensor) -> float:
     """FID, KID or Inception score of given features, by torchmetrics."""
+    from torch import nn
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.inception import InceptionScore
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    given = _Given(original.shape[1])
+    given: Any = nn.Identity()  # in place of a feature network: the features are there already
+    given.num_features = original.shape[1]
     if name == "inception_score":
         score = InceptionScore(feature=given, splits=min(10, len(decoded)))
         score.update(decoded)

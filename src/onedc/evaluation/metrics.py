@@ -1,7 +1,8 @@
 """Distances between one original and one decoded picture, each a number or a reason why there is none.
 
 Pictures are [H,W,3] uint8. A metric that cannot be had (no weights, no package, picture too small) gives a
-missing value; it never gives a number that is not its own. Sets of pictures are judged in `frechet`.
+missing value; it never gives a number that is not its own. Sets of pictures are judged in `frechet`. torch is
+imported by the metrics that need it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError, OneDCError
 from onedc.files import file_sha256
 from onedc.image import RGBArray
-from onedc.pretrained.loading import read_lpips
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MS_SSIM_MIN_SIDE_PX = 176
 """Five scales with an 11-tap window: at 1/16 the side must still have 11 pixels."""
@@ -162,6 +162,7 @@ def _of_sides(
     name: str, identity: str, least_px: int, distance: Callable[[RGBArray, RGBArray], Tensor]
 ) -> ImageMetric:
     """A metric of pictures with sides of `least_px` at least, from a distance in torch."""
+    import torch
 
     def measure(original: RGBArray, decoded: RGBArray) -> Value:
         if min(original.shape[:2]) < least_px:
@@ -174,6 +175,8 @@ def _of_sides(
 
 def _unit_range(picture: RGBArray) -> Tensor:
     """[H,W,3] -> [1,3,H,W] in [0,1]."""
+    from onedc.engine.torch_engine import to_tensor
+
     return (to_tensor(picture) + 1) / 2
 
 
@@ -188,6 +191,9 @@ def weights_file(weights: Path | None, name: str) -> Path:
 
 def _lpips_file_metric(backbone: str, path: Path) -> ImageMetric:
     """LPIPS over a backbone, from a file of `onedc nets`."""
+    from onedc.engine.torch_engine import to_tensor
+    from onedc.pretrained.loading import read_lpips
+
     name, net = f"lpips_{backbone}", read_lpips(path, backbone)
     recent: tuple[RGBArray, list[Tensor]] | None = None  # a run judges many versions of one original in turn
 
@@ -207,6 +213,10 @@ def _package_metric(
 
     Nothing is fetched.
     """
+    import torch
+
+    from onedc.engine.torch_engine import to_tensor
+
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if not any(cache.glob(pattern)):
         raise UnavailableError(f"no {pattern} in {cache}, torch's cache; use {module} once while online")

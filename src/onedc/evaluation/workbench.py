@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from onedc.errors import MissingExtraError, OneDCError
 from onedc.evaluation.baselines import load_codec
@@ -41,8 +40,6 @@ class Workbench:
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         self.entries = entries(options)
         self.codecs, self.unavailable = _load_codecs(options)
         self.metrics: list[ImageMetric] = load_image_metrics(options.metrics, options.metric_weights)
@@ -53,6 +50,9 @@ class Workbench:
             if name in SET_METRICS and SET_METRICS[name].source in missing
         }
         """Why metrics over sets cannot be had."""
+        torch = sys.modules.get("torch")  # what needs it has imported it
+        if torch is not None and options.threads is not None:
+            torch.set_num_threads(options.threads)
         self.store = FeatureStore([options.output])
 
     def measure(self, path: Path, done: Mapping[str, Record]) -> Iterator[Record | Failure]:

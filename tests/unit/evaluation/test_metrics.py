@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 from tests.unit.evaluation.conftest import picture
 
+from onedc.engine.torch_engine import to_tensor
 from onedc.errors import ConfigError
-from onedc.evaluation.metrics import load_image_metrics, psnr, to_tensor
+from onedc.evaluation.metrics import load_image_metrics, psnr
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.loading import load_mobilenet_v2, read_lpips
 
