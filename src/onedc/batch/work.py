@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
@@ -76,14 +76,24 @@ class Outcome:
     record: dict[str, Any]  # its line in the manifest
 
 
+class Task(Protocol[T]):
+    """Work on items in two steps; those of equal positions can be in one batch."""
+
+    def prepare(self, data: bytes, name: str) -> tuple[Hashable, T]:
+        """In a reading thread: the bytes of an item to its positions and what the networks take."""
+
+    def run(self, batch: Sequence[T]) -> list[tuple[bytes, bytes]]:
+        """The networks: for each item its result and its .1dc file."""
+
+
 class Encoding:
-    """Pictures to .1dc files, in three steps; what `positions` gives must be equal in a batch."""
+    """Pictures to .1dc files."""
 
     def __init__(self, codec: Codec, spec: Spec) -> None:
         self.codec, self.spec = codec, spec
 
-    def prepare(self, data: bytes, name: str) -> Loaded:
-        """In a reading thread: the bytes of an item to what the networks take."""
+    def prepare(self, data: bytes, name: str) -> tuple[Hashable, Loaded]:
+        """See `Task`."""
         spec = self.spec
         picture = read_picture(
             named(data, name),
@@ -94,13 +104,11 @@ class Encoding:
             strict=spec.strict,
             draft=spec.size.longer,
         )
-        return spec.size.of(picture)
-
-    def positions(self, prepared: Loaded) -> Hashable:
-        return positions_of(prepared.rgb.shape[1], prepared.rgb.shape[0])
+        loaded = spec.size.of(picture)
+        return positions_of(loaded.rgb.shape[1], loaded.rgb.shape[0]), loaded
 
     def run(self, batch: Sequence[Loaded]) -> list[tuple[bytes, bytes]]:
-        """The networks: for each item its result and its .1dc file."""
+        """See `Task`."""
         target = self.spec.target_bytes
         options: EncodeOptions = {"effort": self.spec.effort, "check": self.spec.check}
         if target is None:
@@ -112,20 +120,18 @@ class Encoding:
 
 
 class Decoding:
-    """.1dc files to PNG, in the same steps."""
+    """.1dc files to PNG."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
-    def prepare(self, data: bytes, name: str) -> bytes:
-        read_header(data)
-        return data
-
-    def positions(self, prepared: bytes) -> Hashable:
-        header = read_header(prepared)
-        return positions_of(header.width, header.height)
+    def prepare(self, data: bytes, name: str) -> tuple[Hashable, bytes]:
+        """See `Task`."""
+        header = read_header(data)
+        return positions_of(header.width, header.height), data
 
     def run(self, batch: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """See `Task`."""
         pictures = self.codec.decode_batch(batch)
         return [(image_bytes(picture), data) for picture, data in zip(pictures, batch, strict=True)]
 
@@ -143,7 +149,7 @@ class Worker:
             metric_weights=spec.metric_weights,
         )
         codec.check_effort(spec.effort)
-        self.task: Any = Decoding(codec) if spec.decode else Encoding(codec, spec)
+        self.task: Task[Any] = Decoding(codec) if spec.decode else Encoding(codec, spec)
         self.batch_size = spec.batch_size or (1 if codec.model.engine.on_cpu else 8)
         self.readers = spec.readers
 
@@ -151,28 +157,16 @@ class Worker:
         """Do the work; outcomes come batch by batch, in the order in which they are done."""
         with ThreadPoolExecutor(self.readers, "onedc-read") as pool:
             ready = ahead(pool, self._prepare, items, self.readers + self.batch_size)
-            failed: deque[Outcome] = deque()
-            groups = grouped(self._without_failures(ready, failed), self.batch_size)
-            for group in groups:
-                yield [*_drain(failed), *self._run(group)]
-            if failed:
-                yield _drain(failed)
+            for group in grouped(ready, self.batch_size):
+                yield group if isinstance(group[0], Outcome) else self._run(group)
 
-    def _prepare(self, item: Item) -> tuple[Item, Any, str | None]:
-        """In a reading thread: an item ready for the networks, or the reason why not."""
+    def _prepare(self, item: Item) -> tuple[Hashable, Any]:
+        """In a reading thread: an item's positions, and it with what was prepared; or None, failure."""
         try:
-            return item, self.task.prepare(item.place.read(), item.name), None
+            positions, prepared = self.task.prepare(item.place.read(), item.name)
         except (OneDCError, OSError, MemoryError) as error:
-            return item, None, _line(error)
-
-    def _without_failures(
-        self, ready: Iterable[tuple[Item, Any, str | None]], failed: deque[Outcome]
-    ) -> Iterator[tuple[Hashable, tuple[Item, Any]]]:
-        for item, prepared, error in ready:
-            if error is None:
-                yield self.task.positions(prepared), (item, prepared)
-            else:
-                failed.append(failure(item, error))
+            return None, failure(item, _line(error))
+        return positions, (item, prepared)
 
     def _run(self, group: Sequence[tuple[Item, Any]]) -> list[Outcome]:
         """One batch through the networks; where that fails, one by one."""
@@ -227,12 +221,6 @@ def ahead(pool: ThreadPoolExecutor, work: Any, things: Iterable[Any], most: int)
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
-
-
-def _drain(queue: deque[T]) -> list[T]:
-    things = list(queue)
-    queue.clear()
-    return things
 
 
 def _line(error: Exception) -> str:
