@@ -48,27 +48,35 @@ class UNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LightConfig:
-    """Widths and residual blocks of a model whose g_a takes pixels and whose decoder is small.
+    """Widths and residual blocks of a small decoder of vae_latents and, with vae "light", of a g_a of pixels.
 
-    In such a model the generator works at 1/16, and no operation sees the whole picture: norms are those of
+    The generator before such a decoder works at 1/16. Neither sees the whole picture: norms are those of
     single positions, tokens are attended to within 3x3 of them, and there is no self-attention.
     """
 
-    analysis_widths: tuple[int, int, int]  # g_a at 1/4, 1/8 and 1/16
-    analysis_blocks: tuple[int, int, int]  # residual blocks there
-    semantic_width: int  # of g_a's way from 1/16 to 1/64
-    decoder_widths: tuple[int, int]  # decoder of vae_latents at 1/8 and 1/4
+    decoder_widths: tuple[int, int]  # at 1/8 and 1/4
     decoder_blocks: tuple[int, int]  # residual blocks there
+    analysis_widths: tuple[int, ...] = ()  # g_a at 1/4, 1/8 and 1/16
+    analysis_blocks: tuple[int, ...] = ()  # residual blocks there
+    semantic_width: int = 0  # of g_a's way from 1/16 to 1/64
 
     def __post_init__(self) -> None:
-        for name in ("analysis_widths", "decoder_widths"):
-            if min(getattr(self, name)) <= 0:
-                raise ConfigError(f"LightConfig.{name}: {getattr(self, name)} must be above 0")
-        for name, count in (("analysis_blocks", 3), ("decoder_blocks", 2)):
-            if len(getattr(self, name)) != count or min(getattr(self, name)) < 0:
-                raise ConfigError(f"LightConfig.{name}: {getattr(self, name)} is not {count} counts")
-        if self.semantic_width <= 0:
-            raise ConfigError(f"LightConfig.semantic_width: {self.semantic_width} must be above 0")
+        three = 3 if self.semantic_width else 0
+        for name, count, least in (
+            ("decoder_widths", 2, 1),
+            ("decoder_blocks", 2, 0),
+            ("analysis_widths", three, 1),
+            ("analysis_blocks", three, 0),
+        ):
+            values = getattr(self, name)
+            if len(values) != count or min(values, default=least) < least:
+                raise ConfigError(f"LightConfig.{name}: {values} is not {count} integers from {least} on")
+
+    @property
+    def decoder_halo(self) -> int:
+        """Positions at 1/8 that a pixel depends on to each side."""
+        eighth, quarter = self.decoder_blocks
+        return 1 + 2 * eighth + -(-(2 * quarter + 1) // 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +84,10 @@ class ModelConfig:
     """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
 
     name: str  # preset name, for people
-    vae: str  # "sd" (Stable Diffusion KL autoencoder), "taef2", or "light": a decoder of TAEF2's latents
+    vae: str  # "sd" (Stable Diffusion KL autoencoder), "taef2", or "light": TAEF2's latents without TAEF2
     vae_channels: int  # channels of vae_latents at 1/8
-    light: LightConfig | None = None  # with vae "light"
-    # g_a of models with an autoencoder
+    light: LightConfig | None = None  # with "light"; with "taef2" in place of its decoder
+    # g_a of models with an autoencoder's encoder
     pixel_channels: int = 0  # channels of the 8x8 patch embedding of the image, 1/8
     fusion_channels: int = 0  # channels after fusing pixels and vae_latents, 1/8
     analysis_unet: UNetConfig | None = None  # levels at 1/16, 1/32, 1/64
@@ -116,10 +124,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.vae not in ("sd", "taef2", "light"):
             raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
-        if (self.vae == "light") != (self.light is not None):
-            raise ConfigError(f"ModelConfig.light: goes with vae 'light', not with {self.vae!r}")
-        if (self.light is None) != (self.analysis_unet is not None):
-            raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with light")
+        analysed = self.light is not None and self.light.semantic_width > 0
+        if analysed != (self.vae == "light") or (self.light is not None and self.vae == "sd"):
+            raise ConfigError(f"ModelConfig.light: {self.light} does not go with vae {self.vae!r}")
+        if (self.vae == "light") != (self.analysis_unet is None):
+            raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with vae 'light'")
         if self.y_channels % 4 or self.y_channels <= 0:
             raise ConfigError(f"ModelConfig.y_channels: {self.y_channels} is not a positive multiple of 4")
         if self.guidance not in ("tokens", "none"):

@@ -146,7 +146,9 @@ def test_a_photo_through_the_codec(little: OneDC, tmp_path_factory: pytest.TempP
 
 def test_the_configuration_is_one_of_two_kinds() -> None:
     assert ModelConfig.from_json(LIGHT.to_json()) == LIGHT
-    with pytest.raises(ConfigError, match="goes with vae 'light', not with 'taef2'"):
+    with pytest.raises(ConfigError, match=r"ModelConfig.light: LightConfig.* does not go with vae 'taef2'"):
         replace(LIGHT, vae="taef2")
+    with pytest.raises(ConfigError, match=r"analysis_blocks: .* is not 3 integers from 0 on"):
+        replace(LIGHT.light, analysis_blocks=(1, 1))  # type: ignore[type-var]
     with pytest.raises(ConfigError, match="analysis_unet"):
         replace(LIGHT, analysis_unet=LIGHT.generator_unet)

@@ -1,4 +1,4 @@
-"""From the networks in torch to ONNX graphs, for configurations round TAEF2 and light ones."""
+"""From the networks in torch to ONNX graphs, for all configurations but those round Stable Diffusion."""
 
 from __future__ import annotations
 
@@ -73,13 +73,16 @@ def _pixels_taef2(nets: Any, features: Tensor) -> Tensor:
     return nets.vae.to_pixels(features)
 
 
-_LIGHT: dict[str, Callable[..., Any]] = {STEM: _stem, ANALYSIS: _analysis, LATENTS: _latents, PIXELS: _pixels}
-_TAEF2: dict[str, Callable[..., Any]] = {
-    STEM: _stem_taef2,
-    ANALYSIS: _analysis_taef2,
-    LATENTS: _latents_taef2,
-    PIXELS: _pixels_taef2,
-}
+def _parts(config: ModelConfig) -> dict[str, Callable[..., Any]]:
+    """What each graph computes."""
+    parts: dict[str, Callable[..., Any]] = {
+        STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2
+    }  # fmt: skip
+    if config.light is not None:
+        parts |= {LATENTS: _latents, PIXELS: _pixels}
+    if config.vae == "light":
+        parts |= {STEM: _stem, ANALYSIS: _analysis}
+    return parts
 
 
 def can_export(config: ModelConfig) -> bool:
@@ -101,7 +104,7 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
     with torch.random.fork_rng([]):
         for parameter in nets.parameters():
             parameter.normal_()  # the tracer would take equal ones for one
-    parts = _TAEF2 if config.light is None else _LIGHT
+    parts = _parts(config)
     metadata = _layouts(config, nets)
     parameters = set(nets.state_dict())
     graphs = {
@@ -115,12 +118,10 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
 
 def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
     """How the graphs that touch pixels are tiled."""
-    if config.light is None:
-        tiles = {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)}
-        return {STEM: tiles, PIXELS: tiles}
+    tiles = {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)}
     return {
-        STEM: {STEP: "16", HALO: str(nets.g_a.halo)},
-        PIXELS: {STEP: "8", HALO: str(nets.vae.halo)},
+        STEM: {STEP: "16", HALO: str(nets.g_a.halo)} if config.vae == "light" else tiles,
+        PIXELS: tiles if config.light is None else {STEP: "8", HALO: str(config.light.decoder_halo)},
     }
 
 
@@ -130,10 +131,11 @@ def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     def maps(channels: int, positions: int) -> Tensor:
         return torch.zeros(1, channels, _ROWS * positions, _COLUMNS * positions)
 
-    if config.light is None:
-        features, latents = maps(config.pixel_channels + nets.vae.width, 8), maps(nets.vae.width, 8)
+    if config.vae == "light":
+        features = maps(nets.g_a.trunk[0].norm1.weight.numel(), 4)
     else:
-        features, latents = maps(config.light.analysis_widths[2], 4), maps(config.vae_channels, 8)
+        features = maps(config.pixel_channels + nets.vae.width, 8)
+    latents = maps(nets.vae.width if config.light is None else config.vae_channels, 8)
     return {
         STEM: (maps(3, 64),),
         ANALYSIS: (features,),

@@ -65,7 +65,8 @@ class PixelAnalysis(nn.Module):
         super().__init__()
         light = config.light
         assert light is not None
-        (quarter, eighth, sixteenth), blocks = light.analysis_widths, light.analysis_blocks
+        quarter, eighth, sixteenth = light.analysis_widths
+        blocks = light.analysis_blocks
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, quarter, 3, padding=1),
             *(ResidualBlock(quarter) for _ in range(blocks[0])),

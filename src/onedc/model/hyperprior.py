@@ -52,14 +52,14 @@ class HyperAnalysis(nn.Module):
 
 def semantic_channels(config: ModelConfig) -> int:
     """Channels of the semantic features that g_a hands to h_a."""
-    if config.light is not None:
-        return config.light.semantic_width
-    assert config.analysis_unet is not None
-    return config.analysis_unet.widths[-1]
+    if config.analysis_unet is not None:
+        return config.analysis_unet.widths[-1]
+    assert config.light is not None
+    return config.light.semantic_width
 
 
 def _attention(config: ModelConfig, channels: int) -> nn.Module:
-    if config.light is not None:
+    if config.vae == "light":
         return nn.Identity()
     return AttentionBlock(channels, config.attention_positions, config.attention_window)
 
@@ -67,7 +67,7 @@ def _attention(config: ModelConfig, channels: int) -> nn.Module:
 def _norm(config: ModelConfig, channels: int) -> nn.Module:
     if not config.hyper_analysis_norm:
         return nn.Identity()
-    return nn.GroupNorm(1, channels) if config.light is None else RMSNorm2d(channels)
+    return RMSNorm2d(channels) if config.vae == "light" else nn.GroupNorm(1, channels)
 
 
 class HyperSynthesis(nn.Module):
@@ -139,7 +139,7 @@ class SemanticAdaptor(nn.Module):
         width, limit, window = config.token_channels, config.attention_positions, config.attention_window
         stages: list[nn.Module] = []
         for _ in range(config.semantic_stages):
-            if config.light is not None:
+            if config.vae == "light":
                 stages.append(ResnetBlock(width, norm=RMSNorm2d))
                 continue
             stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]

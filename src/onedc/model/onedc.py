@@ -14,17 +14,24 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
 from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
-from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
+from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform, TAEF2Light
 from onedc.model.taef2 import TAEF2, Block
 from onedc.model.tiling import tiled
 
 PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
-"""Fp32, but in light models: clean latents are a difference of their outputs; sd15 amplifies it 15 times."""
+"""Fp32, but before light decoders: clean latents are their difference, which sd15 amplifies 15 times."""
 
 
 def precise_nets(config: ModelConfig) -> tuple[str, ...]:
-    """How names of parameters that stay fp32 begin; a light model amplifies nothing, and has none."""
+    """How names of parameters that stay fp32 begin; light generators amplify nothing, and have none."""
     return PRECISE_NETS if config.light is None else ()
+
+
+def unpacked_nets(config: ModelConfig) -> tuple[str, ...]:
+    """The same of those never stored in 8 bits: an autoencoder, kept as it came, and what is precise."""
+    if config.light is None:
+        return ("vae.", *PRECISE_NETS)
+    return () if config.vae == "light" else ("vae.encoder.",)
 
 
 class OneDC(nn.Module):
@@ -34,7 +41,7 @@ class OneDC(nn.Module):
         super().__init__()
         self.config = config
         self.vae = _vae(config)
-        self.g_a: nn.Module = AnalysisTransform(config) if config.light is None else PixelAnalysis(config)
+        self.g_a: nn.Module = PixelAnalysis(config) if config.vae == "light" else AnalysisTransform(config)
         self.h_a = HyperAnalysis(config)
         self.fsq = FSQ()
         self.h_s = HyperSynthesis(config)
@@ -56,12 +63,12 @@ class OneDC(nn.Module):
         return y, self.fsq(z)
 
     def vae_latents(self, x: Tensor) -> Tensor | None:
-        """What g_a takes beside x [B,3,H,W]: its latents, where the model has an autoencoder."""
-        return None if self.config.light is not None else self.vae.encode(x)  # type: ignore[operator]
+        """What g_a takes beside x [B,3,H,W]: its latents, where the model has an autoencoder's encoder."""
+        return None if self.config.vae == "light" else self.vae.encode(x)  # type: ignore[operator]
 
     def analyse_unquantised(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
         """What `analyse` gives, but z [B,7,H/64,W/64] as h_a made it."""
-        if self.config.light is not None:
+        if self.config.vae == "light":
             y, sem = self.g_a(x)
         else:
             assert vae_latents is not None
@@ -84,7 +91,7 @@ class OneDC(nn.Module):
         if self.config.vae == "sd":
             return [*parts, "vae.encoder", "vae.decoder"]
         if self.config.light is not None:
-            return [*parts, "vae.decoder"]
+            parts.append("vae.decoder")
         blocks = (name for name, module in self.vae.named_modules() if isinstance(module, Block))
         return [*parts, *(f"vae.{name}" for name in blocks)]
 
@@ -97,7 +104,9 @@ class OneDC(nn.Module):
 
 def _vae(config: ModelConfig) -> nn.Module:
     if config.light is not None:
-        return LightDecoder(config.light, config.vae_channels)
+        if config.vae == "light":
+            return LightDecoder(config.light, config.vae_channels)
+        return TAEF2Light(config.light, config.vae_channels, config.vae_width)
     if config.vae == "taef2":
         return TAEF2(config.vae_channels, config.vae_width)
     from onedc.model.vae_kl import AutoencoderKL

@@ -1,4 +1,4 @@
-"""The decoder's float networks: g_s, the one-step generator, and a light model's pixels.
+"""The decoder's float networks: g_s, the one-step generator, and a light decoder of its latents.
 
 The generator is a diffusion UNet that is run once, at one timestep. Its output is taken as the noise
 prediction, a small convolutional branch on its input as the noisy latents; clean latents follow from both.
@@ -26,6 +26,7 @@ from onedc.model.blocks import (
     Upsample2,
     in_tiles,
 )
+from onedc.model.taef2 import TAEF2Encoder
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
 
 
@@ -77,7 +78,7 @@ class VAEReduction(nn.Module):
 class OneStepGenerator(nn.Module):
     """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32.
 
-    In a light model x_hat lies at 1/16, and the UNet makes the four latents of each position at once.
+    Before a light decoder x_hat lies at 1/16, and the UNet makes the four latents of each position at once.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -137,15 +138,7 @@ class LightDecoder(nn.Module):
 
     def __init__(self, config: LightConfig, channels: int) -> None:
         super().__init__()
-        (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
-        self.decoder = nn.Sequential(
-            nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
-            nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
-            *(ResidualBlock(quarter) for _ in range(blocks[1])),
-            nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
-        )  # fmt: skip
-        # Positions at 1/8 that a pixel depends on to each side.
-        self.halo = 1 + 2 * blocks[0] + -(-(2 * blocks[1] + 1) // 2)
+        self.decoder, self.halo = _light_layers(config, channels), config.decoder_halo
 
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W], in [-1,1] but for overshoot (not clamped).
@@ -153,3 +146,24 @@ class LightDecoder(nn.Module):
         Large pictures in bands of rows: the same values, in bounded memory.
         """
         return in_tiles(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)
+
+
+class TAEF2Light(TAEF2Encoder):
+    """TAEF2's encoder, and a light decoder of latents that began as TAEF2's."""
+
+    def __init__(self, config: LightConfig, channels: int, width: int) -> None:
+        super().__init__(channels, width)
+        self.decoder, self.halo = _light_layers(config, channels), config.decoder_halo
+
+    decode = LightDecoder.decode
+
+
+def _light_layers(config: LightConfig, channels: int) -> nn.Sequential:
+    """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W]: residual blocks at 1/8 and 1/4, then 4x4 pixels."""
+    (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
+    return nn.Sequential(
+        nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
+        nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
+        *(ResidualBlock(quarter) for _ in range(blocks[1])),
+        nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
+    )  # fmt: skip

@@ -70,8 +70,8 @@ def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
     return [Block(width, pool) for _ in range(count)]
 
 
-class TAEF2(nn.Module):
-    """Encoder and decoder. `encode` and `decode` are for pictures of any size that is a multiple of 8."""
+class TAEF2Encoder(nn.Module):
+    """The encoder, for pictures of any size that is a multiple of 8."""
 
     def __init__(self, channels: int = 32, width: int = 64) -> None:
         super().__init__()
@@ -80,11 +80,6 @@ class TAEF2(nn.Module):
         self.encoder = nn.Sequential(
             nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w), *_blocks(3, w),
             _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1),
-        )  # fmt: skip
-        self.decoder = nn.Sequential(
-            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
-            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w),
-            *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
@@ -117,6 +112,19 @@ class TAEF2(nn.Module):
         """Distance [B] between two results of `features`, in the manner of LPIPS."""
         levels = [(fa - fb).square().sum(dim=1).mean(dim=(1, 2)) for fa, fb in zip(a, b, strict=True)]
         return torch.stack(levels).sum(dim=0)
+
+
+class TAEF2(TAEF2Encoder):
+    """Encoder and decoder."""
+
+    def __init__(self, channels: int = 32, width: int = 64) -> None:
+        super().__init__(channels, width)
+        w = width
+        self.decoder = nn.Sequential(
+            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
+            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w),
+            *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
+        )  # fmt: skip
 
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""

@@ -21,7 +21,7 @@ from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyperprior import HyperSynthesis, SpatialPrior
-from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets
+from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets, unpacked_nets
 from onedc.seam.torch_seam import FixedSeam, seam_floats, seam_integers
 from onedc.weights.int8 import pack, unpack
 from onedc.weights.layout import (
@@ -39,8 +39,6 @@ from onedc.weights.layout import (
 
 SEAM_NETS = ("h_s.", "prior.")
 """Parameters of OneDC that are stored as integers only."""
-UNPACKED = ("vae.", *PRECISE_NETS)
-"""Never stored in fewer bits, but in light models: the autoencoder, kept as it came, and what is precise."""
 Content: TypeAlias = tuple[dict[str, str], dict[str, Tensor]]
 """Metadata and all tensors of a weights file, as they are stored."""
 
@@ -91,7 +89,7 @@ def save_weights(
     integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
     FixedSeam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
-    precise, unpacked = precise_nets(model.config), UNPACKED if model.config.light is None else ()
+    precise, unpacked = precise_nets(model.config), unpacked_nets(model.config)
     for name, value in model.state_dict().items():
         if name.startswith(SEAM_NETS):
             continue

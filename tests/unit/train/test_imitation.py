@@ -11,15 +11,17 @@ import torch
 from tests.unit.test_light import LITTLE
 
 import onedc
-from onedc.config import TINY, ModelConfig
+from onedc.config import TINY, LightConfig, ModelConfig
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
 from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import TrainConfig
+from onedc.train.data.batches import Batch
 from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
+from onedc.train.losses.pixels import PixelTerms
 from onedc.train.recipes import find_recipe
 from onedc.train.stages.imitation import Imitation
 from onedc.train.stages.stage1 import Stage1
@@ -54,6 +56,38 @@ def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest
     monkeypatch.setattr(stage.model.h_a, "forward", lambda y, sem: targets["z"])
     _, figures = stage.loss("codec", batch, 0)
     assert figures["y"] == 0 and figures["z"] == 0
+
+
+def test_parts_alike_are_the_teachers_and_stand_still() -> None:
+    config, decoder = (
+        find_recipe("light-imitation"),
+        LightConfig(decoder_widths=(16, 8), decoder_blocks=(1, 1)),
+    )
+    student = OneDC(replace(TINY, light=decoder, synthesis_widths=(32, 0), synthesis_blocks=(1, 0)))
+    stage = Imitation(student, LPIPS(), config.objective, config.optim, OneDC(TINY))
+    stage.begin([])
+    loss, figures = stage.loss("codec", batch_of(2, 128), 0)
+    loss.backward()
+    learned = {".".join(n.split(".")[:2]) for n, p in student.named_parameters() if p.grad is not None}
+    assert {name.split(".")[0] for name in learned} == {"g_s", "generator", "vae"}
+    assert "vae.decoder" in learned and "vae.encoder" not in learned and "y" not in figures
+    x, teacher = batch_of(1, 128).x, stage.codec
+    ours, theirs = (net.analyse(x, net.vae_latents(x)) for net in (student, teacher))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(student.h_s(ours[1]), teacher.h_s(theirs[1]), strict=True))
+
+
+def test_a_decoder_learns_the_pictures_of_the_teacher(stage: Imitation) -> None:
+    batch, seen = batch_of(2, 128), {}
+
+    def terms(batch: Batch, latents: torch.Tensor) -> PixelTerms:
+        seen["wanted"], seen["latents"] = batch.x, latents
+        return Stage1.pixel_terms(stage, batch, latents)
+
+    stage.pixel_terms = terms  # type: ignore[method-assign]
+    stage.loss("codec", batch, 0)
+    picture = stage.codec.vae.decode(seen["latents"]).clamp(-1, 1)  # type: ignore[operator]
+    assert torch.equal(picture, seen["wanted"])
 
 
 def test_gains_are_the_teachers(stage: Imitation) -> None:

@@ -40,9 +40,10 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
     if bool(nets.vae_encoder) != bool(nets.vae_decoder):
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
-    if nets.vae_encoder and config.light is None:
+    if nets.vae_encoder and config.vae != "light":
         load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
-        load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
+        if config.light is None:
+            load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
     elif has_taef2(config) and not nets.start:
         bundled = start_tensors(BUNDLED, config)
         fill(model.vae, {name[4:]: t for name, t in bundled.items() if name.startswith("vae.")}, str(BUNDLED))
@@ -63,13 +64,13 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
 
 
 def load_autoencoder(config: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
-    """The autoencoder whose latents a light model decodes, by `nets.vae_encoder` and `nets.vae_decoder`.
+    """The autoencoder that a light model lacks, by `nets.vae_encoder` and `nets.vae_decoder`; else None.
 
     Raises:
         ConfigError: neither is set.
         WeightsError: a file is missing, damaged or of another network.
     """
-    if config.light is None:
+    if config.vae != "light":
         return None
     if not nets.vae_encoder or not nets.vae_decoder:
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: not set; a light model learns TAEF2's latents")

@@ -1,14 +1,15 @@
-"""A light codec learns its parts from another codec, each from what the other has in its place.
+"""A codec with lighter parts learns them from another codec, each from what the other has in its place.
 
-g_a and h_a learn the other's y and z; the entropy model learns the distribution of these; the generator makes
-the autoencoder's latents of the photo from them; the decoder makes pixels of these latents. No part waits for
-another. Stage I of the whole comes after it.
+Parts alike in shape are the other's and stand still. g_a and h_a learn the other's y and z; the entropy model
+learns the distribution of these; g_s and the generator make the other's vae_latents of the other's y_hat; the
+decoder makes the other's picture of these. No part waits for another. Stage I comes after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,10 @@ from onedc.train.stages.stage1 import Stage1, Stage1Config, rate_weight
 STEP_BYTE = 150
 """Errors of y are measured in quantisation steps of this quality byte."""
 Z_WEIGHT = 2.0  # of the mean squared error of the bounded z, in levels; that of y counts once
-TAKEN_OVER = ("y_channels", "quality_knots")  # what both configurations have in common
+ALIKE = ("y_channels", "quality_knots")  # what both configurations have in common
+PARTS = (
+    "vae.encoder", "vae.decoder", "g_a", "h_a", "h_s", "prior", "prior.gain", "semantic", "g_s", "generator"
+)  # fmt: skip
 RATE_POWER = 0.5  # bits weigh as in stage I to this power: all rates alike, since y stands still
 
 
@@ -37,28 +41,37 @@ class ImitationConfig:
     stage1: Stage1Config = field(default_factory=Stage1Config)
 
 
+class Taught(NamedTuple):
+    """What the other codec makes of a batch at its qualities."""
+
+    y_hat: Tensor  # [B,N,H/16,W/16]
+    vae_latents: Tensor  # [B,C,H/8,W/8]
+    picture: Tensor  # [B,3,H,W] in [-1,1]
+
+
 class Imitation(Stage1):
     """Every part of a codec learns at once, and none sees what the others make of it."""
 
     def __init__(
         self, model: OneDC, lpips: LPIPS, config: ImitationConfig, optim: OptimConfig, codec: OneDC
     ) -> None:
-        unlike = any(getattr(codec.config, name) != getattr(model.config, name) for name in TAKEN_OVER)
-        if codec.config.light is not None or unlike:
+        unlike = any(getattr(codec.config, name) != getattr(model.config, name) for name in ALIKE)
+        if codec.config.vae == "light" or unlike:
             raise ConfigError(
                 f"nets.codec: {codec.config.name} cannot teach {model.config.name}: it has no autoencoder, "
-                f"or other {' or '.join(TAKEN_OVER)}"
+                f"or other {' or '.join(ALIKE)}"
             )
         super().__init__(model, lpips, config.stage1, optim, autoencoder=codec.vae)
         self.codec = codec.requires_grad_(False).eval()
-        if model.prior.gain is not None:
-            model.prior.gain.requires_grad_(False)
+        shapes = {part: _shapes(codec, part) for part in PARTS}
+        self.taken_over = [part for part in PARTS if shapes[part] and shapes[part] == _shapes(model, part)]
+        for part in self.taken_over:
+            model.get_submodule(part).requires_grad_(False)
 
     def begin(self, samples: Iterable[Batch]) -> None:
-        """Take over the other's gains."""
-        own, other = self.model.prior.gain, self.codec.prior.gain
-        if own is not None and other is not None:
-            own.load_state_dict(other.state_dict())
+        """Take over the other's parts that are alike."""
+        for part in self.taken_over:
+            self.model.get_submodule(part).load_state_dict(self.codec.get_submodule(part).state_dict())
 
     def train(self, mode: bool = True) -> Imitation:
         super().train(mode)
@@ -70,33 +83,53 @@ class Imitation(Stage1):
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
         with torch.no_grad():
-            latents = self.codec.vae.encode(x)  # type: ignore[operator]
-            y, z = self.codec.analyse_unquantised(x, latents)
-        return {"vae_latents": latents, "y": y, "z": z}
+            y, z = self.codec.analyse_unquantised(x, self.codec.vae_latents(x))
+        return {"y": y, "z": z}
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        model = self.model
+        model, stage1 = self.model, self.config.weights
         targets = dict(batch.targets) or self.targets(batch.x)
-        latents = batch.vae_latents if batch.vae_latents is not None else targets["vae_latents"]
         y, z = targets["y"], targets["z"]
         quality = self.qualities(batch.noise)
-        own_y, semantic = model.g_a(batch.x)
-        steps = model.prior.gained(torch.ones_like(y[:1]), quality.new_full((1,), STEP_BYTE))
-        figures: Figures = {
-            "y": ((own_y - y).abs() * steps).mean(),
-            "z": (bounded(model.h_a(y, semantic)) - bounded(z)).square().mean(),
-        }
+        taught = self._taught(y, z, quality)
+        figures = {} if {"g_a", "h_a"} <= set(self.taken_over) else self._analysis(batch.x, y, z, quality)
         hyper, z_semantic = model.h_s(model.fsq(z))
         gained, below = model.prior.gained(y, quality), self.config.rounded_below
         visitor = TrainingVisitor(gained, quality, batch.noise, rounded_below=below)
-        y_hat = model.prior.scan(hyper, quality, visitor).detach()
+        model.prior.scan(hyper, quality, visitor)
         bpp = visitor.bits / (batch.x.shape[-1] * batch.x.shape[-2])
-        decoded = model.synthesise(y_hat, z_semantic, quality)
-        distance = (decoded - latents).abs().mean(dim=(1, 2, 3))
-        terms, stage1 = self.pixel_terms(batch, latents), self.config.weights
+        decoded = model.synthesise(taught.y_hat, z_semantic, quality)
+        distance = (decoded - taught.vae_latents).abs().mean(dim=(1, 2, 3))
+        terms = self.pixel_terms(replace(batch, x=taught.picture), taught.vae_latents)
         figures |= {"latent_l1": distance.mean(), "bpp": bpp.mean()}
         figures |= {"lpips": terms.lpips.mean(), "l1": terms.l1.mean()}
         rate = rate_weight(quality, stage1) ** RATE_POWER * bpp
-        share = torch.where(quality > 0, 1.0, stage1.zonly)
-        total = figures["y"] + Z_WEIGHT * figures["z"] + (rate + share * distance).mean()
-        return total + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"], figures
+        total = (rate + distance).mean() + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"]
+        if "y" in figures:
+            total = total + figures["y"] + Z_WEIGHT * figures["z"]
+        return total, figures
+
+    @torch.no_grad()
+    def _taught(self, y: Tensor, z: Tensor, quality: Tensor) -> Taught:
+        codec = self.codec
+        hyper, z_semantic = codec.h_s(codec.fsq(z))
+        visitor = TrainingVisitor(codec.prior.gained(y, quality), quality)
+        y_hat = codec.prior.scan(hyper, quality, visitor)
+        vae_latents = codec.synthesise(y_hat, z_semantic, quality)
+        return Taught(y_hat, vae_latents, codec.vae.decode(vae_latents).clamp(-1, 1))  # type: ignore[operator]
+
+    def _analysis(self, x: Tensor, y: Tensor, z: Tensor, quality: Tensor) -> Figures:
+        """How far y and z of the photos are from the other's."""
+        latents = self.model.vae_latents(x)
+        own_y, semantic = self.model.g_a(x) if latents is None else self.model.g_a(x, latents)
+        steps = self.model.prior.gained(torch.ones_like(y[:1]), quality.new_full((1,), STEP_BYTE))
+        return {
+            "y": ((own_y - y).abs() * steps).mean(),
+            "z": (bounded(self.model.h_a(y, semantic)) - bounded(z)).square().mean(),
+        }
+
+
+def _shapes(codec: OneDC, part: str) -> dict[str, torch.Size]:
+    """Shapes of a part's parameters by name; empty: the codec has no such part."""
+    named = codec.state_dict().items()
+    return {name: value.shape for name, value in named if name.startswith(f"{part}.")}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
-from onedc.model.onedc import OneDC
+from onedc.model.onedc import OneDC, unpacked_nets
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss, guided
@@ -26,7 +26,6 @@ from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.coding import analysed
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
-from onedc.weights.file import UNPACKED
 
 TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive
 DISCRIMINATOR_GAN = 1e-2  # weight of the GAN beside the fake score's error
@@ -105,8 +104,8 @@ class Stage2(Stage):
         for p in trained:
             p.requires_grad_(True)
         if self.config.storage == "bf16":
-            named = model.named_parameters()
-            halve(p for name, p in named if not p.requires_grad and not name.startswith(UNPACKED))
+            kept, named = unpacked_nets(model.config), model.named_parameters()
+            halve(p for name, p in named if not p.requires_grad and not name.startswith(kept))
 
     def stored(self) -> dict[str, nn.Module]:
         return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
