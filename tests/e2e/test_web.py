@@ -6,7 +6,7 @@ import base64
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from onedc.serve.service import Limits, Service
 
 ui = pytest.importorskip("selenium.webdriver.support.ui")
 
+QUICK = ("low-64x64", "z-only-130x70")
+"""Goldens whose pixels a browser has in seconds; their integers are compared of all."""
 WARNING = "Fine details in this picture are generated. They are plausible, not evidence."
 
 INTEGERS = """
@@ -162,13 +164,16 @@ def test_pixels_are_those_of_python_without_special_headers(
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+@pytest.mark.parametrize(
+    "names", [QUICK, pytest.param([golden.name for golden in GOLDENS], marks=pytest.mark.full)], ids=len
+)
 def test_pixels_of_the_bundled_model_are_those_of_python(
-    browser: Any, plain: str, folder: Path, bundled: Codec
+    browser: Any, plain: str, folder: Path, bundled: Codec, names: Sequence[str]
 ) -> None:
     browser.get(f"{plain}/blank.html")
-    for golden in GOLDENS:
-        _, rgba = decoded(browser, f"{golden.name}.1dc", weights="bundled/weights.safetensors")
-        assert_close(rgba, bundled.decode(folder / f"{golden.name}.1dc", output="numpy"))
+    for name in names:
+        _, rgba = decoded(browser, f"{name}.1dc", weights="bundled/weights.safetensors")
+        assert_close(rgba, bundled.decode(folder / f"{name}.1dc", output="numpy"))
 
 
 def test_tiles_give_what_bands_give(browser: Any, plain: str, folder: Path, codec: Codec) -> None:
@@ -226,17 +231,26 @@ def share_of_integers_that_differ(codec: Codec, data: bytes, reference: bytes) -
     return float((found[0] != found[1]).mean())
 
 
-@pytest.mark.parametrize(("model", "qualities"), [("light", (0, 30, 60)), ("bundled", (60,))])
+@pytest.mark.parametrize(
+    ("model", "size", "qualities"), [("light", (200, 150), (0, 30, 60)), ("bundled", (90, 70), (60,))]
+)
 def test_photos_become_the_files_that_python_makes_nearly(
-    browser: Any, plain: str, codec: Codec, bundled: Codec, model: str, qualities: tuple[int, ...]
+    browser: Any,
+    plain: str,
+    codec: Codec,
+    bundled: Codec,
+    model: str,
+    size: tuple[int, int],
+    qualities: tuple[int, ...],
 ) -> None:
     """Floats of another build may round a value of y the other way, no more."""
     browser.get(f"{plain}/blank.html")
     python, place = (codec, "") if model == "light" else (bundled, "bundled/")
     settings = {"weights": f"{place}weights.safetensors"}
     for quality in qualities:
-        data = bytes(browser.execute_async_script(ENCODE, "200x150.png", {"quality": quality}, settings))
-        reference = python.encode(picture(200, 150), quality=quality)
+        photo = "{}x{}.png".format(*size)
+        data = bytes(browser.execute_async_script(ENCODE, photo, {"quality": quality}, settings))
+        reference = python.encode(picture(*size), quality=quality)
         assert share_of_integers_that_differ(python, data, reference) < 0.005
         assert data[:5] == reference[:5] or quality
 

@@ -21,6 +21,9 @@ from onedc.train.recipes import find_recipe
 
 Pictures = dict[str, bytes]
 
+SIZES = ("data.batch=2", "data.crop_px=64", "data.validation_px=64")
+"""Settings of a run that takes a moment."""
+
 
 def picture(seed: int, width: int = 96, height: int = 80) -> bytes:
     """A smooth random picture as PNG bytes."""
@@ -99,7 +102,7 @@ def tiny(shards: Path, lpips_file: Path) -> Callable[..., TrainConfig]:
 
     def make(*settings: str, recipe: str = "tiny-stage1") -> TrainConfig:
         places = (f"data.source={shards}", "data.held_out=p-00,p-11", f"nets.lpips={lpips_file}")
-        return apply_settings(find_recipe(recipe), [*places, *settings])
+        return apply_settings(find_recipe(recipe), [*places, *SIZES, *settings])
 
     return make
 

@@ -58,7 +58,6 @@ def test_stages_move_adapters_alone_and_hand_on_merged_layers(
         "run.steps=2",
         "run.validate_every=0",
         "run.checkpoint_every=1",
-        "data.batch=2",
     )
     first = tiny(*quick, "run.recompute=true")
     trainer = Trainer(first, tmp_path / "one", resume=False)

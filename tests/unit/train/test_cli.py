@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.train.conftest import picture
+from tests.unit.train.conftest import SIZES, picture
 
 import onedc
 from onedc.cli.main import main
@@ -70,7 +70,7 @@ def test_a_wrong_start_is_one_line(
 ) -> None:
     config, run = tiny(), tmp_path / "run"
     command = ["train", "tiny-stage1", "--data", config.data.source, "--out", str(run), "--set"]
-    command += [f"nets.lpips={config.nets.lpips}", "data.batch=2", "run.steps=1", "run.validate_every=0"]
+    command += [f"nets.lpips={config.nets.lpips}", *SIZES, "run.steps=1", "run.validate_every=0"]
     assert main(command) == 0
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     wrong = {
@@ -94,7 +94,7 @@ def test_train_in_slices_then_export(
     config = tiny()
     run = tmp_path / "run"
     command = ["train", "tiny-stage1", "--data", config.data.source, "--out", str(run), "--resume"]
-    command += ["--set", f"nets.lpips={config.nets.lpips}", "data.held_out=p-00", "data.batch=2"]
+    command += ["--set", f"nets.lpips={config.nets.lpips}", "data.held_out=p-00", *SIZES]
     command += ["run.steps=2", "run.validate_every=0"]
     assert main([*command, "--max-minutes", "0"]) == 0
     assert "stopped at step 1 of 2; --resume goes on" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_a_toy_needs_photos_alone(
 ) -> None:
     monkeypatch.setattr("onedc.train.stages.stage1.START_IMAGES", 8)
     run, weights = tmp_path / "run", tmp_path / "toy.safetensors"
-    settings = ["data.batch=2", "data.crop_px=64", "run.steps=2"]
+    settings = [*SIZES, "run.steps=2"]
     assert main(["train", "toy-stage1", "--data", str(shards), "--out", str(run), "--set", *settings]) == 0
     assert main(["export", str(run), "-o", str(weights)]) == 0
     codec, original = onedc.load(weights), np.asarray(Image.open(io.BytesIO(picture(3))))

@@ -65,7 +65,7 @@ def test_the_tokenizer_begins_with_even_components() -> None:
 
 
 def test_a_trained_tokenizer_says_the_nearest_code(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    settings = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    settings = ("run.steps=2", "run.validate_every=2")
     with pytest.raises(ConfigError, match=r"64 channels of 48"):
         tiny(*settings, "objective.channels=64", recipe="tiny-tokenizer")
     Trainer(tiny(*settings, recipe="tiny-tokenizer"), tmp_path, resume=False).run()
@@ -83,7 +83,7 @@ def test_a_trained_tokenizer_says_the_nearest_code(tiny: Callable[..., TrainConf
 
 
 def test_stage1_learns_from_a_trained_tokenizer(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    quick = ("run.steps=2", "run.validate_every=2")
     config = tiny(*quick, recipe="tiny-tokenizer")
     Trainer(config, tmp_path / "tokens", resume=False).run()
     config = tiny(*quick, "objective.distill.weight=0.1")
@@ -101,7 +101,7 @@ def test_stage1_learns_from_a_trained_tokenizer(tiny: Callable[..., TrainConfig]
 
 
 def test_the_teacher_stage_runs(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    config = tiny("run.steps=2", "run.validate_every=2", "data.batch=2", recipe="tiny-teacher")
+    config = tiny("run.steps=2", "run.validate_every=2", recipe="tiny-teacher")
     Trainer(config, tmp_path, resume=False).run()
     assert '"val_noise_mse_500"' in (tmp_path / "log.jsonl").read_text()
 
@@ -116,12 +116,12 @@ def probe() -> Iterator[dict[str, Any]]:
 def test_a_probe_learns_what_z_knows_and_leaves_the_codec_alone(
     tiny: Callable[..., TrainConfig], tmp_path: Path, probe: dict[str, Any]
 ) -> None:
-    quick = ("run.steps=2", "run.validate_every=2", "data.batch=2")
+    quick = ("run.steps=2", "run.validate_every=2")
     config = tiny(*quick, recipe="tiny-tokenizer")
     Trainer(config, tmp_path / "tokens", resume=False).run()
     Trainer(tiny(*quick), tmp_path / "codec", resume=False).run()
     config = tiny(
-        "run.steps=2", "run.validate_every=2", "data.batch=2",
+        "run.steps=2", "run.validate_every=2",
         f"nets.start={tmp_path / 'codec'}", f"nets.teacher={tmp_path / 'tokens'}", recipe="tiny-probe",
     )  # fmt: skip
     trainer = Trainer(config, tmp_path / "probe", resume=False)

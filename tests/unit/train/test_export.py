@@ -16,9 +16,9 @@ from onedc.train.loop import Trainer
 
 
 def test_a_checkpoint_becomes_weights_that_code_pictures(
-    tiny: Callable[..., TrainConfig], tmp_path: Path
+    tiny: Callable[..., TrainConfig], tmp_path: Path, quick_export: None
 ) -> None:
-    config = tiny("run.steps=2", "run.validate_every=2", "data.batch=2")
+    config = tiny("run.steps=2", "run.validate_every=2", "model.hyper_analysis_norm=false")  # as the fixture
     Trainer(config, tmp_path / "run", resume=False).run()
     checkpoint = find_checkpoint(tmp_path / "run")
     assert checkpoint.name == "step-00000002"

@@ -112,8 +112,7 @@ def test_imitation_then_stage_1_makes_a_codec(
     torch.manual_seed(0)
     teacher = tmp_path / "teacher.safetensors"
     save_weights(teacher, OneDC(TINY), model_id=200)
-    small = ("data.batch=2", "data.crop_px=64", "data.validation_px=64")
-    small += ("run.steps=2", "run.validate_every=2")
+    small = ("run.steps=2", "run.validate_every=2")
     windows = ("optim.kind=adamw", f"nets.codec={teacher}")
 
     def little(config: TrainConfig) -> TrainConfig:

@@ -23,7 +23,7 @@ from onedc.train.loop import Trainer
 from onedc.train.report import RunLog
 
 Tiny = Callable[..., TrainConfig]
-QUICK = ("run.validate_every=0", "run.checkpoint_every=3", "run.keep=5", "data.batch=2", "data.crop_px=64")
+QUICK = ("run.validate_every=0", "run.checkpoint_every=2", "run.keep=5")
 SMOOTH = (
     "optim.kind=sgd", "optim.lr=1e-4", "optim.clip=1000",
     "discriminator_optim.kind=sgd", "discriminator_optim.lr=1e-4", "discriminator_optim.clip=1000",
@@ -62,14 +62,14 @@ def test_stop_and_resume_equals_an_uninterrupted_run(
     tiny: Tiny, tmp_path: Path, recipe: str, kind: str
 ) -> None:
     settings = (*QUICK, "data.workers=1", f"optim.kind={kind}")
-    train(tiny(*settings, "run.steps=6", recipe=recipe), tmp_path / "whole")
-    half = tiny(*settings, "run.steps=6", recipe=recipe)
+    train(tiny(*settings, "run.steps=4", recipe=recipe), tmp_path / "whole")
+    half = tiny(*settings, "run.steps=4", recipe=recipe)
     trainer = Trainer(half, tmp_path / "half", resume=False)
-    trainer.clock.over = lambda: trainer.step >= 3  # type: ignore[method-assign]
+    trainer.clock.over = lambda: trainer.step >= 2  # type: ignore[method-assign]
     assert not trainer.run().finished
     torch.rand(7)  # another process would have another random state
-    assert train(half, tmp_path / "half", resume=True) == 6
-    last = "checkpoints/step-00000006"
+    assert train(half, tmp_path / "half", resume=True) == 4
+    last = "checkpoints/step-00000004"
     for file in ("model", "ema", "optim"):
         name = f"{last}/{file}.safetensors"
         assert same_tensors(tmp_path / "whole" / name, tmp_path / "half" / name), file
@@ -114,7 +114,8 @@ def launch(world: int, *arguments: str | Path) -> None:
 
 @pytest.mark.parametrize("steps", [4, pytest.param(20, marks=pytest.mark.full)])
 def test_two_processes_equal_one(tiny: Tiny, tmp_path: Path, steps: int) -> None:
-    changed = (f"run.steps={steps}", "run.validate_every=4", "data.batch=2", *SMOOTH)
+    sizes = ("data.batch=2", "data.crop_px=128", "data.validation_px=128")
+    changed = (f"run.steps={steps}", "run.validate_every=4", *sizes, *SMOOTH)
     places = tiny()
     settings = (
         f"data.source={places.data.source}", "data.held_out=p-00,p-11", f"nets.lpips={places.nets.lpips}"
@@ -138,7 +139,7 @@ def test_accumulation_equals_the_whole_batch(tiny: Tiny, tmp_path: Path) -> None
 
 
 def test_a_run_leaves_its_records(tiny: Tiny, tmp_path: Path) -> None:
-    config = tiny("run.steps=4", "run.validate_every=2", "run.checkpoint_every=4", "data.batch=2")
+    config = tiny("run.steps=4", "run.validate_every=2", "run.checkpoint_every=4")
     assert train(config, tmp_path) == 4
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["config"]["optim"]["lr"] == config.optim.lr
@@ -259,7 +260,7 @@ def test_a_log_that_cannot_be_written_is_named(
 
 
 def test_bf16_runs(tiny: Tiny, tmp_path: Path) -> None:
-    assert train(tiny(*QUICK, "run.steps=1", "run.precision=bf16", "data.batch=2"), tmp_path) == 1
+    assert train(tiny(*QUICK, "run.steps=1", "run.precision=bf16"), tmp_path) == 1
     assert all(v == v for v in log_of(tmp_path)[0].values())
 
 

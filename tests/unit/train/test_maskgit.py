@@ -122,7 +122,7 @@ def test_a_file_is_maskgits(
     teacher = load_tokenizer(NetsConfig(teacher=str(file)))
     assert torch.equal(teacher.codebook, small_tokenizer().codebook)
     settings = ("objective.distill.weight=0.1", "objective.distill.head=swin", "objective.distill.window=2")
-    config = tiny(*settings, f"nets.teacher={file}", "run.steps=2", "run.validate_every=2", "data.batch=2")
+    config = tiny(*settings, f"nets.teacher={file}", "run.steps=2", "run.validate_every=2")
     Trainer(config, tmp_path / "run", resume=False).run()
     assert '"distill_ce"' in (tmp_path / "run/log.jsonl").read_text()
 

@@ -40,7 +40,7 @@ def test_what_is_no_encoder_is_named(tmp_path: Path) -> None:
 def test_stages_run_with_guidance_by_text(
     tiny: Callable[..., TrainConfig], tmp_path: Path, clip_folder: Path, recipe: str
 ) -> None:
-    settings = ("objective.score.guidance=text", "run.steps=1", "run.validate_every=0", "data.batch=2")
+    settings = ("objective.score.guidance=text", "run.steps=1", "run.validate_every=0")
     with pytest.raises(ConfigError, match=r"nets\.text"):
         Trainer(tiny(*settings, recipe=recipe), tmp_path, resume=False)
     config = tiny(*settings, f"nets.text={clip_folder}", recipe=recipe)
