@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -64,14 +64,13 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(codec: Codec) -> Iterator[None]:
-    """h_s and the prior's trunk, which hold every kind of layer, through torch.compile."""
+def compiled(codec: Codec, names: Sequence[str] = ("h_s", "prior.trunk")) -> Iterator[None]:
+    """Modules of the seam through torch.compile."""
     seam = torch_engine_of(codec.model).seam.module
-    h_s, trunk = seam.h_s, seam.prior.trunk
-    with (
-        mock.patch.object(h_s, "forward", torch.compile(h_s.forward, dynamic=False)),
-        mock.patch.object(trunk, "forward", torch.compile(trunk.forward, dynamic=False)),
-    ):
+    with ExitStack() as stack:
+        for module in map(seam.get_submodule, names):
+            compiled_forward = torch.compile(module.forward, dynamic=False)
+            stack.enter_context(mock.patch.object(module, "forward", compiled_forward))
         yield
 
 

@@ -111,11 +111,11 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    if not args.folder.is_dir():
+        raise UsageError(f"{args.folder}: no such folder")
     from onedc.pretrained.conversion import check_network
     from onedc.pretrained.table import find_networks
 
-    if not args.folder.is_dir():
-        raise UsageError(f"{args.folder}: no such folder")
     status = 0
     for network in find_networks(args.names):
         state = check_network(network, args.folder)
