@@ -38,15 +38,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 PAGE = Path(onedc.serve.__file__).parent / "page"
-WEIGHTS = Path(__file__).parents[1] / "conformance" / "fixture.safetensors"
-MODEL = ("--weights", str(WEIGHTS), "--threads", "1", "--precision", "fp32")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def model(with_graphs: Path) -> tuple[str, ...]:
+    """The options of a model whose server starts without torch."""
+    return "--weights", str(with_graphs), "--threads", "1", "--precision", "fp32"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, model: tuple[str, ...]) -> Iterator[str]:
     """A server of the fixture model; it writes no file."""
     folder = tmp_path_factory.mktemp("server")
-    argv = [sys.executable, "-m", "onedc", "serve", "--port", "0", "--max-upload-mb", "1", *MODEL]
+    argv = [sys.executable, "-m", "onedc", "serve", "--port", "0", "--max-upload-mb", "1", *model]
     errors = (folder / "errors").open("wb")
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, "TMPDIR": str(folder)}, text=True
@@ -63,8 +67,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def codec() -> Codec:
-    return load(WEIGHTS, precision="fp32", threads=1)
+def codec(with_graphs: Path) -> Codec:
+    return load(with_graphs, precision="fp32", threads=1)
 
 
 def picture(seed: int) -> bytes:
@@ -225,7 +229,7 @@ def downloaded(folder: Path, name: str) -> Path:
 
 
 def test_a_photo_in_the_browser(
-    browser: Any, profile: Path, address: str, tmp_path: Path, codec: Codec
+    browser: Any, profile: Path, address: str, tmp_path: Path, codec: Codec, model: tuple[str, ...]
 ) -> None:
     from selenium.webdriver import ActionChains, Keys
 
@@ -259,7 +263,7 @@ def test_a_photo_in_the_browser(
     page.find("save").click()
     code, decoded = (downloaded(profile / "downloads", f"photo.{suffix}") for suffix in ("1dc", "png"))
     assert code.read_bytes() == expected
-    assert main(["decode", str(code), "-o", str(tmp_path / "cli.png"), *MODEL]) == 0
+    assert main(["decode", str(code), "-o", str(tmp_path / "cli.png"), *model]) == 0
     assert np.array_equal(read_image(tmp_path / "cli.png"), read_image(decoded))
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
