@@ -37,7 +37,7 @@ def files(codec: Codec) -> list[bytes]:
 
 
 def test_a_sample_of_mutated_files_is_bounded_by_what_they_declare(codec: Codec, files: list[bytes]) -> None:
-    check(codec, files, 600)
+    check(codec, files, 300)
 
 
 @pytest.mark.full
