@@ -131,8 +131,8 @@ def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     def maps(channels: int, positions: int) -> Tensor:
         return torch.zeros(1, channels, _ROWS * positions, _COLUMNS * positions)
 
-    if config.vae == "light":
-        features = maps(nets.g_a.trunk[0].norm1.weight.numel(), 4)
+    if config.light is not None and config.vae == "light":
+        features = maps(config.light.analysis_widths[-1], 4)
     else:
         features = maps(config.pixel_channels + nets.vae.width, 8)
     latents = maps(nets.vae.width if config.light is None else config.vae_channels, 8)

@@ -103,12 +103,12 @@ class OneDC(nn.Module):
 
 
 def _vae(config: ModelConfig) -> nn.Module:
-    if config.light is not None:
-        if config.vae == "light":
-            return LightDecoder(config.light, config.vae_channels)
-        return TAEF2Light(config.light, config.vae_channels, config.vae_width)
-    if config.vae == "taef2":
-        return TAEF2(config.vae_channels, config.vae_width)
-    from onedc.model.vae_kl import AutoencoderKL
+    if config.vae == "sd":
+        from onedc.model.vae_kl import AutoencoderKL
 
-    return AutoencoderKL()
+        return AutoencoderKL()
+    if config.light is None:
+        return TAEF2(config.vae_channels, config.vae_width)
+    if config.vae == "light":
+        return LightDecoder(config.light, config.vae_channels)
+    return TAEF2Light(config.light, config.vae_channels, config.vae_width)

@@ -59,10 +59,8 @@ def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest
 
 
 def test_parts_alike_are_the_teachers_and_stand_still() -> None:
-    config, decoder = (
-        find_recipe("light-imitation"),
-        LightConfig(decoder_widths=(16, 8), decoder_blocks=(1, 1)),
-    )
+    config = find_recipe("light-imitation")
+    decoder = LightConfig(decoder_widths=(16, 8), decoder_blocks=(1, 1))
     student = OneDC(replace(TINY, light=decoder, synthesis_widths=(32, 0), synthesis_blocks=(1, 0)))
     stage = Imitation(student, LPIPS(), config.objective, config.optim, OneDC(TINY))
     stage.begin([])
