@@ -13,7 +13,7 @@ import onedc
 from onedc.container.header import Header
 from onedc.container.packing import pack
 
-HEAVY = ("torch", "transformers", "accelerate", "datasets", "rich", "matplotlib")
+HEAVY = ("torch", "transformers", "accelerate", "datasets", "matplotlib")
 
 
 def modules_after(code: str) -> set[str]:

@@ -17,7 +17,6 @@ from tests.e2e.exactness import threads
 
 from onedc.batch.run import Batch
 from onedc.batch.work import Spec
-from onedc.cli import streams
 from onedc.cli.main import build_parser
 from onedc.codec import Codec
 from onedc.effort import refine
@@ -177,19 +176,6 @@ def test_the_command_line_refuses_it_in_one_line(
         build_parser().parse_args([*command, f"--effort={text}"])
     assert stop.value.code == 2
     assert f"{text!r} is not a whole number in 0..9" in capsys.readouterr().err
-
-
-def test_long_work_tells_how_far_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(streams.sys.stderr, "isatty", lambda: True, raising=False)
-    with streams.progress_line("a.png") as tell:
-        tell(1, 9)
-        monkeypatch.setattr(streams, "PATIENCE_S", -1.0)
-        tell(2, 9)
-    told = capsys.readouterr().err
-    assert "step 1 of 9" not in told
-    assert "a.png: step 2 of 9" in told
 
 
 def test_a_batch_goes_on_with_its_effort_only(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from onedc.cli import arguments as cli
 from onedc.cli.jobs import Job, UsageError, check_targets
+from onedc.cli.streams import tell
 
 _DESCRIPTION = """\
 Show one picture as the original, coded by onedc, and coded by other codecs in as many bytes.
@@ -39,8 +41,6 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and the PNG; returns the exit status."""
-    from rich.console import Console
-
     from onedc.evaluation.codecs import default_cache
     from onedc.evaluation.compare import compare_picture, to_html, to_png
     from onedc.evaluation.plan import EvaluationOptions
@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
     metrics = ("psnr", "ms_ssim", *(("lpips_squeeze",) if args.metric_weights else ()))
     asked = {"output": Path(), "qualities": (args.quality,), "metrics": metrics, "cache": default_cache()}
     options = cli.given(EvaluationOptions, args, **asked)
-    with Console(stderr=True).status(f"{image}: onedc, {', '.join(args.against)}"):
-        comparison = compare_picture(image, options)
+    if sys.stderr.isatty():
+        tell(f"{image}: onedc, {', '.join(args.against)}")
+    comparison = compare_picture(image, options)
     for path, data in zip(outputs, (to_html(comparison).encode(), to_png(comparison)), strict=True):
         write_whole(path, data, force=args.force)
         print(path)

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO, TextIO
 
 from onedc.errors import OneDCError, OutputError, PictureWarning, one_line
@@ -102,8 +102,10 @@ def tell(line: str) -> None:
 
 
 def _printed(text: str, stream: TextIO, end: str = "\n") -> bool:
+    bars = sys.modules.get("tqdm")  # what they show is drawn anew below the line
     try:
-        print(text, end=end, file=stream, flush=True)
+        with bars.tqdm.external_write_mode() if bars else nullcontext():
+            print(text, end=end, file=stream, flush=True)
     except (OSError, ValueError):  # its reader went away, its disk is full, or it was closed meanwhile
         return False
     return True
@@ -115,14 +117,10 @@ def progress_bar(total: int) -> Iterator[Callable[[], object]]:
     if total < 2 or not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from tqdm import tqdm
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), transient=True) as bar:
-        task = bar.add_task("files", total=total)
-        yield lambda: bar.advance(task)
+    with tqdm(total=total, unit=" files", leave=False, dynamic_ncols=True) as bar:
+        yield bar.update
 
 
 @contextmanager
