@@ -48,7 +48,7 @@ class UNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LightConfig:
-    """Widths and residual blocks of a small decoder of vae_latents and, with vae "light", of a g_a of pixels.
+    """Widths and residual blocks of a g_a of pixels and of a small decoder of vae_latents.
 
     The generator before such a decoder works at 1/16. Neither sees the whole picture: norms are those of
     single positions, tokens are attended to within 3x3 of them, and there is no self-attention.
@@ -56,20 +56,19 @@ class LightConfig:
 
     decoder_widths: tuple[int, int]  # at 1/8 and 1/4
     decoder_blocks: tuple[int, int]  # residual blocks there
-    analysis_widths: tuple[int, ...] = ()  # g_a at 1/4, 1/8 and 1/16
-    analysis_blocks: tuple[int, ...] = ()  # residual blocks there
-    semantic_width: int = 0  # of g_a's way from 1/16 to 1/64
+    analysis_widths: tuple[int, int, int]  # g_a at 1/4, 1/8 and 1/16
+    analysis_blocks: tuple[int, int, int]  # residual blocks there
+    semantic_width: int  # of g_a's way from 1/16 to 1/64
 
     def __post_init__(self) -> None:
-        three = 3 if self.semantic_width else 0
         for name, count, least in (
             ("decoder_widths", 2, 1),
             ("decoder_blocks", 2, 0),
-            ("analysis_widths", three, 1),
-            ("analysis_blocks", three, 0),
+            ("analysis_widths", 3, 1),
+            ("analysis_blocks", 3, 0),
         ):
             values = getattr(self, name)
-            if len(values) != count or min(values, default=least) < least:
+            if len(values) != count or min(values) < least:
                 raise ConfigError(f"LightConfig.{name}: {values} is not {count} integers from {least} on")
 
     @property
@@ -86,7 +85,7 @@ class ModelConfig:
     name: str  # preset name, for people
     vae: str  # "sd" (Stable Diffusion KL autoencoder), "taef2", or "light": TAEF2's latents without TAEF2
     vae_channels: int  # channels of vae_latents at 1/8
-    light: LightConfig | None = None  # with "light"; with "taef2" in place of its decoder
+    light: LightConfig | None = None  # with "light"
     # g_a of models with an autoencoder's encoder
     pixel_channels: int = 0  # channels of the 8x8 patch embedding of the image, 1/8
     fusion_channels: int = 0  # channels after fusing pixels and vae_latents, 1/8
@@ -116,6 +115,7 @@ class ModelConfig:
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
     vae_width: int = 64  # channels of TAEF2's layers
+    half_decoder: bool = False  # TAEF2's decoder without its layers at full resolution
     z_only: bool = False  # trained without a y section; every file has quality 0
     quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
     attention_positions: int = 4096  # attention is global up to this many positions
@@ -124,9 +124,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.vae not in ("sd", "taef2", "light"):
             raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
-        analysed = self.light is not None and self.light.semantic_width > 0
-        if analysed != (self.vae == "light") or (self.light is not None and self.vae == "sd"):
+        if (self.light is not None) != (self.vae == "light"):
             raise ConfigError(f"ModelConfig.light: {self.light} does not go with vae {self.vae!r}")
+        if self.half_decoder and self.vae != "taef2":
+            raise ConfigError("ModelConfig.half_decoder: goes with vae 'taef2' alone")
         if (self.vae == "light") != (self.analysis_unet is None):
             raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with vae 'light'")
         if self.y_channels % 4 or self.y_channels <= 0:
@@ -216,6 +217,7 @@ SMALL = ModelConfig(
     name="small",
     vae="taef2",
     vae_channels=32,
+    half_decoder=True,
     pixel_channels=32,
     fusion_channels=96,
     analysis_unet=UNetConfig(widths=(128, 128, 128), layers=1, attention=(False, True, False), head_width=32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -204,14 +205,16 @@ def test_tiles_cover_the_map_once_and_reach_the_receptive_field(side: int | None
 
 
 @torch.inference_mode()
-def test_tiling_is_exact_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_tiling_is_exact_but_for_rounding(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    vae = TAEF2().eval()
+    vae = TAEF2(half_decoder=half).eval()
     x = torch.rand(1, 3, 192, 256) * 2 - 1
     latents = vae.encode(x)
     picture = vae.decode(latents)
     monkeypatch.setattr("onedc.model.tile_layout.WHOLE_PX", 0)
     monkeypatch.setattr("onedc.model.taef2.TILE", 8)
+    vae.out_tile = 8
     torch.testing.assert_close(vae.encode(x), latents, rtol=0, atol=1e-5)
     torch.testing.assert_close(vae.decode(latents), picture, rtol=0, atol=1e-5)
 
@@ -225,6 +228,8 @@ def test_configuration_round_trip_and_refusals() -> None:
         ModelConfig.from_json("{")
     with pytest.raises(ConfigError, match="y_channels"):
         ModelConfig.from_json(TINY.to_json().replace('"y_channels":16', '"y_channels":15'))
+    with pytest.raises(ConfigError, match="half_decoder"):
+        replace(SD15, half_decoder=True)
 
 
 def test_depth_conv_block_keeps_size_and_changes_width() -> None:

@@ -37,7 +37,10 @@ from onedc.weights.layout import GRAPH
 
 SIZES = [(64, 64), (90, 70), (1, 200), (300, 130)]
 """Width and height; graphs are traced at 192x128."""
-CONFIGS = {"light": LITTLE, "taef2": replace(TINY, attention_positions=16, attention_window=4)}
+CONFIGS = {
+    "light": LITTLE,
+    "taef2": replace(TINY, half_decoder=True, attention_positions=16, attention_window=4),
+}
 """Of the second, most pictures have attention in windows, whole ones and cut ones."""
 
 
@@ -111,7 +114,7 @@ def test_batches_previews_and_tensors(onnx: Codec) -> None:
 
 
 def test_tiles_give_what_the_whole_picture_gives(onnx: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = picture(192, 700)
+    x = picture(192, 800)
     data = onnx.encode(x)
     whole = onnx.decode(data, output="torch")
     monkeypatch.setattr(tile_layout, "WHOLE_PX", 2**12)

@@ -18,7 +18,7 @@ from onedc.model.hyperprior import SpatialPrior, collapse, expand
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
-from onedc.model.taef2 import TAEF2Encoder
+from onedc.model.taef2 import TAEF2
 from onedc.seam.units import UNITS
 
 STEP = 0.05
@@ -53,8 +53,8 @@ class Refiner:
 
     def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPS | None) -> None:
         self.nets, self.prior = nets, prior.requires_grad_(False).eval()
-        self.judge: LPIPS | TAEF2Encoder | None = lpips
-        if lpips is None and isinstance(nets.vae, TAEF2Encoder):
+        self.judge: LPIPS | TAEF2 | None = lpips
+        if lpips is None and isinstance(nets.vae, TAEF2):
             self.judge = nets.vae
         self.dtype = next(nets.g_s.parameters()).dtype
 
@@ -126,7 +126,7 @@ class _Search:
         if self.vae_latents is not None:
             distortion = distortion + LATENT * (vae_latents - self.vae_latents).abs().mean()
         if self.judge is not None:
-            weight = FEATURES_WEIGHT if isinstance(self.judge, TAEF2Encoder) else LPIPS_WEIGHT
+            weight = FEATURES_WEIGHT if isinstance(self.judge, TAEF2) else LPIPS_WEIGHT
             distortion = distortion + weight * self.judge.distance(self._features(x_hat), self.wanted).mean()
         return distortion, visitor.bits / (height * width), visitor.y_hat
 
@@ -134,9 +134,7 @@ class _Search:
         """What the judge sees of pictures [1,3,H,W]."""
         if self.judge is None:
             return []
-        return self.judge.features(
-            self._for_nets(x, self.dtype) if isinstance(self.judge, TAEF2Encoder) else x
-        )
+        return self.judge.features(self._for_nets(x, self.dtype) if isinstance(self.judge, TAEF2) else x)
 
     @staticmethod
     def _for_nets(t: Tensor, dtype: torch.dtype) -> Tensor:

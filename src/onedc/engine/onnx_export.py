@@ -75,14 +75,9 @@ def _pixels_taef2(nets: Any, features: Tensor) -> Tensor:
 
 def _parts(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     """What each graph computes."""
-    parts: dict[str, Callable[..., Any]] = {
-        STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2
-    }  # fmt: skip
     if config.light is not None:
-        parts |= {LATENTS: _latents, PIXELS: _pixels}
-    if config.vae == "light":
-        parts |= {STEM: _stem, ANALYSIS: _analysis}
-    return parts
+        return {STEM: _stem, ANALYSIS: _analysis, LATENTS: _latents, PIXELS: _pixels}
+    return {STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2}
 
 
 def can_export(config: ModelConfig) -> bool:
@@ -118,10 +113,12 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
 
 def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
     """How the graphs that touch pixels are tiled."""
-    tiles = {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)}
+    if config.light is not None:
+        halos = nets.g_a.halo, config.light.decoder_halo
+        return {STEM: {STEP: "16", HALO: str(halos[0])}, PIXELS: {STEP: "8", HALO: str(halos[1])}}
     return {
-        STEM: {STEP: "16", HALO: str(nets.g_a.halo)} if config.vae == "light" else tiles,
-        PIXELS: tiles if config.light is None else {STEP: "8", HALO: str(config.light.decoder_halo)},
+        STEM: {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)},
+        PIXELS: {STEP: "8", HALO: str(nets.vae.out_halo), SIDE: str(nets.vae.out_tile)},
     }
 
 
@@ -131,11 +128,10 @@ def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     def maps(channels: int, positions: int) -> Tensor:
         return torch.zeros(1, channels, _ROWS * positions, _COLUMNS * positions)
 
-    if config.light is not None and config.vae == "light":
-        features = maps(config.light.analysis_widths[-1], 4)
+    if config.light is not None:
+        features, latents = maps(config.light.analysis_widths[-1], 4), maps(config.vae_channels, 8)
     else:
-        features = maps(config.pixel_channels + nets.vae.width, 8)
-    latents = maps(nets.vae.width if config.light is None else config.vae_channels, 8)
+        features, latents = maps(config.pixel_channels + nets.vae.width, 8), maps(nets.vae.width, 8)
     return {
         STEM: (maps(3, 64),),
         ANALYSIS: (features,),

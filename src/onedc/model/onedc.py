@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
 from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
-from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform, TAEF2Light
+from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
 from onedc.model.taef2 import TAEF2, Block
 from onedc.model.tiling import tiled
 
@@ -29,9 +29,7 @@ def precise_nets(config: ModelConfig) -> tuple[str, ...]:
 
 def unpacked_nets(config: ModelConfig) -> tuple[str, ...]:
     """The same of those never stored in 8 bits: an autoencoder, kept as it came, and what is precise."""
-    if config.light is None:
-        return ("vae.", *PRECISE_NETS)
-    return () if config.vae == "light" else ("vae.encoder.",)
+    return ("vae.", *PRECISE_NETS) if config.light is None else ()
 
 
 class OneDC(nn.Module):
@@ -107,8 +105,6 @@ def _vae(config: ModelConfig) -> nn.Module:
         from onedc.model.vae_kl import AutoencoderKL
 
         return AutoencoderKL()
-    if config.light is None:
-        return TAEF2(config.vae_channels, config.vae_width)
-    if config.vae == "light":
+    if config.light is not None:
         return LightDecoder(config.light, config.vae_channels)
-    return TAEF2Light(config.light, config.vae_channels, config.vae_width)
+    return TAEF2(config.vae_channels, config.vae_width, config.half_decoder)

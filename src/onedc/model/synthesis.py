@@ -26,7 +26,6 @@ from onedc.model.blocks import (
     Upsample2,
     in_tiles,
 )
-from onedc.model.taef2 import TAEF2Encoder
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
 
 
@@ -146,16 +145,6 @@ class LightDecoder(nn.Module):
         Large pictures in bands of rows: the same values, in bounded memory.
         """
         return in_tiles(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)
-
-
-class TAEF2Light(TAEF2Encoder):
-    """TAEF2's encoder, and a light decoder of latents that began as TAEF2's."""
-
-    def __init__(self, config: LightConfig, channels: int, width: int) -> None:
-        super().__init__(channels, width)
-        self.decoder, self.halo = _light_layers(config, channels), config.decoder_halo
-
-    decode = LightDecoder.decode
 
 
 def _light_layers(config: LightConfig, channels: int) -> nn.Sequential:

@@ -2,7 +2,8 @@
 
 Everything at 1/8 sees the whole image (its GroupNorm does); the purely convolutional part at higher
 resolution runs in tiles with a halo of its receptive field, so tiling is exact but for rounding.
-Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files.
+Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files. The decoder has a form of
+ours without layers at full resolution, where half of its work lies: its last convolution makes 2x2 pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onedc.model.blocks import Link, in_little_memory, in_tiles
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TILE = 64  # side of a tile at 1/8: 512 px
 HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
+HALF_TILE, HALF_HALO = 96, 8  # those of a decoder that ends at 1/2, which reaches 62 px
 TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/4
 
 
@@ -70,16 +72,28 @@ def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
     return [Block(width, pool) for _ in range(count)]
 
 
-class TAEF2Encoder(nn.Module):
-    """The encoder, for pictures of any size that is a multiple of 8."""
+class TAEF2(nn.Module):
+    """Encoder and decoder, for pictures of any size that is a multiple of 8.
 
-    def __init__(self, channels: int = 32, width: int = 64) -> None:
+    Args:
+        half_decoder: it has no layers at full resolution.
+    """
+
+    def __init__(self, channels: int = 32, width: int = 64, half_decoder: bool = False) -> None:
         super().__init__()
         w = width
         self.width = width
+        self.out_halo, self.out_tile = (HALF_HALO, HALF_TILE) if half_decoder else (HALO, TILE)
+        last: list[nn.Module] = [*_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1)]
+        if half_decoder:
+            last = [nn.Conv2d(w, 12, 3, padding=1), nn.PixelShuffle(2)]
         self.encoder = nn.Sequential(
             nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w), *_blocks(3, w),
             _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
+            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *last,
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
@@ -113,23 +127,10 @@ class TAEF2Encoder(nn.Module):
         levels = [(fa - fb).square().sum(dim=1).mean(dim=(1, 2)) for fa, fb in zip(a, b, strict=True)]
         return torch.stack(levels).sum(dim=0)
 
-
-class TAEF2(TAEF2Encoder):
-    """Encoder and decoder."""
-
-    def __init__(self, channels: int = 32, width: int = 64) -> None:
-        super().__init__(channels, width)
-        w = width
-        self.decoder = nn.Sequential(
-            SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
-            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w),
-            *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1),
-        )  # fmt: skip
-
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
         features = self.before_pixels(vae_latents)
-        return in_tiles(self.to_pixels, features, halo=HALO, px_in=8, px_out=1, side=TILE)
+        return in_tiles(self.to_pixels, features, halo=self.out_halo, px_in=8, px_out=1, side=self.out_tile)
 
     def before_pixels(self, vae_latents: Tensor) -> Tensor:
         """The part of the decoder that sees the whole image: vae_latents -> [B,C,H/8,W/8]."""

@@ -15,7 +15,7 @@ from onedc.engine.onnx_export import can_export, export_graphs
 from onedc.errors import WeightsError
 from onedc.files import refuse_existing, write_whole
 from onedc.train.checkpoint import read_state
-from onedc.train.networks.loading import has_taef2, load_checkpoint
+from onedc.train.networks.loading import has_bundled_vae, load_checkpoint
 from onedc.train.report import last_validation, read_log, read_run_file
 from onedc.weights.file import read_content, save_changed, save_weights, weights_of
 
@@ -94,7 +94,7 @@ def _decoder_history(config: dict[str, Any]) -> str:
         return ", its decoder trained on"
     if nets["start"]:
         return f", as it stands in {Path(nets['start']).name}"
-    if nets["vae_decoder"] or not has_taef2(ModelConfig.from_json(json.dumps(config["model"]))):
+    if nets["vae_decoder"] or not has_bundled_vae(ModelConfig.from_json(json.dumps(config["model"]))):
         return ""
     return ", its decoder trained on (from the weights that come with onedc)"
 

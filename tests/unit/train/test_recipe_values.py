@@ -57,6 +57,7 @@ LIGHT_GAN = LIGHT_STAGE1._replace(
 )
 
 EXPECTED = {
+    "small-half-decoder": Row("1.2e-05 > 3e-05", LIGHT_IMITATION.bits, IMITATION, "codec: vae.decoder"),
     "light-imitation": LIGHT_IMITATION,
     "light-stage1": LIGHT_STAGE1,
     "light-gan": LIGHT_GAN,
@@ -166,7 +167,7 @@ def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
         patch.setattr(stages, "load_lpips", lambda nets, weight=1.0: LPIPS())
         patch.setattr(stages, "load_tokenizer", lambda nets: MaskGITTokenizer())
         patch.setattr(stages, "load_autoencoder", lambda model, nets: TAEF2() if model.light else None)
-        patch.setattr(stages, "load_codec", lambda nets: OneDC(SMALL))
+        patch.setattr(stages, "load_codec", lambda nets: OneDC(replace(SMALL, half_decoder=False)))
         patch.setattr(stages, "load_text", lambda *_: None)
         groups = stages.build_stage(config).optimizer_groups()
     return "; ".join(f"{group.name}: {parts(group.parameters)}" for group in groups)

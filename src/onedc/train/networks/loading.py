@@ -29,7 +29,7 @@ from onedc.weights.lora import merged, rank_of
 def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:
     """The model of a stage: random but for its autoencoder, or all from `nets.start`.
 
-    The autoencoder comes from its files; without them TAEF2 comes from the bundled weights. With
+    The autoencoder comes from its files; without them that of the bundled weights is taken. With
     `adapter_rank` the generator's UNet has adapters: those of `nets.start` go on where it is a run that has
     some of this rank; any others are merged into their layers, and new ones begin at zero.
 
@@ -42,9 +42,8 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
     model = OneDC(config)
     if nets.vae_encoder and config.vae != "light":
         load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
-        if config.light is None:
-            load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
-    elif has_taef2(config) and not nets.start:
+        load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
+    elif has_bundled_vae(config) and not nets.start:
         bundled = start_tensors(BUNDLED, config)
         fill(model.vae, {name[4:]: t for name, t in bundled.items() if name.startswith("vae.")}, str(BUNDLED))
     if nets.vae:
@@ -108,8 +107,13 @@ def _filled(config: ModelConfig, tensors: Mapping[str, Tensor], origin: str) -> 
 
 
 def has_taef2(config: ModelConfig) -> bool:
-    """Whether a model's autoencoder is TAEF2 in its own width."""
-    return config.vae == "taef2" and config.vae_width == SMALL.vae_width
+    """Whether a model's autoencoder is TAEF2 as published."""
+    return config.vae == "taef2" and config.vae_width == SMALL.vae_width and not config.half_decoder
+
+
+def has_bundled_vae(config: ModelConfig) -> bool:
+    """Whether a model's autoencoder has the layers of the bundled one."""
+    return all(getattr(config, name) == getattr(SMALL, name) for name in ("vae", "vae_width", "half_decoder"))
 
 
 def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Recipes of the light model, in the order of its life: imitation, stage I, stage I beside a discriminator.
+"""Recipes of lighter models: a lighter decoder for `small`; then the light model, in the order of its life.
 
 Each goes on from the run before it (nets.start). Those that end in -gpu are for minutes of one large GPU.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from onedc.config import LIGHT
+from onedc.config import LIGHT, SMALL
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.recipes.small import RATES, ROUNDED_BELOW
 from onedc.train.stages.imitation import ImitationConfig
@@ -38,6 +38,12 @@ def light_imitation() -> TrainConfig:
         optim=replace(OPTIM, lr=1e-3, decay_share=0.5, final_share=0.05),
         run=RunConfig(steps=4000, precision="auto", ema=0.995, log_every=25),
     )
+
+
+def small_half_decoder() -> TrainConfig:
+    """The decoder of `small`, which ends at 1/2, taught by a codec whose decoder does not (nets.codec)."""
+    config = light_imitation()
+    return replace(config, recipe="small-half-decoder", model=SMALL, optim=replace(config.optim, lr=6e-4))
 
 
 def light_stage1() -> TrainConfig:
@@ -92,6 +98,7 @@ def _on_gpu(config: TrainConfig, minutes: float) -> TrainConfig:
 
 
 LIGHT_RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "small-half-decoder": small_half_decoder,
     "light-imitation": light_imitation,
     "light-stage1": light_stage1,
     "light-gan": light_gan,

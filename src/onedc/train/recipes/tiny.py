@@ -12,6 +12,8 @@ from onedc.train.stages.stage2 import Stage2Config
 from onedc.train.stages.teacher import TeacherConfig
 from onedc.train.stages.tokenizer import TokenizerConfig
 
+_WIDE = replace(TINY, vae_width=SMALL.vae_width, half_decoder=SMALL.half_decoder)
+
 
 def tiny_stage1() -> TrainConfig:
     """A model that is good for tests only, in a few steps on small crops."""
@@ -31,7 +33,7 @@ def toy_stage1() -> TrainConfig:
     """To try training: a little codec round the bundled autoencoder, of photos alone, in minutes on a CPU."""
     return TrainConfig(
         recipe="toy-stage1",
-        model=replace(TINY, name="toy", vae_width=SMALL.vae_width, y_channels=64, synthesis_widths=(96, 32)),
+        model=replace(_WIDE, name="toy", y_channels=64, synthesis_widths=(96, 32)),
         objective=Stage1Config(
             weights=Stage1Weights(lpips=0.0, pixel=3.0), window_px=0, linear_start=True, spread_start=True
         ),
