@@ -30,6 +30,13 @@ def saved(image: Image.Image, file_format: str = "PNG", **options: object) -> by
     return buffer.getvalue()
 
 
+def test_an_opened_png_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 5), (10, 20, 30)).save(path)
+    with Image.open(path) as image:  # Pillow closes the file once the pixels are read
+        assert (to_picture(image).rgb == (10, 20, 30)).all()
+
+
 def test_path_bytes_and_file_object_agree(tmp_path: Path) -> None:
     data = saved(Image.fromarray(gradient()))
     path = tmp_path / "a.png"

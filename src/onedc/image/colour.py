@@ -16,6 +16,8 @@ from PIL import Image, ImageCms
 from onedc.errors import ImageError, one_line
 from onedc.image.formats import Remarks
 
+HEAD = 1 << 16
+"""Bytes at the beginning of a file that hold what it says of its colours."""
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "LAB"}
 """Colour space that a profile must be of to fit a mode."""
 
@@ -94,7 +96,7 @@ def _cicp(image: Image.Image, file: BinaryIO | None) -> tuple[int, int] | None:
         return None
     place = file.tell()
     file.seek(0)
-    start = file.read(1 << 16)
+    start = file.read(HEAD)
     file.seek(place)
     if image.format == "PNG":
         found = start.find(b"\x00\x00\x00\x04cICP")

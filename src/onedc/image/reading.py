@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from onedc.container.packing import DEFAULT_MAX_PIXELS
 from onedc.container.side_data import SideData
 from onedc.errors import ImageError, OneDCError, one_line
-from onedc.image.colour import has_cicp, said_by, to_srgb
+from onedc.image.colour import HEAD, has_cicp, said_by, to_srgb
 from onedc.image.damage import is_cut, lacks_scans, mended, seems_cut
 from onedc.image.formats import Remarks, as_file, choose_page, open_picture
 from onedc.image.samples import (
@@ -184,12 +184,23 @@ def to_picture(
     wanted = _Wanted(background=background, keep=keep, max_pixels=None)
     with _told(name):
         _check_size(image, None, name)
-        file = getattr(image, "fp", None)
+        head = _head(getattr(image, "fp", None))
         scale = scale_of(image, name)
         _load(image, name)
-        found, _ = _convert(image, wanted, scale, file, remarks)
+        found, _ = _convert(image, wanted, scale, head, remarks)
     remarks.tell()
     return found
+
+
+def _head(file: BinaryIO | None) -> BinaryIO | None:
+    """What a picture's file begins with: Pillow closes one that it opened once its pixels are read."""
+    if file is None or getattr(file, "closed", False):
+        return None
+    place = file.tell()
+    file.seek(0)
+    head = io.BytesIO(file.read(HEAD))
+    file.seek(place)
+    return head
 
 
 def _load(image: Image.Image, name: str) -> None:
