@@ -14,10 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from onedc.errors import ImageError, one_line
-from onedc.image.formats import Remarks
+from onedc.image.formats import Remarks, beginning
 
-HEAD = 1 << 16
-"""Bytes at the beginning of a file that hold what it says of its colours."""
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "LAB"}
 """Colour space that a profile must be of to fit a mode."""
 
@@ -61,18 +59,16 @@ class Said(NamedTuple):
         return self.gamma == _SRGB_CURVE and _near(self.primaries, _SRGB)
 
 
-def said_by(
-    image: Image.Image, exif: Image.Exif | None, file: BinaryIO | None, remarks: Remarks
-) -> Said | None:
+def said_by(image: Image.Image, exif: Image.Exif | None, head: bytes, remarks: Remarks) -> Said | None:
     """What a picture without a profile says of its colours; None: nothing, or nothing that can be used.
 
     Args:
-        file: what the picture was opened from, where it is known.
+        head: see `head_of`.
 
     Raises:
         ImageError: colours for HDR.
     """
-    code = _cicp(image, file)
+    code = _cicp(image, head)
     if code is not None:
         return _said_by_cicp(*code, remarks)
     if "srgb" in image.info:
@@ -82,27 +78,31 @@ def said_by(
     return _said_by_exif(exif, remarks) if exif else None
 
 
-def has_cicp(image: Image.Image, file: BinaryIO | None) -> bool:
+def head_of(image: Image.Image, file: BinaryIO | None) -> bytes:
+    """What the file of a picture begins with, in formats that say their colours there; empty without it.
+
+    To be read before the pixels: Pillow closes with them a file that it has opened.
+    """
+    if file is None or getattr(file, "closed", False) or image.format not in ("PNG", "AVIF"):
+        return b""
+    return beginning(file, 1 << 16)
+
+
+def has_cicp(image: Image.Image, head: bytes) -> bool:
     """Does a PNG say its colours in the chunk that comes before a profile?"""
-    return image.format == "PNG" and _cicp(image, file) is not None
+    return image.format == "PNG" and _cicp(image, head) is not None
 
 
-def _cicp(image: Image.Image, file: BinaryIO | None) -> tuple[int, int] | None:
+def _cicp(image: Image.Image, head: bytes) -> tuple[int, int] | None:
     """Primaries and transfer characteristics as numbers of ITU-T H.273."""
     nclx = image.info.get("nclx_profile")
     if isinstance(nclx, dict):
         return int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])
-    if file is None or image.format not in ("PNG", "AVIF"):
-        return None
-    place = file.tell()
-    file.seek(0)
-    start = file.read(HEAD)
-    file.seek(place)
     if image.format == "PNG":
-        found = start.find(b"\x00\x00\x00\x04cICP")
-        return (start[found + 8], start[found + 9]) if 0 < found < len(start) - 12 else None
-    found = start.find(b"colrnclx")
-    return cast("tuple[int, int]", struct.unpack_from(">HH", start, found + 8)) if found > 0 else None
+        found = head.find(b"\x00\x00\x00\x04cICP")
+        return (head[found + 8], head[found + 9]) if 0 < found < len(head) - 12 else None
+    found = head.find(b"colrnclx")
+    return cast("tuple[int, int]", struct.unpack_from(">HH", head, found + 8)) if found > 0 else None
 
 
 def _said_by_cicp(primaries: int, transfer: int, remarks: Remarks) -> Said | None:

@@ -144,7 +144,11 @@ def _is_reduced(image: TiffImagePlugin.TiffImageFile, frame: int) -> bool:
 def _refuse_raw(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
     """Raise ImageError where the picture to be seen is the preview of another one in the same directory."""
     tags = image.tag_v2
-    raw = _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _RAW_PHOTOMETRICS or _head(image)[8:10] == b"CR"
+    raw = (
+        _DNG_VERSION in tags
+        or tags.get(_PHOTOMETRIC) in _RAW_PHOTOMETRICS
+        or beginning(image.fp, 10)[8:] == b"CR"
+    )
     alone = getattr(image, "n_frames", 1) == 1 and _is_reduced(image, 0)
     if raw or alone or any(width > image.width for width in _sub_widths(image)):
         raise ImageError(
@@ -153,11 +157,11 @@ def _refuse_raw(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
         )
 
 
-def _head(image: TiffImagePlugin.TiffImageFile) -> bytes:
-    file: Any = image.fp
+def beginning(file: Any, count: int) -> bytes:
+    """The first bytes of an open file, which stays where it is."""
     place = file.tell()
     file.seek(0)
-    head: bytes = file.read(16)
+    head: bytes = file.read(count)
     file.seek(place)
     return head
 
@@ -167,7 +171,7 @@ def _sub_widths(image: TiffImagePlugin.TiffImageFile) -> Iterator[int]:
     file: Any = image.fp
     offsets = image.tag_v2.get(_SUB_IFDS, ())
     for offset in offsets if isinstance(offsets, tuple) else (offsets,):
-        directory = TiffImagePlugin.ImageFileDirectory_v2(_head(image)[:8])
+        directory = TiffImagePlugin.ImageFileDirectory_v2(beginning(image.fp, 8))
         place = file.tell()
         file.seek(offset)
         directory.load(file)

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from onedc.container.packing import DEFAULT_MAX_PIXELS
 from onedc.container.side_data import SideData
 from onedc.errors import ImageError, OneDCError, one_line
-from onedc.image.colour import HEAD, has_cicp, said_by, to_srgb
+from onedc.image.colour import has_cicp, head_of, said_by, to_srgb
 from onedc.image.damage import is_cut, lacks_scans, mended, seems_cut
 from onedc.image.formats import Remarks, as_file, choose_page, open_picture
 from onedc.image.samples import (
@@ -147,7 +147,7 @@ def _read(file: BinaryIO, wanted: _Wanted, remarks: Remarks) -> Loaded:
         choose_page(image, wanted.page, remarks.name)
         _check_size(image, wanted.max_pixels, remarks.name)
         scale = scale_of(image, remarks.name)
-    size = image.size
+    size, head = image.size, head_of(image, file)
     if wanted.draft:
         enough = 2 * wanted.draft(*size) / max(size)
         image.draft(None, (int(enough * size[0]) + 1, int(enough * size[1]) + 1))
@@ -162,7 +162,7 @@ def _read(file: BinaryIO, wanted: _Wanted, remarks: Remarks) -> Loaded:
         file.seek(0)
         if lacks_scans(file.read()):
             remarks.add("its last scans are missing, so that it is blurred")
-    found, turned = _convert(image, wanted, scale, file, remarks)
+    found, turned = _convert(image, wanted, scale, head, remarks)
     return found if image.size == size else found._replace(original=size[::-1] if turned else size)
 
 
@@ -184,23 +184,12 @@ def to_picture(
     wanted = _Wanted(background=background, keep=keep, max_pixels=None)
     with _told(name):
         _check_size(image, None, name)
-        head = _head(getattr(image, "fp", None))
+        head = head_of(image, getattr(image, "fp", None))
         scale = scale_of(image, name)
         _load(image, name)
         found, _ = _convert(image, wanted, scale, head, remarks)
     remarks.tell()
     return found
-
-
-def _head(file: BinaryIO | None) -> BinaryIO | None:
-    """What a picture's file begins with: Pillow closes one that it opened once its pixels are read."""
-    if file is None or getattr(file, "closed", False):
-        return None
-    place = file.tell()
-    file.seek(0)
-    head = io.BytesIO(file.read(HEAD))
-    file.seek(place)
-    return head
 
 
 def _load(image: Image.Image, name: str) -> None:
@@ -217,15 +206,15 @@ def _load(image: Image.Image, name: str) -> None:
 
 
 def _convert(
-    image: Image.Image, wanted: _Wanted, scale: Scale, file: BinaryIO | None, remarks: Remarks
+    image: Image.Image, wanted: _Wanted, scale: Scale, head: bytes, remarks: Remarks
 ) -> tuple[Loaded, bool]:
     """An open picture as wanted, and whether its sides have changed places."""
     profile, name = image.info.get("icc_profile"), remarks.name
     with remarks.of_pillow():
         exif = _exif(image, remarks)
         orientation = _orientation(exif, remarks)
-        coded = has_cicp(image, file)
-        said = said_by(image, exif, file, remarks) if coded or not profile else None
+        coded = has_cicp(image, head)
+        said = said_by(image, exif, head, remarks) if coded or not profile else None
     samples = to_8_bit(image, scale, name)
     if orientation in _TURNS:
         samples = samples.transpose(_TURNS[orientation])
