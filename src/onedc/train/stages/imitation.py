@@ -70,12 +70,10 @@ class Imitation(Stage1):
 
     def begin(self, samples: Iterable[Batch]) -> None:
         """Take over the other's parts that are alike, and those layers of its decoder that are."""
-        for part in self.taken_over:
-            self.model.get_submodule(part).load_state_dict(self.codec.get_submodule(part).state_dict())
-        ours, theirs = (_shapes(codec, "vae.decoder") for codec in (self.model, self.codec))
-        taken = self.codec.state_dict()
-        alike = {name: taken[name] for name, shape in ours.items() if theirs.get(name) == shape}
-        self.model.load_state_dict(alike, strict=False)
+        theirs = self.codec.state_dict()
+        for part in (*self.taken_over, "vae.decoder"):
+            alike = _shapes(self.codec, part).items() & _shapes(self.model, part).items()
+            self.model.load_state_dict({name: theirs[name] for name, _ in alike}, strict=False)
 
     def train(self, mode: bool = True) -> Imitation:
         super().train(mode)
