@@ -74,4 +74,4 @@ if [ "$last" = codec ]; then
 fi
 
 onedc export "$out/$last" -o "$out/small.safetensors" --storage int8 --force
-onedc fit-z "$out/small.safetensors" --data "$data" --latents "$out/latents" -o "$out/small.safetensors" --force
+onedc fit-z "$out/small.safetensors" --data "$data" -o "$out/small.safetensors" --force

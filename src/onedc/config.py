@@ -115,7 +115,7 @@ class ModelConfig:
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
     vae_width: int = 64  # channels of TAEF2's layers
-    half_decoder: bool = False  # TAEF2's decoder without its layers at full resolution
+    reduced_vae: bool = False  # TAEF2 whose encoder begins at 1/4 and whose decoder ends at 1/2
     z_only: bool = False  # trained without a y section; every file has quality 0
     quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
     attention_positions: int = 4096  # attention is global up to this many positions
@@ -126,8 +126,8 @@ class ModelConfig:
             raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
         if (self.light is not None) != (self.vae == "light"):
             raise ConfigError(f"ModelConfig.light: {self.light} does not go with vae {self.vae!r}")
-        if self.half_decoder and self.vae != "taef2":
-            raise ConfigError("ModelConfig.half_decoder: goes with vae 'taef2' alone")
+        if self.reduced_vae and self.vae != "taef2":
+            raise ConfigError("ModelConfig.reduced_vae: goes with vae 'taef2' alone")
         if (self.vae == "light") != (self.analysis_unet is None):
             raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with vae 'light'")
         if self.y_channels % 4 or self.y_channels <= 0:
@@ -217,7 +217,7 @@ SMALL = ModelConfig(
     name="small",
     vae="taef2",
     vae_channels=32,
-    half_decoder=True,
+    reduced_vae=True,
     pixel_channels=32,
     fusion_channels=96,
     analysis_unet=UNetConfig(widths=(128, 128, 128), layers=1, attention=(False, True, False), head_width=32),

@@ -198,7 +198,7 @@ def test_tiles_of_the_autoencoder_have_the_gradient_of_the_whole(monkeypatch: py
     gradients = []
     for limit in (tile_layout.WHOLE_PX, 0):
         monkeypatch.setattr(tile_layout, "WHOLE_PX", limit)
-        vae.out_tile = 16
+        vae.tiles_out = vae.tiles_out._replace(side=16)
         wanted = latents.clone().requires_grad_(True)
         vae.decode(wanted).square().mean().backward()
         gradients.append(wanted.grad)

@@ -22,7 +22,7 @@ from onedc.model.blocks import (
 )
 from onedc.model.hyperprior import FSQ, collapse, expand
 from onedc.model.onedc import OneDC
-from onedc.model.taef2 import HALO, TAEF2, TILE
+from onedc.model.taef2 import FULL, TAEF2
 from onedc.model.tile_layout import WHOLE_PX, tiles
 from onedc.model.windows import Masks, windowed
 from onedc.weights import BUNDLED
@@ -190,31 +190,30 @@ def test_windows_cover_the_map_and_their_tokens() -> None:
     assert torch.equal(windowed(show, x, tokens, limit=10, window=8), whole)
 
 
-@pytest.mark.parametrize("side", [TILE, None])
+@pytest.mark.parametrize("side", [FULL.side, None])
 def test_tiles_cover_the_map_once_and_reach_the_receptive_field(side: int | None) -> None:
-    assert len(list(tiles(64, WHOLE_PX // 64 // 64, step_px=8, halo=HALO, side=side))) == 1
-    many = list(tiles(150, 200, step_px=8, halo=HALO, side=side))
+    assert len(list(tiles(64, WHOLE_PX // 64 // 64, step_px=8, halo=FULL.halo, side=side))) == 1
+    many = list(tiles(150, 200, step_px=8, halo=FULL.halo, side=side))
     covered = torch.zeros(150, 200)
     for rows, columns in many:
         covered[rows.wanted(1), columns.wanted(1)] += 1
-        assert rows.start - rows.first in (0, HALO) and rows.last - rows.stop <= HALO
+        assert rows.start - rows.first in (0, FULL.halo) and rows.last - rows.stop <= FULL.halo
     assert (covered == 1).all() and len(many) == (
-        math.ceil(150 / TILE) * math.ceil(200 / TILE) if side else 3
+        math.ceil(150 / FULL.side) * math.ceil(200 / FULL.side) if side else 3
     )
-    assert 8 * HALO >= 72
+    assert 8 * FULL.halo >= 72
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("half", [False, True])
-def test_tiling_is_exact_but_for_rounding(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reduced", [False, True])
+def test_tiling_is_exact_but_for_rounding(reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    vae = TAEF2(half_decoder=half).eval()
+    vae = TAEF2(reduced=reduced).eval()
     x = torch.rand(1, 3, 192, 256) * 2 - 1
     latents = vae.encode(x)
     picture = vae.decode(latents)
     monkeypatch.setattr("onedc.model.tile_layout.WHOLE_PX", 0)
-    monkeypatch.setattr("onedc.model.taef2.TILE", 8)
-    vae.out_tile = 8
+    vae.tiles_in, vae.tiles_out = (tiling._replace(side=8) for tiling in (vae.tiles_in, vae.tiles_out))
     torch.testing.assert_close(vae.encode(x), latents, rtol=0, atol=1e-5)
     torch.testing.assert_close(vae.decode(latents), picture, rtol=0, atol=1e-5)
 
@@ -228,8 +227,8 @@ def test_configuration_round_trip_and_refusals() -> None:
         ModelConfig.from_json("{")
     with pytest.raises(ConfigError, match="y_channels"):
         ModelConfig.from_json(TINY.to_json().replace('"y_channels":16', '"y_channels":15'))
-    with pytest.raises(ConfigError, match="half_decoder"):
-        replace(SD15, half_decoder=True)
+    with pytest.raises(ConfigError, match="reduced_vae"):
+        replace(SD15, reduced_vae=True)
 
 
 def test_depth_conv_block_keeps_size_and_changes_width() -> None:

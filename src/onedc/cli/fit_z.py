@@ -18,7 +18,7 @@ Fit the prior by which a model's z is coded to z of photos, and write the weight
 new weights write is smaller; pictures stay as they are. Files of the old weights need the old weights.
 
   onedc fit-z mine.safetensors --data photos/ -o mine-z.safetensors
-  onedc fit-z mine.safetensors --data photos/ --latents runs/latents -o mine.safetensors --force
+  onedc fit-z mine.safetensors --data photos/ -o mine.safetensors --force
 """
 
 
@@ -29,8 +29,7 @@ def add_command(commands: Any) -> None:
     cli.option(parser, "--data PLACE", str, "photos, as for onedc train", required=True)
     cli.option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)
     cli.add_force(parser, "replace existing files")
-    cli.option(parser, "--latents FOLDER", str, "data.latent_cache of a training run: saves most time")
-    text = "data.view_px of that run: largest side of the window that is taken of a photo (default: 512)"
+    text = "largest side of the window that is taken of a photo (default: 512)"
     cli.option(parser, "--view-px N", int, text)
     text = "beginnings of the names, with commas, of photos for the figures only (default: p-00,...,p-07)"
     cli.option(parser, "--held-out NAMES", cli.names, text)

@@ -35,7 +35,7 @@ class Sent:
     """A picture and what one pass made of it."""
 
     x: Tensor  # [1,3,H,W] in [-1,1], not padded
-    vae_latents: Tensor | None  # of the padded picture, [1,C,h/8,w/8]; None: g_a takes none
+    vae_latents: Tensor | None  # of the padded picture, [1,C,h/8,w/8]; None: the model has no encoder of them
     y: Tensor  # [1,N,h/16,w/16]
     hyper: Tensor  # integers of the seam, [1,Hc,h/16,w/16]
     z_semantic: Tensor  # [1,Hs,h/64,w/64]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
 from onedc.errors import ConfigError, optional
-from onedc.model import taef2
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 from onedc.weights.file import SEAM_NETS
@@ -117,8 +116,8 @@ def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
         halos = nets.g_a.halo, config.light.decoder_halo
         return {STEM: {STEP: "16", HALO: str(halos[0])}, PIXELS: {STEP: "8", HALO: str(halos[1])}}
     return {
-        STEM: {STEP: "8", HALO: str(taef2.HALO), SIDE: str(taef2.TILE)},
-        PIXELS: {STEP: "8", HALO: str(nets.vae.out_halo), SIDE: str(nets.vae.out_tile)},
+        name: {STEP: "8", HALO: str(tiling.halo), SIDE: str(tiling.side)}
+        for name, tiling in ((STEM, nets.vae.tiles_in), (PIXELS, nets.vae.tiles_out))
     }
 
 

@@ -97,7 +97,7 @@ class TorchEngine:
         with torch.no_grad():
             sent = Sent(
                 x=to_tensor(pixels).to(self.device),
-                vae_latents=self.nets.vae_latents(self._on_device(to_tensor(padded(pixels)))),
+                vae_latents=self._wanted_latents(pixels),
                 y=torch.from_numpy(y).to(self.device),
                 hyper=torch.from_numpy(hyper.features).to(self.device),
                 z_semantic=torch.from_numpy(hyper.z_semantic).to(self.device),
@@ -106,6 +106,12 @@ class TorchEngine:
         found = Refiner(self.nets, prior, self._lpips).refine(sent, quality, effort)
         refined: NDArray[np.float64] = found.double().cpu().numpy()
         return refined
+
+    def _wanted_latents(self, pixels: Pixels) -> Tensor | None:
+        """The latents [1,C,h/8,w/8] that the generator should make, where the encoder still makes those."""
+        if self._config.reduced_vae:
+            return None
+        return self.nets.vae_latents(self._on_device(to_tensor(padded(pixels))))
 
     @torch.inference_mode()
     def synthesise(

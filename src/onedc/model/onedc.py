@@ -107,4 +107,4 @@ def _vae(config: ModelConfig) -> nn.Module:
         return AutoencoderKL()
     if config.light is not None:
         return LightDecoder(config.light, config.vae_channels)
-    return TAEF2(config.vae_channels, config.vae_width, config.half_decoder)
+    return TAEF2(config.vae_channels, config.vae_width, config.reduced_vae)

@@ -2,24 +2,36 @@
 
 Everything at 1/8 sees the whole image (its GroupNorm does); the purely convolutional part at higher
 resolution runs in tiles with a halo of its receptive field, so tiling is exact but for rounding.
-Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files. The decoder has a form of
-ours without layers at full resolution, where half of its work lies: its last convolution makes 2x2 pixels.
+Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files. The reduced form is ours,
+since most of the work lies at 1 and 1/2: its encoder begins at 1/4, its decoder ends with 2x2 pixels at 1/2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.model.blocks import Link, in_little_memory, in_tiles
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
-TILE = 64  # side of a tile at 1/8: 512 px
-HALO = 10  # at 1/8; the receptive field of either pixel part reaches 72 px to each side
-HALF_TILE, HALF_HALO = 96, 8  # those of a decoder that ends at 1/2, which reaches 62 px
 TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/4
+REDUCED_TAPS = (8, 10)  # behind the first two blocks at 1/4
+
+
+class Tiling(NamedTuple):
+    """Tiles of a part that touches pixels, in positions at 1/8: a side, and what is computed round it."""
+
+    side: int
+    halo: int
+
+
+FULL = Tiling(64, 10)  # either part reaches 72 px to each side
+REDUCED_IN, REDUCED_OUT = Tiling(128, 6), Tiling(96, 8)  # those reach 44 and 62 px
 
 
 class Block(Link):
@@ -68,6 +80,13 @@ def _up(width: int) -> list[nn.Module]:
     return [nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1, bias=False)]
 
 
+def _stem(width: int) -> list[nn.Module]:
+    """Eight layers from pixels to 1/4, the last two a rectified convolution as one."""
+    sizes = (48, *3 * (width + width // 2,), width)
+    layers = [[nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True)] for a, b in pairwise(sizes)]
+    return [nn.PixelUnshuffle(4), *layers[0], *layers[1], *layers[2], nn.Sequential(*layers[3])]
+
+
 def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
     return [Block(width, pool) for _ in range(count)]
 
@@ -76,21 +95,24 @@ class TAEF2(nn.Module):
     """Encoder and decoder, for pictures of any size that is a multiple of 8.
 
     Args:
-        half_decoder: it has no layers at full resolution.
+        reduced: its encoder begins at 1/4, its decoder ends at 1/2. Layers of both forms keep their index.
     """
 
-    def __init__(self, channels: int = 32, width: int = 64, half_decoder: bool = False) -> None:
+    def __init__(self, channels: int = 32, width: int = 64, reduced: bool = False) -> None:
         super().__init__()
         w = width
         self.width = width
-        self.out_halo, self.out_tile = (HALF_HALO, HALF_TILE) if half_decoder else (HALO, TILE)
-        last: list[nn.Module] = [*_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1)]
-        if half_decoder:
-            last = [nn.Conv2d(w, 12, 3, padding=1), nn.PixelShuffle(2)]
+        self.tiles_in, self.tiles_out = (REDUCED_IN, REDUCED_OUT) if reduced else (FULL, FULL)
+        self.taps = REDUCED_TAPS if reduced else TAPS
+        if reduced:
+            first, last = _stem(w), [nn.Conv2d(w, 12, 3, padding=1), nn.PixelShuffle(2)]
+        else:
+            first = [nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w)]
+            first += _blocks(1, w)
+            last = [*_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1)]
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w), *_blocks(3, w),
-            _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1),
-        )  # fmt: skip
+            *first, *_blocks(2, w), _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1)
+        )
         self.decoder = nn.Sequential(
             SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
             *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *last,
@@ -98,7 +120,8 @@ class TAEF2(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Image [B,3,H,W] in [-1,1] -> vae_latents [B,32,H/8,W/8], standard deviation about 0.86."""
-        return self.behind_pixels(in_tiles(self.from_pixels, x, halo=HALO, px_in=1, px_out=8, side=TILE))
+        side, halo = self.tiles_in
+        return self.behind_pixels(in_tiles(self.from_pixels, x, halo=halo, px_in=1, px_out=8, side=side))
 
     def from_pixels(self, x: Tensor) -> Tensor:
         """The part of the encoder that sees no more than its neighbourhood: x -> [B,C,H/8,W/8]."""
@@ -109,12 +132,13 @@ class TAEF2(nn.Module):
         return self.encoder[11:](features)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Unit-length features of the encoder, float32, at 1, 1/2 and 1/4 of x [B,3,H,W] in [-1,1].
+        """Unit-length features of the encoder, float32, at its taps, of x [B,3,H,W] in [-1,1] of any size.
 
         Where gradients are taken, the maps between them are made again for them.
         """
-        h, first, taps = (x + 1) / 2, 0, []
-        for last in TAPS:
+        height, width = x.shape[-2:]
+        h, first, taps = F.pad((x + 1) / 2, (0, -width % 4, 0, -height % 4), mode="replicate"), 0, []
+        for last in self.taps:
             layers: Callable[[Tensor], Tensor] = self.encoder[first:last]
             h, first = in_little_memory(layers, h), last
             found = h.float()
@@ -130,7 +154,8 @@ class TAEF2(nn.Module):
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
         features = self.before_pixels(vae_latents)
-        return in_tiles(self.to_pixels, features, halo=self.out_halo, px_in=8, px_out=1, side=self.out_tile)
+        side, halo = self.tiles_out
+        return in_tiles(self.to_pixels, features, halo=halo, px_in=8, px_out=1, side=side)
 
     def before_pixels(self, vae_latents: Tensor) -> Tensor:
         """The part of the decoder that sees the whole image: vae_latents -> [B,C,H/8,W/8]."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from onedc.config import ModelConfig
 from onedc.engine.onnx_export import can_export, export_graphs
 from onedc.errors import WeightsError
 from onedc.files import refuse_existing, write_whole
 from onedc.train.checkpoint import read_state
-from onedc.train.networks.loading import has_bundled_vae, load_checkpoint
+from onedc.train.networks.loading import load_checkpoint
 from onedc.train.report import last_validation, read_log, read_run_file
 from onedc.weights.file import read_content, save_changed, save_weights, weights_of
 
@@ -81,22 +79,20 @@ def model_card(run: Path, step: int) -> str:
     if config["model"]["vae"] == "taef2":
         parts.append(
             "## Autoencoder\n\nTAEF2 by Ollin Boer Bohan (github.com/madebyollin/taesd), "
-            f"MIT licence{_decoder_history(config)}. Its "
+            f"MIT licence{_vae_history(config)}. Its "
             "notice travels with these weights. Its author does not list the images it was trained on."
         )
     return "\n\n".join(parts) + "\n"
 
 
-def _decoder_history(config: dict[str, Any]) -> str:
-    """What became of TAEF2's decoder, as far as a run's config tells."""
-    nets = config["nets"]
+def _vae_history(config: dict[str, Any]) -> str:
+    """What became of TAEF2, as far as a run's config tells."""
+    if config["model"].get("reduced_vae"):
+        return ", reduced and trained on"
     if config["objective"].get("train_decoder"):
         return ", its decoder trained on"
-    if nets["start"]:
-        return f", as it stands in {Path(nets['start']).name}"
-    if nets["vae_decoder"] or not has_bundled_vae(ModelConfig.from_json(json.dumps(config["model"]))):
-        return ""
-    return ", its decoder trained on (from the weights that come with onedc)"
+    start = config["nets"]["start"]
+    return f", as it stands in {Path(start).name}" if start else ""
 
 
 def _training(record: dict[str, Any], config: dict[str, Any], step: int) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,15 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onedc.datasets.sources import Photos, Source, split
-from onedc.engine.torch_engine import TorchEngine, to_tensor
+from onedc.engine.torch_engine import TorchEngine
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import CODEBOOK_SIZE, UNIT_BITS, Integers, LearnedZPrior, levels_of, near_levels
 from onedc.errors import ConfigError
 from onedc.image import RGBArray
-from onedc.model.hyperprior import FSQ
 from onedc.train.config import DataConfig
 from onedc.train.data.crops import Crops
-from onedc.train.data.latents import LatentCache, fingerprint
 
 Levels = list[Integers]
 """z of some photos: levels [h, w, 7] of each."""
@@ -38,7 +35,6 @@ class FitConfig:
     held_out: tuple[str, ...] = ()  # photos whose name begins so are for the figures and never trained on
     scored_photos: int = 120  # most photos that the figures are taken from
     view_px: int = 512  # largest side of a photo's window
-    latents: str = ""  # folder for vae_latents computed once ("": computed anew)
     hidden: int = 32  # units of the prior
     epochs: int = 12
     batch: int = 1024  # positions of one step
@@ -123,7 +119,6 @@ def fit_z_prior(
 
     Raises:
         ConfigError: no photos to fit to.
-        OutputError: the folder of latents cannot be written.
     """
     training, scored = split(source, config.held_out)
     order = np.random.default_rng(config.seed).permutation(training)[: config.photos]
@@ -199,28 +194,17 @@ def _levels(
 ) -> Levels:
     """z of one window of each photo; damaged photos are left out."""
     data = DataConfig(crop_px=64, view_px=config.view_px)
-    cache = LatentCache(Path(config.latents), fingerprint(engine.nets.vae)) if config.latents else None
-    crops = Crops(Photos(source, memory_mib=0), indices, data, config.seed, cache)
+    crops = Crops(Photos(source, memory_mib=0), indices, data, config.seed, None)
     found: Levels = []
     for count, index in enumerate(indices, 1):
         window = crops.view(index)
-        found += [] if window is None else [_window_levels(engine, window, cache)]
+        found += [] if window is None else [_window_levels(engine, window)]
         if count % 50 == 0:
             say(f"z of {count} of {len(indices)} photos")
     return found
 
 
-@torch.inference_mode()
-def _window_levels(engine: TorchEngine, pixels: RGBArray, cache: LatentCache | None) -> Integers:
+def _window_levels(engine: TorchEngine, pixels: RGBArray) -> Integers:
     """Levels [h,w,7] of the whole positions in a window [H,W,3]."""
-    nets = engine.nets
     height, width = (side // 64 * 64 for side in pixels.shape[:2])
-    x = to_tensor(pixels[:height, :width]).contiguous(memory_format=torch.channels_last)
-    if cache is None:
-        latents = nets.vae.encode(x)
-    else:
-        if not cache.has(pixels):
-            cache.add(pixels, nets.vae.encode, engine.device)
-        latents = torch.from_numpy(np.array(cache.read(pixels)[:, : height // 8, : width // 8]))[None].float()
-    _, z_hat = nets.analyse(x, latents.contiguous(memory_format=torch.channels_last))
-    return levels_of(FSQ.to_indices(z_hat)[0].numpy())
+    return levels_of(engine.analyse(pixels[:height, :width])[1])

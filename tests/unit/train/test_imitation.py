@@ -60,17 +60,19 @@ def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest
 
 def test_parts_alike_are_the_teachers_and_stand_still() -> None:
     config = find_recipe("light-imitation")
-    student = OneDC(replace(TINY, half_decoder=True))
+    student = OneDC(replace(TINY, reduced_vae=True))
     stage = Imitation(student, LPIPS(), config.objective, config.optim, OneDC(TINY))
     stage.begin([])
     loss, figures = stage.loss("codec", batch_of(2, 128), 0)
     loss.backward()
     learned = {".".join(n.split(".")[:2]) for n, p in student.named_parameters() if p.grad is not None}
-    assert learned == {"vae.decoder"} and "y" not in figures
+    assert learned == {"vae.encoder", "vae.decoder"} and {"y", "z", "lpips"} <= figures.keys()
     x, teacher = batch_of(1, 128).x, stage.codec
-    shared = (net.vae.get_submodule("decoder.15").state_dict().values() for net in (student, teacher))
-    assert all(torch.equal(a, b) for a, b in zip(*shared, strict=True))  # a layer that both decoders have
-    ours, theirs = (net.analyse(x, net.vae_latents(x)) for net in (student, teacher))
+    for layer in ("encoder.9", "decoder.15"):  # that both forms have
+        shared = (net.vae.get_submodule(layer).state_dict().values() for net in (student, teacher))
+        assert all(torch.equal(a, b) for a, b in zip(*shared, strict=True))
+    latents = teacher.vae_latents(x)
+    ours, theirs = (net.analyse(x, latents) for net in (student, teacher))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(student.h_s(ours[1]), teacher.h_s(theirs[1]), strict=True))
 

@@ -39,6 +39,7 @@ class Row(NamedTuple):
 
 CODEC = "codec: g_a g_s generator h_a h_s prior semantic"
 WITH_DECODER = f"{CODEC} vae.decoder"
+WITH_ENCODER, WITH_BOTH = f"{CODEC} vae.encoder", f"{CODEC} vae.decoder vae.encoder"
 DISCRIMINATOR = "; discriminator: discriminator"
 PAPER = "codec: g_a g_s generator+ h_a h_s head prior semantic"
 IMITATION = "y 1, z 2, lpips 1, pixel 4, latent 1, zonly 0.5"
@@ -57,7 +58,9 @@ LIGHT_GAN = LIGHT_STAGE1._replace(
 )
 
 EXPECTED = {
-    "small-half-decoder": Row("1.2e-05 > 3e-05", LIGHT_IMITATION.bits, IMITATION, "codec: vae.decoder"),
+    "small-reduced": Row(
+        "1.2e-05 > 3e-05", LIGHT_IMITATION.bits, IMITATION, "codec: vae.decoder vae.encoder"
+    ),
     "light-imitation": LIGHT_IMITATION,
     "light-stage1": LIGHT_STAGE1,
     "light-gan": LIGHT_GAN,
@@ -66,15 +69,15 @@ EXPECTED = {
     "light-gan-gpu": LIGHT_GAN,
     "small-tokenizer": Row("0.0005 > 0", moves="codebook: tokenizer.codebook"),
     "small-teacher": Row("1.5e-06 > 0", moves="teacher: score"),
-    "small-stage1": Row("1e-06 > 0.0002", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", CODEC),
+    "small-stage1": Row("1e-06 > 0.0002", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", WITH_ENCODER),
     "small-stage2": Row(
         "2e-07 > 2e-05, 1e-06 > 0.0001", "", f"lpips 0.625, pixel 0.3125, latent 0.5, {STAGE2_TERMS}",
         "generator: generator; discriminator: fake_score head",
     ),
-    "small-decay": Row("2.5e-06 > 5e-06", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", WITH_DECODER),
-    "small-gpu": Row("1e-05 > 0", SMALL_BITS, f"lpips 2, {SMALL_REST}", WITH_DECODER),
+    "small-decay": Row("2.5e-06 > 5e-06", SMALL_BITS, f"lpips 1.3, {SMALL_REST}", WITH_BOTH),
+    "small-gpu": Row("1e-05 > 0", SMALL_BITS, f"lpips 2, {SMALL_REST}", WITH_BOTH),
     "small-gpu-gan": Row(
-        GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", CODEC + DISCRIMINATOR
+        GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", WITH_ENCODER + DISCRIMINATOR
     ),
     "small-preview": Row(
         "0.004 > 0.0004", SMALL_BITS,
@@ -166,11 +169,16 @@ def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
         patch.setattr(stages, "load_model", random_model)
         patch.setattr(stages, "load_lpips", lambda nets, weight=1.0: LPIPS())
         patch.setattr(stages, "load_tokenizer", lambda nets: MaskGITTokenizer())
-        patch.setattr(stages, "load_autoencoder", lambda model, nets: TAEF2() if model.light else None)
-        patch.setattr(stages, "load_codec", lambda nets: OneDC(replace(SMALL, half_decoder=False)))
+        patch.setattr(stages, "load_autoencoder", beside)
+        patch.setattr(stages, "load_codec", lambda nets: OneDC(replace(SMALL, reduced_vae=False)))
         patch.setattr(stages, "load_text", lambda *_: None)
         groups = stages.build_stage(config).optimizer_groups()
     return "; ".join(f"{group.name}: {parts(group.parameters)}" for group in groups)
+
+
+def beside(model: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
+    """The autoencoder that the folder of networks brings for `small` and the light model."""
+    return TAEF2() if model.name in ("small", "light") else None
 
 
 def random_model(model: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:

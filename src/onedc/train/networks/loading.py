@@ -40,7 +40,7 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
     if bool(nets.vae_encoder) != bool(nets.vae_decoder):
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
-    if nets.vae_encoder and config.vae != "light":
+    if nets.vae_encoder and not learns_taef2(config):
         load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
         load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
     elif has_bundled_vae(config) and not nets.start:
@@ -63,13 +63,15 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
 
 
 def load_autoencoder(config: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
-    """The autoencoder that a light model lacks, by `nets.vae_encoder` and `nets.vae_decoder`; else None.
+    """TAEF2 beside a model that learns its latents, by `nets.vae_encoder` and `nets.vae_decoder`; else None.
+
+    Without them a model that has an autoencoder of its own goes on with the latents of that.
 
     Raises:
-        ConfigError: neither is set.
+        ConfigError: neither is set, for a light model.
         WeightsError: a file is missing, damaged or of another network.
     """
-    if config.vae != "light":
+    if not learns_taef2(config) or (config.reduced_vae and not nets.vae_encoder):
         return None
     if not nets.vae_encoder or not nets.vae_decoder:
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: not set; a light model learns TAEF2's latents")
@@ -108,12 +110,17 @@ def _filled(config: ModelConfig, tensors: Mapping[str, Tensor], origin: str) -> 
 
 def has_taef2(config: ModelConfig) -> bool:
     """Whether a model's autoencoder is TAEF2 as published."""
-    return config.vae == "taef2" and config.vae_width == SMALL.vae_width and not config.half_decoder
+    return config.vae == "taef2" and config.vae_width == SMALL.vae_width and not config.reduced_vae
+
+
+def learns_taef2(config: ModelConfig) -> bool:
+    """Whether a model makes TAEF2's latents but has other networks in its place."""
+    return config.vae == "light" or config.reduced_vae
 
 
 def has_bundled_vae(config: ModelConfig) -> bool:
     """Whether a model's autoencoder has the layers of the bundled one."""
-    return all(getattr(config, name) == getattr(SMALL, name) for name in ("vae", "vae_width", "half_decoder"))
+    return all(getattr(config, name) == getattr(SMALL, name) for name in ("vae", "vae_width", "reduced_vae"))
 
 
 def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:

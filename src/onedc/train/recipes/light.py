@@ -1,4 +1,4 @@
-"""Recipes of lighter models: a lighter decoder for `small`; then the light model, in the order of its life.
+"""Recipes of lighter models: `small` with a lighter autoencoder; the light model, in the order of its life.
 
 Each goes on from the run before it (nets.start). Those that end in -gpu are for minutes of one large GPU.
 """
@@ -40,10 +40,10 @@ def light_imitation() -> TrainConfig:
     )
 
 
-def small_half_decoder() -> TrainConfig:
-    """The decoder of `small`, which ends at 1/2, taught by a codec whose decoder does not (nets.codec)."""
+def small_reduced() -> TrainConfig:
+    """The autoencoder of `small`, from 1/4 to 1/2, taught by a codec round the whole TAEF2 (nets.codec)."""
     config = light_imitation()
-    return replace(config, recipe="small-half-decoder", model=SMALL, optim=replace(config.optim, lr=6e-4))
+    return replace(config, recipe="small-reduced", model=SMALL, optim=replace(config.optim, lr=6e-4))
 
 
 def light_stage1() -> TrainConfig:
@@ -98,7 +98,7 @@ def _on_gpu(config: TrainConfig, minutes: float) -> TrainConfig:
 
 
 LIGHT_RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    "small-half-decoder": small_half_decoder,
+    "small-reduced": small_reduced,
     "light-imitation": light_imitation,
     "light-stage1": light_stage1,
     "light-gan": light_gan,

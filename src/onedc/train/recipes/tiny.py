@@ -12,7 +12,7 @@ from onedc.train.stages.stage2 import Stage2Config
 from onedc.train.stages.teacher import TeacherConfig
 from onedc.train.stages.tokenizer import TokenizerConfig
 
-_WIDE = replace(TINY, vae_width=SMALL.vae_width, half_decoder=SMALL.half_decoder)
+_WIDE = replace(TINY, vae_width=SMALL.vae_width, reduced_vae=SMALL.reduced_vae)
 
 
 def tiny_stage1() -> TrainConfig:

@@ -75,7 +75,8 @@ def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
 def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:
     model = load_model(config.model, config.nets)
     text = load_text(objective.score, config.model, config.nets)
-    return Teacher(model, objective, config.optim, text)
+    autoencoder = load_autoencoder(config.model, config.nets)
+    return Teacher(model, objective, config.optim, text, autoencoder)
 
 
 def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
@@ -84,7 +85,8 @@ def _stage2(objective: Stage2Config, config: TrainConfig) -> Stage:
     model, lpips = _codec(config), load_lpips(config.nets)
     real = load_score(objective.score, config.model, config.nets)
     text = load_text(objective.score, config.model, config.nets)
-    return Stage2(model, lpips, real, objective, config.optim, config.discriminator_optim, text)
+    autoencoder = load_autoencoder(config.model, config.nets)
+    return Stage2(model, lpips, real, objective, config.optim, config.discriminator_optim, text, autoencoder)
 
 
 def _codec(config: TrainConfig) -> OneDC:

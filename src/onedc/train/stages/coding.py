@@ -64,14 +64,14 @@ class Analysed(NamedTuple):
 def analysed(
     model: OneDC,
     x: Tensor,
-    vae_latents: Tensor,
+    vae_latents: Tensor | None,
     quality: Tensor,
     noise: Noise | None = None,
     *,
     rounded_below: int = 0,
     offset: float = 0.0,
 ) -> Analysed:
-    """x [B,3,H,W], its vae_latents and quality bytes -> what the encoder would send, and z.
+    """x [B,3,H,W], what g_a takes beside it and quality bytes -> what the encoder would send, and z.
 
     `noise`, `rounded_below` and `offset`: see `TrainingVisitor`.
     """
@@ -83,8 +83,10 @@ def analysed(
     return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
 
 
-def reconstruct(model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-    """x [B,3,H,W], its vae_latents and quality bytes -> (decoded vae_latents, bits per pixel of y [B])."""
+def reconstruct(
+    model: OneDC, x: Tensor, vae_latents: Tensor | None, quality: Tensor
+) -> tuple[Tensor, Tensor]:
+    """x [B,3,H,W], what g_a takes beside it, quality bytes -> (decoded vae_latents, bpp of y [B])."""
     sent = analysed(model, x, vae_latents, quality)
     return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp
 

@@ -69,9 +69,9 @@ class Imitation(Stage1):
             model.get_submodule(part).requires_grad_(False)
 
     def begin(self, samples: Iterable[Batch]) -> None:
-        """Take over the other's parts that are alike, and those layers of its decoder that are."""
+        """Take over the other's parts that are alike, and those layers of its autoencoder that are."""
         theirs = self.codec.state_dict()
-        for part in (*self.taken_over, "vae.decoder"):
+        for part in (*self.taken_over, "vae.encoder", "vae.decoder"):
             alike = _shapes(self.codec, part).items() & _shapes(self.model, part).items()
             self.model.load_state_dict({name: theirs[name] for name, _ in alike}, strict=False)
 
@@ -94,7 +94,8 @@ class Imitation(Stage1):
         y, z = targets["y"], targets["z"]
         quality = self.qualities(batch.noise)
         taught = self._taught(y, z, quality)
-        figures = {} if {"g_a", "h_a"} <= set(self.taken_over) else self._analysis(batch.x, y, z, quality)
+        analysed = {"vae.encoder", "g_a", "h_a"} <= set(self.taken_over)
+        figures = {} if analysed else self._analysis(batch.x, y, z, quality)
         hyper, z_semantic = model.h_s(model.fsq(z))
         gained, below = model.prior.gained(y, quality), self.config.rounded_below
         visitor = TrainingVisitor(gained, quality, batch.noise, rounded_below=below)

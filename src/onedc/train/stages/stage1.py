@@ -122,7 +122,10 @@ def vae_latents_of(vae: nn.Module, batch: Batch) -> Tensor:
 
 
 class Stage1(Stage):
-    """The codec, its VAE encoder apart, learns rate and distortion at qualities drawn per picture."""
+    """The codec learns rate and distortion at qualities drawn per picture, its VAE's encoder apart.
+
+    With an `autoencoder` beside it, the encoder learns too: the latents to be made are then that one's.
+    """
 
     best_by = "loss"
 
@@ -144,6 +147,8 @@ class Stage1(Stage):
         self.model_config = model.config
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.train_decoder)
+        if autoencoder is not None and model.config.vae == "taef2":
+            self.model.vae.get_submodule("encoder").requires_grad_(True)
         if config.only:
             self._freeze_all_but(config.only)
         self.teacher, self.head = teacher, None
@@ -170,7 +175,7 @@ class Stage1(Stage):
         if self.config.linear_start:
             linear_start(self.model, latents)
         if self.config.spread_start:
-            spread_start(self.model, x, latents)
+            spread_start(self.model, x, latents if self.autoencoder is None else self.model.vae_latents(x))
 
     def stored(self) -> dict[str, nn.Module]:
         others = {"head": self.head, "discriminator": self.discriminator}
@@ -199,12 +204,16 @@ class Stage1(Stage):
         return {"vae_latents": self.vae().encode(x)}  # type: ignore[operator]
 
     def vae(self) -> nn.Module:
-        """The autoencoder of the model, or for a light one that whose latents it decodes."""
+        """The autoencoder whose latents the generator is to make: the model's, or the one beside it."""
         return self.model.vae if self.autoencoder is None else self.autoencoder
 
     def vae_latents(self, batch: Batch) -> Tensor:
         """The vae_latents [B,C,H/8,W/8] of a batch."""
         return vae_latents_of(self.vae(), batch)
+
+    def seen(self, batch: Batch, target: Tensor) -> Tensor | None:
+        """What g_a takes beside the pixels: the target itself, or what the model's own encoder makes."""
+        return target if self.autoencoder is None else self.model.vae_latents(batch.x)
 
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: drawn from 1 to the highest, or 0 for the share without y."""
@@ -238,7 +247,8 @@ class Stage1(Stage):
         """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         offset, below = self.config.likelihood_offset, self.config.rounded_below
-        sent = analysed(self.model, batch.x, target, quality, batch.noise, rounded_below=below, offset=offset)
+        seen = self.seen(batch, target)
+        sent = analysed(self.model, batch.x, seen, quality, batch.noise, rounded_below=below, offset=offset)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
         return Coded(sent, decoded, target, quality)
 
@@ -298,11 +308,11 @@ class Stage1(Stage):
             return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
 
     def validate(self, batch: Batch) -> Figures:
-        target = self.vae_latents(batch)
+        seen = self.seen(batch, self.vae_latents(batch))
         figures: Figures = {}
         for byte in self._validated():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
-            sent = analysed(self.model, batch.x, target, quality)
+            sent = analysed(self.model, batch.x, seen, quality)
             decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
             x_hat = self._decode(decoded).clamp(-1, 1)
             own = self._quality_figures(batch.x, x_hat, quality, sent.bpp)
@@ -324,6 +334,7 @@ class Stage1(Stage):
 
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._validated()[-1], device=batch.x.device)
-        decoded, _ = reconstruct(self.model, batch.x, self.vae_latents(batch), quality)
+        seen = self.seen(batch, self.vae_latents(batch))
+        decoded, _ = reconstruct(self.model, batch.x, seen, quality)
         x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

@@ -71,6 +71,7 @@ class Stage2(Stage):
         optim: OptimConfig,
         discriminator_optim: OptimConfig,
         text: TextEncoder | None = None,
+        autoencoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.text = text
@@ -83,7 +84,7 @@ class Stage2(Stage):
             inset=config.inset,
             decoder_fp32=config.decoder_fp32,
         )
-        self.codec = Stage1(model, lpips, pixel, optim)
+        self.codec = Stage1(model, lpips, pixel, optim, autoencoder=autoencoder)
         self.model_config = model.config
         self.real_score = real_score.requires_grad_(False).eval()
         self._freeze_codec()
@@ -131,7 +132,7 @@ class Stage2(Stage):
         model = self.codec.model
         quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
         with torch.no_grad():
-            sent = analysed(model, batch.x, target, quality)
+            sent = analysed(model, batch.x, self.codec.seen(batch, target), quality)
             tokens = model.semantic(sent.z_semantic)
         x_hat = model.g_s(sent.y_hat, tokens, quality)
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient

@@ -58,7 +58,7 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
 
 
 @torch.no_grad()
-def spread_start(model: OneDC, x: Tensor, vae_latents: Tensor) -> None:
+def spread_start(model: OneDC, x: Tensor, vae_latents: Tensor | None) -> None:
     """Set the last layer of h_a, in place, so that z of these crops [B,3,H,W] uses all its values alike.
 
     An h_a behind trained networks else begins far outside of the quantiser's range.

@@ -36,10 +36,16 @@ class Teacher(Stage):
     best_by = "loss"
 
     def __init__(
-        self, model: OneDC, config: TeacherConfig, optim: OptimConfig, text: TextEncoder | None = None
+        self,
+        model: OneDC,
+        config: TeacherConfig,
+        optim: OptimConfig,
+        text: TextEncoder | None = None,
+        autoencoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.text = text
+        self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
         self.model, self.config, self.optim = model.requires_grad_(False), config, optim
         self.model_config = model.config
         self.score_net = ScoreNetwork(config.score, model.config)
@@ -52,16 +58,19 @@ class Teacher(Stage):
         return [OptimizerGroup("teacher", trainable(self.score_net, "score"), self.optim)]
 
     def vae(self) -> nn.Module:
-        return self.model.vae
+        return self.model.vae if self.autoencoder is None else self.autoencoder
 
     def _condition(self, batch: Batch, latents: Tensor) -> Tensor | None:
         """The condition of the score network for each picture: tokens, its caption, or none."""
         if self.text is not None:
             return self.text(batch.captions)
-        return tokens_of(self.model, batch.x, latents) if self.config.score.guidance == "tokens" else None
+        if self.config.score.guidance != "tokens":
+            return None
+        seen = latents if self.autoencoder is None else self.model.vae_latents(batch.x)
+        return tokens_of(self.model, batch.x, seen)
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        latents = vae_latents_of(self.model.vae, batch)
+        latents = vae_latents_of(self.vae(), batch)
         timesteps = batch.noise.integers("timestep", 0, TIMESTEPS)
         condition = self._condition(batch, latents)
         if condition is not None:
@@ -74,7 +83,7 @@ class Teacher(Stage):
         return error, {"noise_mse": error}
 
     def validate(self, batch: Batch) -> Figures:
-        latents = vae_latents_of(self.model.vae, batch)
+        latents = vae_latents_of(self.vae(), batch)
         condition, errors = self._condition(batch, latents), {}
         for timestep in VALIDATION_TIMESTEPS:
             at = torch.full((len(latents),), timestep, device=latents.device)
@@ -85,7 +94,7 @@ class Teacher(Stage):
 
 
 @torch.no_grad()
-def tokens_of(model: OneDC, x: Tensor, latents: Tensor) -> Tensor:
+def tokens_of(model: OneDC, x: Tensor, latents: Tensor | None) -> Tensor:
     """The semantic tokens [B,D,H/64,W/64] that a decoder would see."""
     _, z_hat = model.analyse(x, latents)
     _, z_semantic = model.h_s(z_hat)
