@@ -137,7 +137,14 @@ class LightDecoder(nn.Module):
 
     def __init__(self, config: LightConfig, channels: int) -> None:
         super().__init__()
-        self.decoder, self.halo = _light_layers(config, channels), config.decoder_halo
+        self.halo = config.decoder_halo
+        (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
+        self.decoder = nn.Sequential(
+            nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
+            nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
+            *(ResidualBlock(quarter) for _ in range(blocks[1])),
+            nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
+        )  # fmt: skip
 
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W], in [-1,1] but for overshoot (not clamped).
@@ -145,14 +152,3 @@ class LightDecoder(nn.Module):
         Large pictures in bands of rows: the same values, in bounded memory.
         """
         return in_tiles(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)
-
-
-def _light_layers(config: LightConfig, channels: int) -> nn.Sequential:
-    """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W]: residual blocks at 1/8 and 1/4, then 4x4 pixels."""
-    (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
-    return nn.Sequential(
-        nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
-        nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
-        *(ResidualBlock(quarter) for _ in range(blocks[1])),
-        nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
-    )  # fmt: skip

@@ -20,7 +20,7 @@ from onedc.model.blocks import Link, in_little_memory, in_tiles
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/4
-REDUCED_TAPS = (8, 10)  # behind the first two blocks at 1/4
+REDUCED_TAPS = (8, 10)  # both at 1/4: behind the stem and behind the last block
 
 
 class Tiling(NamedTuple):

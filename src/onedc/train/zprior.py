@@ -19,7 +19,6 @@ from onedc.engine.torch_engine import TorchEngine
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import CODEBOOK_SIZE, UNIT_BITS, Integers, LearnedZPrior, levels_of, near_levels
 from onedc.errors import ConfigError
-from onedc.image import RGBArray
 from onedc.train.config import DataConfig
 from onedc.train.data.crops import Crops
 
@@ -198,13 +197,9 @@ def _levels(
     found: Levels = []
     for count, index in enumerate(indices, 1):
         window = crops.view(index)
-        found += [] if window is None else [_window_levels(engine, window)]
+        if window is not None:
+            height, width = (side // 64 * 64 for side in window.shape[:2])  # whole positions of z
+            found.append(levels_of(engine.analyse(window[:height, :width])[1]))
         if count % 50 == 0:
             say(f"z of {count} of {len(indices)} photos")
     return found
-
-
-def _window_levels(engine: TorchEngine, pixels: RGBArray) -> Integers:
-    """Levels [h,w,7] of the whole positions in a window [H,W,3]."""
-    height, width = (side // 64 * 64 for side in pixels.shape[:2])
-    return levels_of(engine.analyse(pixels[:height, :width])[1])

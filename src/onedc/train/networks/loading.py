@@ -108,9 +108,9 @@ def _filled(config: ModelConfig, tensors: Mapping[str, Tensor], origin: str) -> 
     return model
 
 
-def has_taef2(config: ModelConfig) -> bool:
-    """Whether a model's autoencoder is TAEF2 as published."""
-    return config.vae == "taef2" and config.vae_width == SMALL.vae_width and not config.reduced_vae
+def takes_taef2(config: ModelConfig) -> bool:
+    """Whether TAEF2 as published is a model's autoencoder, or makes the latents that it learns."""
+    return learns_taef2(config) or (config.vae == "taef2" and config.vae_width == SMALL.vae_width)
 
 
 def learns_taef2(config: ModelConfig) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.config import TrainConfig
-from onedc.train.networks.loading import has_taef2, learns_taef2
+from onedc.train.networks.loading import takes_taef2
 from onedc.train.recipes import paper, small, tiny
 from onedc.train.recipes.light import LIGHT_RECIPES
 
@@ -81,7 +81,7 @@ def with_places(config: TrainConfig, *, data: str | None, nets: Path | None) -> 
         files: dict[str, Any] = {
             name: str(nets / file) for name, file in table.items() if (nets / file).exists()
         }
-        if not has_taef2(config.model) and not learns_taef2(config.model):
+        if not takes_taef2(config.model):
             files = {name: file for name, file in files.items() if not name.startswith("vae_")}
         config = replace(config, nets=replace(config.nets, **files))
     return config

@@ -71,7 +71,7 @@ class Imitation(Stage1):
     def begin(self, samples: Iterable[Batch]) -> None:
         """Take over the other's parts that are alike, and those layers of its autoencoder that are."""
         theirs = self.codec.state_dict()
-        for part in (*self.taken_over, "vae.encoder", "vae.decoder"):
+        for part in (*self.taken_over, "vae"):
             alike = _shapes(self.codec, part).items() & _shapes(self.model, part).items()
             self.model.load_state_dict({name: theirs[name] for name, _ in alike}, strict=False)
 

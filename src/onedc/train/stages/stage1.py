@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -70,7 +70,7 @@ class Stage1Config:
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
     spread_start: bool = False  # begin with a z that uses all its values
-    train_decoder: bool = False  # train the autoencoder's decoder too; its encoder is frozen
+    train_decoder: bool = False  # train the decoder of the model's autoencoder too
     only: tuple[str, ...] = ()  # parts of the codec that are trained, the rest frozen; (): all of it
     slow_share: float = 0.1  # share of the learning rate for that decoder, and for layers of the linear start
     validation_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
@@ -119,6 +119,15 @@ def vae_latents_of(vae: nn.Module, batch: Batch) -> Tensor:
         return batch.vae_latents
     with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
         return vae.encode(batch.x)  # type: ignore[operator]
+
+
+def latents_seen(
+    model: OneDC, beside: nn.Module | None, batch: Batch, target: Tensor | None = None
+) -> Tensor | None:
+    """What g_a takes: what the model's own encoder makes, or without an autoencoder beside it `target`."""
+    if beside is not None:
+        return model.vae_latents(batch.x)
+    return vae_latents_of(model.vae, batch) if target is None else target
 
 
 class Stage1(Stage):
@@ -170,12 +179,12 @@ class Stage1(Stage):
         if not (self.config.linear_start or self.config.spread_start):
             return
         few = list(itertools.islice(samples, START_IMAGES))
-        x = torch.cat([batch.x for batch in few])
-        latents = torch.cat([self.vae_latents(batch) for batch in few])
+        x, latents = torch.cat([b.x for b in few]), torch.cat([self.vae_latents(b) for b in few])
         if self.config.linear_start:
             linear_start(self.model, latents)
         if self.config.spread_start:
-            spread_start(self.model, x, latents if self.autoencoder is None else self.model.vae_latents(x))
+            seen = latents_seen(self.model, self.autoencoder, replace(few[0], x=x), latents)
+            spread_start(self.model, x, seen)
 
     def stored(self) -> dict[str, nn.Module]:
         others = {"head": self.head, "discriminator": self.discriminator}
@@ -211,10 +220,6 @@ class Stage1(Stage):
         """The vae_latents [B,C,H/8,W/8] of a batch."""
         return vae_latents_of(self.vae(), batch)
 
-    def seen(self, batch: Batch, target: Tensor) -> Tensor | None:
-        """What g_a takes beside the pixels: the target itself, or what the model's own encoder makes."""
-        return target if self.autoencoder is None else self.model.vae_latents(batch.x)
-
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: drawn from 1 to the highest, or 0 for the share without y."""
         if self.model_config.z_only:
@@ -247,7 +252,7 @@ class Stage1(Stage):
         """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         offset, below = self.config.likelihood_offset, self.config.rounded_below
-        seen = self.seen(batch, target)
+        seen = latents_seen(self.model, self.autoencoder, batch, target)
         sent = analysed(self.model, batch.x, seen, quality, batch.noise, rounded_below=below, offset=offset)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
         return Coded(sent, decoded, target, quality)
@@ -308,7 +313,7 @@ class Stage1(Stage):
             return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
 
     def validate(self, batch: Batch) -> Figures:
-        seen = self.seen(batch, self.vae_latents(batch))
+        seen = latents_seen(self.model, self.autoencoder, batch)
         figures: Figures = {}
         for byte in self._validated():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
@@ -334,7 +339,7 @@ class Stage1(Stage):
 
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._validated()[-1], device=batch.x.device)
-        seen = self.seen(batch, self.vae_latents(batch))
+        seen = latents_seen(self.model, self.autoencoder, batch)
         decoded, _ = reconstruct(self.model, batch.x, seen, quality)
         x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

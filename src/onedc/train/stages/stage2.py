@@ -25,7 +25,7 @@ from onedc.train.networks.discriminators import GANHead
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.coding import analysed
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
+from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, latents_seen
 
 TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive
 DISCRIMINATOR_GAN = 1e-2  # weight of the GAN beside the fake score's error
@@ -132,7 +132,8 @@ class Stage2(Stage):
         model = self.codec.model
         quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
         with torch.no_grad():
-            sent = analysed(model, batch.x, self.codec.seen(batch, target), quality)
+            seen = latents_seen(model, self.codec.autoencoder, batch, target)
+            sent = analysed(model, batch.x, seen, quality)
             tokens = model.semantic(sent.z_semantic)
         x_hat = model.g_s(sent.y_hat, tokens, quality)
         if not x_hat.requires_grad:  # torch 2.13 crashes in GroupNorm's backward pass without this gradient

@@ -17,7 +17,7 @@ from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stages.stage1 import vae_latents_of
+from onedc.train.stages.stage1 import latents_seen, vae_latents_of
 
 DROPOUT = 0.1  # share of training images whose tokens or captions are dropped
 VALIDATION_TIMESTEPS = (100, 300, 500, 700)
@@ -66,8 +66,7 @@ class Teacher(Stage):
             return self.text(batch.captions)
         if self.config.score.guidance != "tokens":
             return None
-        seen = latents if self.autoencoder is None else self.model.vae_latents(batch.x)
-        return tokens_of(self.model, batch.x, seen)
+        return tokens_of(self.model, batch.x, latents_seen(self.model, self.autoencoder, batch, latents))
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         latents = vae_latents_of(self.vae(), batch)
