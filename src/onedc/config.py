@@ -232,12 +232,10 @@ SMALL = ModelConfig(
     token_channels=128,
     semantic_stages=1,
     synthesis_widths=(192, 128),
-    synthesis_blocks=(3, 1),
+    synthesis_blocks=(1, 1),
     semantic_up_widths=(96, 64),
     generator_channels=128,
-    generator_unet=UNetConfig(
-        widths=(128, 192), layers=1, attention=(False, True), heads=4, time_channels=128
-    ),
+    generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=128),
     timestep=500,
     alpha_bar=0.5,
     quality_knots=13,

@@ -69,9 +69,9 @@ class Imitation(Stage1):
             model.get_submodule(part).requires_grad_(False)
 
     def begin(self, samples: Iterable[Batch]) -> None:
-        """Take over the other's parts that are alike, and those layers of its autoencoder that are."""
+        """Take over all of the other's layers that are alike."""
         theirs = self.codec.state_dict()
-        for part in (*self.taken_over, "vae"):
+        for part in PARTS:
             alike = _shapes(self.codec, part).items() & _shapes(self.model, part).items()
             self.model.load_state_dict({name: theirs[name] for name, _ in alike}, strict=False)
 
