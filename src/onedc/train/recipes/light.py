@@ -1,4 +1,4 @@
-"""Recipes of lighter models: `small` with a lighter autoencoder; the light model, in the order of its life.
+"""Recipes of lighter models: `small` with its lighter parts; the light model, in the order of its life.
 
 Each goes on from the run before it (nets.start). Those that end in -gpu are for minutes of one large GPU.
 """
@@ -41,7 +41,7 @@ def light_imitation() -> TrainConfig:
 
 
 def small_reduced() -> TrainConfig:
-    """The autoencoder of `small`, from 1/4 to 1/2, taught by a codec round the whole TAEF2 (nets.codec)."""
+    """What `small` has lighter than a codec round the whole TAEF2 (nets.codec), taught by that."""
     config = light_imitation()
     return replace(config, recipe="small-reduced", model=SMALL, optim=replace(config.optim, lr=6e-4))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
-from onedc.model.onedc import OneDC, unpacked_nets
+from onedc.model.onedc import OneDC, precise_nets
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss, guided
@@ -105,7 +105,7 @@ class Stage2(Stage):
         for p in trained:
             p.requires_grad_(True)
         if self.config.storage == "bf16":
-            kept, named = unpacked_nets(model.config), model.named_parameters()
+            kept, named = ("vae.", *precise_nets(model.config)), model.named_parameters()
             halve(p for name, p in named if not p.requires_grad and not name.startswith(kept))
 
     def stored(self) -> dict[str, nn.Module]:
