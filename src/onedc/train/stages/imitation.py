@@ -70,10 +70,9 @@ class Imitation(Stage1):
 
     def begin(self, samples: Iterable[Batch]) -> None:
         """Take over all of the other's layers that are alike."""
-        theirs = self.codec.state_dict()
-        for part in PARTS:
-            alike = _shapes(self.codec, part).items() & _shapes(self.model, part).items()
-            self.model.load_state_dict({name: theirs[name] for name, _ in alike}, strict=False)
+        theirs, own = self.codec.state_dict(), self.model.state_dict()
+        alike = {name: theirs[name] for name in theirs.keys() & own if theirs[name].shape == own[name].shape}
+        self.model.load_state_dict(alike, strict=False)
 
     def train(self, mode: bool = True) -> Imitation:
         super().train(mode)
