@@ -15,6 +15,7 @@ from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, ST
 from onedc.errors import ConfigError, optional
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
+from onedc.model.windows import shared_grids
 from onedc.weights.file import SEAM_NETS
 
 OPSET = 17
@@ -147,7 +148,7 @@ def _graph(
     sides = {1: "h", 2: "w"}, {2: "h", 3: "w"}
     maps = [key for key in (*form.inputs, *form.outputs) if key != "quality"]
     traced = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), shared_grids():
         warnings.simplefilter("ignore")  # the tracer warns of each Python number; sizes are tested
         torch.onnx.export(
             module,

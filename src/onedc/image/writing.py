@@ -15,7 +15,7 @@ from onedc.files import refuse_existing, write_whole
 from onedc.image.samples import RGBArray
 
 _WRITE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
-    ".png": ("PNG", {}),
+    ".png": ("PNG", {"compress_level": 3}),  # half of the time of 6, files of 5 % more
     ".webp": ("WEBP", {"lossless": True}),
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),

@@ -92,13 +92,14 @@ class ConvFFN(nn.Module):
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 2 * expansion * channels, 1)
+        self.hidden = expansion * channels
+        self.conv = nn.Conv2d(channels, 2 * self.hidden, 1)
         self.activation1 = nn.LeakyReLU(0.1)
         self.activation2 = nn.LeakyReLU(0.01)
-        self.conv_out = nn.Conv2d(expansion * channels, channels, 1)
+        self.conv_out = nn.Conv2d(self.hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second = self.conv(x).chunk(2, dim=1)
+        first, second = self.conv(x).split(self.hidden, dim=1)
         return x + self.conv_out(self.activation1(first) + self.activation2(second))
 
 
@@ -172,10 +173,10 @@ class AttentionBlock(Link):
 
 def _attend_map(qkv: Tensor, tokens: None, masks: Masks) -> Tensor:
     """[B,3C,H,W] -> [B,C,H,W], one head."""
-    height, width = qkv.shape[-2:]
-    q, k, v = (t.unsqueeze(1) for t in qkv.flatten(2).transpose(1, 2).chunk(3, dim=-1))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=masks.positions).squeeze(1)
-    return out.transpose(1, 2).unflatten(2, (height, width))
+    channels = int(qkv.shape[1]) // 3
+    q, k, v = (t.unsqueeze(1) for t in qkv.flatten(2).transpose(1, 2).split(channels, dim=-1))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=masks.positions, scale=channels**-0.5)
+    return out.squeeze(1).transpose(1, 2).reshape(-1, channels, *qkv.shape[-2:])
 
 
 class Upsample2(Link):

@@ -189,12 +189,14 @@ class Heads(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """What x gathers from `context`; `mask` [B,1,1,L]: from which of its positions."""
         context = x if context is None else context
-        q, k, v = (
-            t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for t in (self.to_q(x), self.to_k(context), self.to_v(context))
+        q = self.to_q(x).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        k, v = (
+            t.reshape(*context.shape[:2], self.heads, -1).transpose(1, 2)
+            for t in (self.to_k(context), self.to_v(context))
         )
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.to_out[0](out.transpose(1, 2).flatten(2))
+        width = self.to_q.out_features // self.heads
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)
+        return self.to_out[0](out.transpose(1, 2).reshape(*x.shape[:2], -1))
 
 
 class SelfAttention2d(Heads, Link):
@@ -212,7 +214,7 @@ class SelfAttention2d(Heads, Link):
 
     def _attend(self, h: Tensor, tokens: None, masks: Masks) -> Tensor:
         out = super().forward(h.flatten(2).transpose(1, 2), mask=masks.positions)
-        return out.transpose(1, 2).unflatten(2, h.shape[-2:])
+        return out.transpose(1, 2).reshape_as(h)
 
 
 class FeedForward(nn.Module):
@@ -225,7 +227,8 @@ class FeedForward(nn.Module):
         self.net = nn.ModuleList([gate, nn.Identity(), nn.Linear(4 * channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.net[0].proj(x).chunk(2, dim=-1)  # type: ignore[operator]
+        hidden = self.net[2].in_features
+        value, gate = self.net[0].proj(x).split(hidden, dim=-1)  # type: ignore[operator]
         return self.net[2](value * F.gelu(gate))
 
 
@@ -265,7 +268,7 @@ class Transformer2d(Link):
     def _attend(self, h: Tensor, tokens: Tensor, masks: Masks) -> Tensor:
         sequence, context = h.flatten(2).transpose(1, 2), tokens.flatten(2).transpose(1, 2)
         out = self.transformer_blocks[0](sequence, context, masks)
-        return out.transpose(1, 2).unflatten(2, h.shape[-2:])
+        return out.transpose(1, 2).reshape_as(h)
 
 
 class TokenAttention(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -47,23 +48,89 @@ def windowed(attend: Attend, x: Tensor, tokens: Tensor | None, limit: int, windo
     return torch.cat(rows, dim=-2)
 
 
+class _Grid(NamedTuple):
+    """The windows over maps of one size, in numbers that a graph computes of it."""
+
+    height: Tensor
+    width: Tensor
+    down: Tensor  # positions of a window
+    across: Tensor
+    rows: Tensor  # of windows
+    columns: Tensor
+
+    @classmethod
+    def over(cls, height: Tensor, width: Tensor, down: Tensor, across: Tensor) -> _Grid:
+        """A graph's division rounds towards zero."""
+        rows, columns = (height + down - 1) // down, (width + across - 1) // across
+        return cls(height, width, down, across, rows, columns)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """[1,C,h,w] -> [n,C,down,across], with zeros beyond the edge."""
+        right, below = self.columns * self.across - self.width, self.rows * self.down - self.height
+        x = F.pad(x, (0, right, 0, below))  # type: ignore[arg-type]
+        channels = int(x.shape[1])
+        cells = _reshaped(x, channels, self.rows, self.down, self.columns, self.across)
+        cells = cells.permute(1, 3, 0, 2, 4)
+        return _reshaped(cells, self.rows * self.columns, channels, self.down, self.across)
+
+    def joined(self, parts: Tensor) -> Tensor:
+        """The opposite of `cut`."""
+        channels = int(parts.shape[1])
+        cells = _reshaped(parts, self.rows, self.columns, channels, self.down, self.across)
+        whole = (1, channels, self.rows * self.down, self.columns * self.across)
+        return _reshaped(cells.permute(2, 0, 3, 1, 4), *whole)[..., : self.height, : self.width]
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Which positions of the windows over `x` are its own [n,1,1,L]."""
+        return self.cut(torch.ones_like(x[:, :1])).flatten(2).unsqueeze(1) > 0
+
+
+class _Cut(NamedTuple):
+    """Windows over a map and over the tokens, and their masks."""
+
+    positions: _Grid
+    tokens: _Grid | None
+    masks: Masks
+
+
+_shared: list[dict[tuple[int, ...], _Cut]] = []
+
+
+@contextmanager
+def shared_grids() -> Iterator[None]:
+    """Within it, graphs compute what follows from the size of a map once for all maps of that size."""
+    _shared.append({})
+    try:
+        yield
+    finally:
+        _shared.pop()
+
+
+def _windows(x: Tensor, tokens: Tensor | None, limit: int, window: int) -> _Cut:
+    height, width = _sides(x)
+    whole = height * width <= limit
+    grid = _Grid.over(height, width, torch.where(whole, height, window), torch.where(whole, width, window))
+    if tokens is None:
+        return _Cut(grid, None, Masks(grid.mask(x)))
+    below, right = _sides(tokens)
+    ratio = height // below
+    seen = _Grid.over(below, right, grid.down // ratio, grid.across // ratio)
+    return _Cut(grid, seen, Masks(grid.mask(x), seen.mask(tokens)))
+
+
 def _at_once(attend: Attend, x: Tensor, tokens: Tensor | None, limit: int, window: int) -> Tensor:
     """What `windowed` gives for one picture, without a loop or a branch, which a graph would freeze.
 
     The map is extended to whole windows, which become a batch; what was added is masked.
     """
-    height, width = _sides(x)
-    whole = height * width <= limit
-    down, across = torch.where(whole, height, window), torch.where(whole, width, window)
-    masks, seen = Masks(_mask(x, down, across)), None
-    if tokens is not None:
-        ratio = height // _sides(tokens)[0]
-        seen = _cut(tokens, down // ratio, across // ratio)
-        masks = Masks(masks.positions, _mask(tokens, down // ratio, across // ratio))
-    parts = attend(_cut(x, down, across), seen, masks)
-    rows, columns = _windows(height, down), _windows(width, across)
-    cells = _reshaped(parts, rows, columns, parts.shape[1], down, across).permute(2, 0, 3, 1, 4)
-    return _reshaped(cells, 1, parts.shape[1], rows * down, columns * across)[..., :height, :width]
+    known = _shared[-1] if _shared else {}
+    sides = (int(side) for t in (x, tokens) if t is not None for side in t.shape[-2:])
+    key = (*sides, limit, window)
+    if key not in known:
+        known[key] = _windows(x, tokens, limit, window)
+    cut = known[key]
+    seen = None if tokens is None or cut.tokens is None else cut.tokens.cut(tokens)
+    return cut.positions.joined(attend(cut.positions.cut(x), seen, cut.masks))
 
 
 def _sides(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,24 +139,6 @@ def _sides(x: Tensor) -> tuple[Tensor, Tensor]:
     return shape[2], shape[3]
 
 
-def _windows(length: Tensor, side: Tensor) -> Tensor:
-    """How many cover a length; a graph's division rounds towards zero."""
-    return (length + side - 1) // side
-
-
-def _cut(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """[1,C,h,w] -> [n,C,down,across], with zeros beyond the edge."""
-    height, width = _sides(x)
-    rows, columns = _windows(height, down), _windows(width, across)
-    x = F.pad(x, (0, columns * across - width, 0, rows * down - height))  # type: ignore[arg-type]
-    cells = _reshaped(x, x.shape[1], rows, down, columns, across).permute(1, 3, 0, 2, 4)
-    return _reshaped(cells, rows * columns, x.shape[1], down, across)
-
-
 def _reshaped(x: Tensor, *shape: Any) -> Tensor:
     """To a shape of numbers and tensors; the annotations of torch know numbers alone."""
     return x.reshape(shape)
-
-
-def _mask(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    return _cut(torch.ones_like(x[:, :1]), down, across).flatten(2).unsqueeze(1) > 0
