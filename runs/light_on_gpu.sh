@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The light model on one lent GPU: imitation, stage I, stage I beside a discriminator; eight minutes of training.
+# The light model on one lent GPU: imitation, then stage I beside a discriminator; eight minutes of training.
 #
 #   runs/light_on_gpu.sh SHARDS NETWORKS TEACHER OUT [START]
 #
 # SHARDS: photos, as for onedc train. NETWORKS: LPIPS-squeeze and TAEF2. TEACHER: weights file of the codec to imitate.
 # OUT gets a run's log and the EMA weights in fp16, in pieces of 15 MB (cat light.safetensors.* joins them), after
 # each part, so that a lease that ends early loses one part at most. START: weights to go on from, without imitation.
+# With LIMIT=580 stage I ends in time for all of it to take so many seconds, the making of the pools counted.
 # To rehearse without a GPU: EXTRA="data.batch=1 data.pool_windows=1 run.minutes=0.2".
 set -euo pipefail
 
@@ -28,8 +29,14 @@ part() {
     rm -f "$out"/light.safetensors.*
     split -b 15000000 -d "$work/$recipe.safetensors" "$out/light.safetensors."
     start=$work/$recipe
+    echo "$recipe: done after $SECONDS s"
 }
 
-if [ -z "$start" ]; then part light-imitation-gpu "nets.codec=$teacher"; fi
-part light-stage1-gpu
-part light-gan-gpu
+minutes=()
+if [ -z "$start" ]; then
+    part light-imitation-gpu "nets.codec=$teacher" run.minutes=1.4
+    if [ -n "${LIMIT:-}" ]; then # both parts take the same time beside their training
+        minutes=("run.minutes=$("$python" -c "print(round(($LIMIT - $SECONDS - ($SECONDS - 84)) / 60, 2))")")
+    fi
+fi
+part light-stage1-gpu "${minutes[@]}"

@@ -126,7 +126,7 @@ def write_files(folder: Path, codec: Codec) -> None:
     first, second = (Image.fromarray(picture(90, 70)[:, ::step]) for step in (1, -1))
     first.save(folder / "animated.gif", save_all=True, append_images=[second])
     damaged = bytearray((folder / "90x70.1dc").read_bytes())
-    damaged[-1] ^= 1
+    damaged[-20] ^= 1
     (folder / "damaged.1dc").write_bytes(damaged)
     (folder / "empty.1dc").touch()
     for golden in GOLDENS:

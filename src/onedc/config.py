@@ -99,7 +99,6 @@ class ModelConfig:
     hyper_analysis_norm: bool = False  # h_a scales what it reads, and what z is made of, by picture
     hyper_channels: int  # channels of z_semantic (1/64) and of the hyper features (1/16)
     prior_blocks: int  # depth-convolution blocks of the shared spatial prior
-    prior_fusion_blocks: int = 2  # those that make its parameters of the hyper features
     seam_expansion: int = 2  # hidden width of the feed-forward layers of h_s and prior, in widths
     # tokens, g_s
     token_channels: int  # width of a semantic token
@@ -250,28 +249,25 @@ LIGHT = ModelConfig(
     vae="light",
     vae_channels=32,
     light=LightConfig(
-        analysis_widths=(64, 128, 224),
-        analysis_blocks=(2, 2, 2),
+        analysis_widths=(64, 128, 192),
+        analysis_blocks=(2, 2, 3),
         semantic_width=128,
         decoder_widths=(128, 64),
-        decoder_blocks=(3, 1),
+        decoder_blocks=(4, 3),
     ),
     y_channels=64,
     hyper_analysis_widths=(128, 128),
     hyper_analysis_norm=True,
-    hyper_channels=64,
-    prior_blocks=0,
-    prior_fusion_blocks=1,
+    hyper_channels=96,
+    prior_blocks=1,
     seam_expansion=1,
     token_channels=128,
     semantic_stages=1,
     synthesis_widths=(160, 0),
     synthesis_blocks=(2, 0),
     semantic_up_widths=(96, 64),
-    generator_channels=160,
-    generator_unet=UNetConfig(
-        widths=(160, 160), layers=1, attention=(True, True), heads=4, time_channels=128
-    ),
+    generator_channels=128,
+    generator_unet=UNetConfig(widths=(128, 96), layers=1, attention=(True, True), heads=4, time_channels=128),
     timestep=500,
     alpha_bar=0.5,
     quality_knots=13,

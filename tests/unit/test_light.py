@@ -53,9 +53,9 @@ def _multiplications(model: OneDC, side: int, decode: bool) -> float:
 @torch.inference_mode()
 def test_the_work_and_the_size_of_the_light_model() -> None:
     model = OneDC(LIGHT).eval()
-    assert 45 < _multiplications(model, 256, decode=True) < 50
-    assert 30 < _multiplications(model, 256, decode=False) < 35
-    assert sum(p.numel() for p in model.parameters()) < 15.4e6  # bytes, at 8 bits each
+    assert 54 < _multiplications(model, 256, decode=True) < 55
+    assert 33 < _multiplications(model, 256, decode=False) < 34
+    assert sum(p.numel() for p in model.parameters()) < 13e6  # bytes, at 8 bits each
 
 
 @torch.inference_mode()

@@ -162,9 +162,7 @@ class SpatialPrior(nn.Module):
         def block(channels_in: int = 2 * n) -> DepthConvBlock:
             return DepthConvBlock(channels_in, 2 * n, config.seam_expansion)
 
-        self.fusion = nn.Sequential(
-            block(config.hyper_channels), *(block() for _ in range(config.prior_fusion_blocks - 1))
-        )
+        self.fusion = nn.Sequential(block(config.hyper_channels), block())
         self.reduction = nn.Conv2d(2 * n, n, 1)
         self.adaptors = nn.ModuleList(block() for _ in range(PARTS - 1))
         self.trunk = nn.Sequential(*(block() for _ in range(config.prior_blocks)))

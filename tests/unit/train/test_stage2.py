@@ -84,12 +84,15 @@ def test_the_dmd_loss_pulls_along_the_gradient() -> None:
 
 
 def test_adversarial_terms_are_cross_entropies() -> None:
-    real, fake = torch.tensor([1.5, -0.3]), torch.tensor([0.2, -2.0])
-    expected = F.binary_cross_entropy_with_logits(fake, torch.ones(2))
-    torch.testing.assert_close(generator_gan_loss(fake), expected)
-    expected = F.binary_cross_entropy_with_logits(fake, torch.zeros(2))
-    expected = expected + F.binary_cross_entropy_with_logits(real, torch.ones(2))
-    torch.testing.assert_close(discriminator_gan_loss(real, fake), expected)
+    real, fake = (
+        torch.tensor([1.5, -0.3])[:, None, None, None],
+        torch.tensor([0.2, -2.0])[:, None, None, None],
+    )
+    expected = F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+    torch.testing.assert_close(generator_gan_loss(fake).mean(), expected)
+    expected = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    expected = expected + F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+    torch.testing.assert_close(discriminator_gan_loss(real, fake).mean(), expected)
 
 
 def test_guidance_weight_1_is_the_conditional_prediction() -> None:

@@ -46,7 +46,7 @@ class Stage1Weights:
     structure: float = 0.0  # what MS-SSIM lacks to 1
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
-    zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone
+    zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone; see `plain_below`
     spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
     def __post_init__(self) -> None:
@@ -63,6 +63,7 @@ class Stage1Config:
     weights: Stage1Weights = field(default_factory=Stage1Weights)
     distill: DistillConfig = field(default_factory=DistillConfig)
     gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
+    plain_below: int = 0  # below this quality byte the GAN judges nothing, and `zonly` fades to 1
     ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight, from RAMP_START
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
     highest_quality: int = QUALITY_MAX  # quality bytes are drawn from 1 to this one
@@ -244,7 +245,8 @@ class Stage1(Stage):
         distortion, figures = self.distortion(terms, coded)
         cost, more = self.cost(batch, coded, step)
         if self.discriminator is not None:
-            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded)
+            judged = coded.quality >= self.config.plain_below
+            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded, judged)
             return distortion + cost + gan, {**figures, **more, "gan_generator": value}
         return distortion + cost, figures | more
 
@@ -262,12 +264,15 @@ class Stage1(Stage):
         weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
         latent = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
+        plain = (1 - coded.quality / max(self.config.plain_below, 1)).clamp(
+            min=0
+        )  # 1 at byte 0, then falling
         distortion = weights.lpips * lpips + weights.coarse * coarse
-        distortion = distortion + torch.where(coded.quality > 0, 1.0, weights.zonly) * detail
+        distortion = distortion + (1 + (weights.zonly - 1) * plain) * detail
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
-            figures["structure"] = terms.structure
-            distortion = distortion + weights.structure * figures["structure"]
+            figures["structure"] = structure = terms.structure
+            distortion = distortion + weights.structure * structure
         return distortion.mean(), {name: value.mean() for name, value in figures.items()}
 
     def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:

@@ -156,7 +156,7 @@ class Stage2(Stage):
             total = total + config.dmd * figures["dmd"]
         figures["gan_generator"] = generator_gan_loss(
             self._logits(batch, coded.decoded, tokens, "generator_gan")
-        )
+        ).mean()
         return total + config.gan * figures["gan_generator"], figures
 
     @torch.no_grad()
@@ -187,7 +187,7 @@ class Stage2(Stage):
         fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
         error = self._fake_error(batch, coded.decoded, tokens)
         figures = {
-            "gan_discriminator": discriminator_gan_loss(real, fake),
+            "gan_discriminator": discriminator_gan_loss(real, fake).mean(),
             "logit_real": real.mean(),
             "logit_fake": fake.mean(),
             "fake_noise_mse": error,
