@@ -50,15 +50,14 @@ class Muon(torch.optim.AdamW):
 
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         rows, columns = len(matrices[0]), matrices[0][0].numel()
-        updates = []
         for p in matrices:
-            state = self.state[p]
-            if "momentum_buffer" not in state:
-                state["step"] = torch.zeros(())  # AdamW looks for it when it is loaded
-                state["momentum_buffer"] = torch.zeros_like(p)
-            assert p.grad is not None
-            state["momentum_buffer"].lerp_(p.grad, 1 - MOMENTUM)
-            updates.append(p.grad.lerp(state["momentum_buffer"], MOMENTUM).reshape(rows, columns))
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["step"] = torch.zeros(())  # AdamW looks for it when it is loaded
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        momenta = [self.state[p]["momentum_buffer"] for p in matrices]
+        grads = [p.grad for p in matrices if p.grad is not None]
+        torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
+        updates = [u.reshape(rows, columns) for u in torch._foreach_lerp(grads, momenta, MOMENTUM)]
         step = orthogonal(torch.stack(updates)) * (-group["lr"] * UPDATE_RMS * math.sqrt(max(rows, columns)))
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(matrices, [s.reshape(p.shape) for s, p in zip(step, matrices, strict=True)])
@@ -81,6 +80,6 @@ def orthogonal(matrices: Tensor) -> Tensor:
     m = m / m.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     a, b, c = NEWTON_SCHULZ
     for _ in range(STEPS):
-        square = m @ m.transpose(1, 2)
-        m = a * m + (b * square + c * square @ square) @ m
+        square = torch.bmm(m, m.transpose(1, 2))
+        m = torch.baddbmm(m, torch.baddbmm(square, square, square, beta=b, alpha=c), m, beta=a)
     return (m if wide else m.transpose(1, 2)).float()
