@@ -4,8 +4,8 @@
 #   runs/light_on_gpu.sh SHARDS NETWORKS TEACHER OUT [START]
 #
 # SHARDS: photos, as for onedc train. NETWORKS: LPIPS-squeeze and TAEF2. TEACHER: weights file of the codec to imitate.
-# OUT gets a run's log and the EMA weights in fp16, in pieces of 15 MB (cat light.safetensors.* joins them), after
-# each part, so that a lease that ends early loses one part at most. START: weights to go on from, without imitation.
+# OUT gets the log of each part and its EMA weights in fp16, in pieces of 15 MB (cat light-stage1-gpu.safetensors.*
+# joins them), so that a lease that ends early loses one part at most. START: weights to go on from, without imitation.
 # With LIMIT=580 stage I ends in time for all of it to take so many seconds, the making of the pools counted.
 # To rehearse without a GPU: EXTRA="data.batch=1 data.pool_windows=1 run.minutes=0.2".
 set -euo pipefail
@@ -26,17 +26,16 @@ part() {
     "$python" -m onedc train "$recipe" --data "$shards" --nets "$networks" --out "$work/$recipe" --set "${settings[@]}"
     "$python" -m onedc export "$work/$recipe" -o "$work/$recipe.safetensors" --storage fp16 --force
     cp "$work/$recipe/log.jsonl" "$out/$recipe.jsonl"
-    rm -f "$out"/light.safetensors.*
-    split -b 15000000 -d "$work/$recipe.safetensors" "$out/light.safetensors."
+    split -b 15000000 -d "$work/$recipe.safetensors" "$out/$recipe.safetensors."
     start=$work/$recipe
     echo "$recipe: done after $SECONDS s"
 }
 
 minutes=()
 if [ -z "$start" ]; then
-    part light-imitation-gpu "nets.codec=$teacher" run.minutes=1.4
+    part light-imitation-gpu "nets.codec=$teacher" run.minutes=3
     if [ -n "${LIMIT:-}" ]; then # both parts take the same time beside their training
-        minutes=("run.minutes=$("$python" -c "print(round(($LIMIT - $SECONDS - ($SECONDS - 84)) / 60, 2))")")
+        minutes=("run.minutes=$("$python" -c "print(round(($LIMIT - $SECONDS - ($SECONDS - 180)) / 60, 2))")")
     fi
 fi
 part light-stage1-gpu "${minutes[@]}"
