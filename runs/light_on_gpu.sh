@@ -31,11 +31,11 @@ part() {
     echo "$recipe: done after $SECONDS s"
 }
 
-minutes=()
+minutes=() imitation=3
 if [ -z "$start" ]; then
-    part light-imitation-gpu "nets.codec=$teacher" run.minutes=3
+    part light-imitation-gpu "nets.codec=$teacher" "run.minutes=$imitation"
     if [ -n "${LIMIT:-}" ]; then # both parts take the same time beside their training
-        minutes=("run.minutes=$("$python" -c "print(round(($LIMIT - $SECONDS - ($SECONDS - 180)) / 60, 2))")")
+        minutes=("run.minutes=$("$python" -c "print(round(($LIMIT - $SECONDS - ($SECONDS - 60 * $imitation)) / 60, 2))")")
     fi
 fi
 part light-stage1-gpu "${minutes[@]}"

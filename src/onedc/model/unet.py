@@ -189,11 +189,8 @@ class Heads(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """What x gathers from `context`; `mask` [B,1,1,L]: from which of its positions."""
         context = x if context is None else context
-        q = self.to_q(x).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
-        k, v = (
-            t.reshape(*context.shape[:2], self.heads, -1).transpose(1, 2)
-            for t in (self.to_k(context), self.to_v(context))
-        )
+        made = (self.to_q(x), x), (self.to_k(context), context), (self.to_v(context), context)
+        q, k, v = (t.reshape(*seen.shape[:2], self.heads, -1).transpose(1, 2) for t, seen in made)
         width = self.to_q.out_features // self.heads
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)
         return self.to_out[0](out.transpose(1, 2).reshape(*x.shape[:2], -1))

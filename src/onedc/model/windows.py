@@ -112,9 +112,9 @@ def _windows(x: Tensor, tokens: Tensor | None, limit: int, window: int) -> _Cut:
     grid = _Grid.over(height, width, torch.where(whole, height, window), torch.where(whole, width, window))
     if tokens is None:
         return _Cut(grid, None, Masks(grid.mask(x)))
-    below, right = _sides(tokens)
-    ratio = height // below
-    seen = _Grid.over(below, right, grid.down // ratio, grid.across // ratio)
+    coarse = _sides(tokens)
+    ratio = height // coarse[0]
+    seen = _Grid.over(*coarse, grid.down // ratio, grid.across // ratio)
     return _Cut(grid, seen, Masks(grid.mask(x), seen.mask(tokens)))
 
 

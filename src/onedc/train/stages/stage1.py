@@ -264,15 +264,14 @@ class Stage1(Stage):
         weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
         latent = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
-        plain = (1 - coded.quality / max(self.config.plain_below, 1)).clamp(
-            min=0
-        )  # 1 at byte 0, then falling
+        below = max(self.config.plain_below, 1)
+        plain = (1 - coded.quality / below).clamp(min=0)  # 1 at byte 0, then falling
         distortion = weights.lpips * lpips + weights.coarse * coarse
         distortion = distortion + (1 + (weights.zonly - 1) * plain) * detail
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
-            figures["structure"] = structure = terms.structure
-            distortion = distortion + weights.structure * structure
+            figures["structure"] = terms.structure
+            distortion = distortion + weights.structure * figures["structure"]
         return distortion.mean(), {name: value.mean() for name, value in figures.items()}
 
     def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:
