@@ -29,7 +29,7 @@ from onedc.errors import ConfigError
 from onedc.evaluation.metrics import METRICS, load_image_metrics
 from onedc.image import RGBArray, read_image
 from onedc.loading import load
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 
 IMAGES = (1, 23, 5, 13)
 EFFORTS = (1, 3, 5, 7, 9)

@@ -2,7 +2,7 @@
 
     python runs/held_out.py RUN_CHECKPOINT_OR_WEIGHTS ... --data SHARDS --nets NETWORKS -o figures.json
 
-Of the middle of each held-out photo (up to 512x512 px), through the running mean of the weights and with y
+Of the middle of each held-out photo (up to 512x512 px, or --side), through the EMA of the weights and with y
 rounded: bits per pixel of y, PSNR, LPIPS-squeeze, and the Frechet distance of MobileNetV2's features over all
 patches.
 """
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from onedc.cli.jobs import exit_status
-from onedc.datasets.sources import Photos
+from onedc.datasets.photos import Photos
 from onedc.engine.torch_engine import to_bytes, to_tensor
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import Features, FeatureSource, PatchGrid, frechet_distance, load_sources
@@ -40,16 +40,16 @@ from onedc.train.stages.coding import reconstruct
 from onedc.train.stages.stage import psnr
 from onedc.weights.file import trainable_tensors
 
-SIDE, STEP = 512, 64
+STEP = 64  # sides are multiples of this
 GRID = PatchGrid()
 
 
-def middles(config: TrainConfig) -> Iterator[RGBArray]:
-    """The middle of each held-out photo, sides the largest multiple of STEP up to SIDE that both have."""
+def middles(config: TrainConfig, largest: int) -> Iterator[RGBArray]:
+    """The middle of each held-out photo: a square of a multiple of STEP, at most `largest`."""
     data = open_data(config.data)
     photos = Photos(data.validation_source, 0)
     for pixels in (photos[index] for index in data.validation):
-        side = min(SIDE, *(n // STEP * STEP for n in pixels.shape[:2]))
+        side = min(largest, *(n // STEP * STEP for n in pixels.shape[:2]))
         top, left = ((n - side) // 2 for n in pixels.shape[:2])
         yield np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
@@ -69,7 +69,7 @@ def decoded(model: OneDC, x: Tensor, byte: int, dtype: torch.dtype) -> tuple[RGB
     """x [1,3,H,W] as it comes back at a quality byte, and bits per pixel of y."""
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         vae: Any = model.vae
-        vae_latents, bpp = reconstruct(model, x, vae.encode(x), torch.tensor([byte]))
+        vae_latents, bpp = reconstruct(model, x, model.vae_latents(x), torch.tensor([byte]))
         return to_bytes(vae.decode(vae_latents)[0]), float(bpp)
 
 
@@ -103,13 +103,14 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--nets", type=Path, required=True)
     parser.add_argument("--bytes", type=int, nargs="+", default=[125], help="quality bytes (default: 125)")
+    parser.add_argument("--side", type=int, default=512, help="of a middle, at most (default: 512)")
     parser.add_argument("--fp32", action="store_true", help="not bf16")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     dtype = torch.float32 if args.fp32 else torch.bfloat16
     config = with_places(find_recipe("small-stage1"), data=args.data, nets=args.nets)
     (judge,), _ = load_sources(["fd_mobilenet"], args.nets)
-    photos, lpips, table = list(middles(config)), load_lpips(config.nets), {}
+    photos, lpips, table = list(middles(config, args.side)), load_lpips(config.nets), {}
     if not photos:
         beginnings = ", ".join(config.data.held_out)
         raise ConfigError(f"--data {args.data}: no photos held out, no name begins with {beginnings}")

@@ -26,7 +26,7 @@ from onedc.cli.jobs import exit_status
 from onedc.cli.streams import tell
 from onedc.codec import Codec
 from onedc.container.header import working_size
-from onedc.datasets.sources import open_source, split
+from onedc.datasets.photos import open_source, split
 from onedc.errors import ConfigError
 from onedc.evaluation.baselines import load_codec
 from onedc.evaluation.codecs import FileCodec

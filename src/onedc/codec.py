@@ -23,7 +23,7 @@ from onedc.image.forms import Output, Picture, Source, check_output, read_batch
 from onedc.image.shrink import Size, advice
 from onedc.latents import Latents, analyse
 from onedc.options import DecodeOptions, EncodeOptions
-from onedc.rate import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
+from onedc.target_size import DEFAULT_QUALITY, DoesNotFitError, check_fits, highest_within, refined_within
 
 if TYPE_CHECKING:
     from PIL.Image import Image

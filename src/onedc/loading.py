@@ -17,7 +17,7 @@ from onedc.engine.protocol import Engine, EngineName, Precision
 from onedc.errors import ConfigError, MissingExtraError
 from onedc.image.forms import Output, Picture
 from onedc.options import EncodeOptions
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 from onedc.weights import BUNDLED
 from onedc.weights.arrays import has_graphs
 

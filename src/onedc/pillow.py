@@ -108,7 +108,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
     `exif` and `icc_profile`, as other formats have them, are kept.
     """
-    from onedc.rate import DEFAULT_QUALITY
+    from onedc.target_size import DEFAULT_QUALITY
 
     options: dict[str, Any] = image.encoderinfo
     name = os.fsdecode(filename) or "image"

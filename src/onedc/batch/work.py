@@ -25,7 +25,7 @@ from onedc.image import READABLE_SUFFIXES, Color, Keepable, Loaded, image_bytes,
 from onedc.image.shrink import Size
 from onedc.loading import load
 from onedc.options import EncodeOptions
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 
 T = TypeVar("T")
 

@@ -165,7 +165,7 @@ def _encode(
 
 def _rate(picture: Loaded, args: argparse.Namespace) -> dict[str, Any]:
     """Quality or target that the command line names, as the codec takes it."""
-    from onedc.rate import bytes_at
+    from onedc.target_size import bytes_at
 
     if args.target_bpp is not None:
         target = bytes_at(args.target_bpp, *_coded_size(picture, args))

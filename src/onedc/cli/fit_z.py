@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Fit; returns the exit status."""
     import torch
 
-    from onedc.datasets.sources import open_source
+    from onedc.datasets.photos import open_source
     from onedc.engine.torch_engine import TorchEngine
     from onedc.train.config import HELD_OUT
     from onedc.train.zprior import FitConfig, fit_z_prior

@@ -16,7 +16,7 @@ from onedc.constants import QUALITY_MAX
 from onedc.container.packing import Contents, quality_byte, unpack
 from onedc.engine.protocol import Engine
 from onedc.entropy.z_prior import ZPrior
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from onedc.evaluation.plan import Entry, EvaluationOptions, entries
 from onedc.evaluation.recon import Reconstructions
 from onedc.evaluation.records import Failure, Record
 from onedc.image import RGBArray, write_image
-from onedc.rate import bytes_at
+from onedc.target_size import bytes_at
 
 
 class Workbench:

@@ -17,8 +17,8 @@ from fastapi.responses import JSONResponse
 from onedc.container.side_data import DESCRIPTION
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import image_bytes
-from onedc.rate import DEFAULT_QUALITY
 from onedc.serve.service import BusyError, Service, TooLargeError
+from onedc.target_size import DEFAULT_QUALITY
 
 ONEDC_TYPE = "image/x-1dc"
 _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}

@@ -17,7 +17,7 @@ from onedc.codec import Codec
 from onedc.effort.level import check_effort
 from onedc.errors import ConfigError, OneDCError
 from onedc.image import RGBArray, read_image
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 
 
 class TooLargeError(OneDCError):

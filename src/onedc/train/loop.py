@@ -18,7 +18,7 @@ import torch
 from accelerate.utils import AutocastKwargs, set_seed
 from torch import Tensor
 
-from onedc.datasets.sources import Photos
+from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
 from onedc.train import checkpoint as ck
 from onedc.train.config import OptimConfig, TrainConfig

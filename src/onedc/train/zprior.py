@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from onedc.datasets.sources import Photos, Source, split
+from onedc.datasets.photos import Photos, Source, split
 from onedc.engine.torch_engine import TorchEngine
 from onedc.entropy.tables import FREQUENCY_TOTAL
 from onedc.entropy.z_prior import CODEBOOK_SIZE, UNIT_BITS, Integers, LearnedZPrior, levels_of, near_levels

@@ -28,7 +28,7 @@ from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.errors import ConfigError, FormatError, OneDCError, OutputError, WeightsError
 from onedc.loading import load
-from onedc.rate import DEFAULT_QUALITY
+from onedc.target_size import DEFAULT_QUALITY
 
 pytestmark = pytest.mark.usefixtures("models_stay_loaded")
 

@@ -15,8 +15,8 @@ from tests.unit.datasets.hub_server import Hub, serving
 from tests.unit.train.conftest import picture
 
 from onedc.datasets.hub import DataFile, Estimate, HubFiles, estimate, fetch_all
+from onedc.datasets.photos import Photos, open_source, split
 from onedc.datasets.rows import TableSource
-from onedc.datasets.sources import Photos, open_source, split
 from onedc.errors import ConfigError, OneDCError, OutputError
 from onedc.train.config import DataConfig
 from onedc.train.data.batches import Positions, loader

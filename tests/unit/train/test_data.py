@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
-from onedc.datasets.sources import Photos, open_source, split
+from onedc.datasets.photos import Photos, open_source, split
 from onedc.errors import ConfigError, ImageError, OneDCError, OutputError
 from onedc.image import read_image
 from onedc.train.config import DataConfig, TrainConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onedc.datasets.sources import open_source
+from onedc.datasets.photos import open_source
 from onedc.errors import OutputError, WeightsError
 from onedc.image import read_image
 from onedc.loading import load

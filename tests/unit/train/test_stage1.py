@@ -21,11 +21,10 @@ from onedc.train.config import TrainConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, windows
+from onedc.train.losses.rate import rate_weight
 from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share
 from onedc.train.stages.stage1 import (
     Stage1,
-    Stage1Weights,
-    rate_weight,
 )
 from onedc.train.stages.start import linear_start, principal_components, spread_start
 
@@ -91,15 +90,15 @@ def test_rounding_passes_the_gradient_straight_through() -> None:
 
 
 def test_rate_weight_is_log_linear_in_the_byte() -> None:
-    weights = Stage1Weights(rate_low=8.0, rate_high=0.5)
-    found = rate_weight(torch.tensor([0, 1, 128, 255]), weights)
+    found = rate_weight(torch.tensor([0, 1, 128, 255]), 8.0, 0.5)
     assert found.tolist() == pytest.approx([0.0, 8.0, 2.0, 0.5])
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (2000, 0.25), (4000, 1.0), (8000, 1.0)])
 def test_the_rate_ramps_up_from_step_0(stage: Stage1, step: int, share: float) -> None:
     quality = torch.tensor([0, 1, 255])
-    full = rate_weight(quality, stage.config.weights)
+    weights = stage.config.weights
+    full = rate_weight(quality, weights.rate_low, weights.rate_high)
     expected = [0.0, *(1e-4 + (float(w) - 1e-4) * share for w in full[1:])]
     assert stage.rate_weights(quality, step).tolist() == pytest.approx(expected)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from onedc.datasets.sources import Photos
+from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.train.config import DataConfig
 from onedc.train.data.crops import Crop, Crops, View, kind_of_step, resize_shorter

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from onedc.datasets.sources import Photos, Source, open_source, parts_of, split
+from onedc.datasets.photos import Photos, Source, open_source, parts_of, split
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig

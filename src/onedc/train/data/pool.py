@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onedc.datasets.sources import Photos
+from onedc.datasets.photos import Photos
 from onedc.errors import ImageError, OneDCError
 from onedc.image import RGBArray
 from onedc.train.config import DataConfig

@@ -20,9 +20,10 @@ from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
+from onedc.train.losses.rate import rate_weight
 from onedc.train.stages.coding import TrainingVisitor
 from onedc.train.stages.stage import Figures
-from onedc.train.stages.stage1 import Stage1, Stage1Config, rate_weight
+from onedc.train.stages.stage1 import Stage1, Stage1Config
 
 STEP_BYTE = 150
 """Errors of y are measured in quantisation steps of this quality byte."""
@@ -105,7 +106,7 @@ class Imitation(Stage1):
         terms = self.pixel_terms(replace(batch, x=taught.picture), taught.vae_latents)
         figures |= {"latent_l1": distance.mean(), "bpp": bpp.mean()}
         figures |= {"lpips": terms.lpips.mean(), "l1": terms.l1.mean()}
-        rate = rate_weight(quality, stage1) ** RATE_POWER * bpp
+        rate = rate_weight(quality, stage1.rate_low, stage1.rate_high) ** RATE_POWER * bpp
         total = (rate + distance).mean() + stage1.lpips * figures["lpips"] + stage1.pixel * figures["l1"]
         if "y" in figures:
             total = total + figures["y"] + Z_WEIGHT * figures["z"]

@@ -25,13 +25,13 @@ from onedc.train.data.noise import Noise
 from onedc.train.losses.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
 from onedc.train.losses.gan import Discriminator
 from onedc.train.losses.pixels import INSET_PX, PixelTerms, pixel_terms, windows
+from onedc.train.losses.rate import rate_weight
 from onedc.train.optim.schedule import ramped
 from onedc.train.stages.coding import Analysed, analysed, reconstruct, spread_lack, used_share
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
 from onedc.train.stages.start import linear_path, linear_start, spread_start
 from onedc.train.stages.tokenizer import PixelTokenizer
 
-RAMP_START = 1e-4  # weight of the bits at the first step of their ramp
 START_IMAGES = 64  # crops that the linear start is fitted to
 
 
@@ -64,7 +64,7 @@ class Stage1Config:
     distill: DistillConfig = field(default_factory=DistillConfig)
     gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
     plain_below: int = 0  # below this quality byte the GAN judges nothing, and `zonly` fades to 1
-    ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight, from RAMP_START
+    ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight: see losses/rate.py
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
     highest_quality: int = QUALITY_MAX  # quality bytes are drawn from 1 to this one
     rounded_below: int = 0  # below this quality byte the bits are those of rounded values, not of noisy ones
@@ -96,13 +96,6 @@ class Stage1Config:
             raise ConfigError(
                 f"objective.validation_qualities: not quality bytes: {self.validation_qualities}"
             )
-
-
-def rate_weight(quality: Tensor, weights: Stage1Weights) -> Tensor:
-    """Weight of the bits for each quality byte: log-linear from `rate_low` to `rate_high`; 0 at byte 0."""
-    position = (quality.clamp(min=1) - 1).float() / (QUALITY_MAX - 1)
-    weight = weights.rate_low * (weights.rate_high / weights.rate_low) ** position
-    return torch.where(quality > 0, weight, torch.zeros_like(weight))
 
 
 class Coded(NamedTuple):
@@ -234,8 +227,8 @@ class Stage1(Stage):
 
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
         """Weight of each picture's bits at a step of the ramp [B]."""
-        full, share = rate_weight(quality, self.config.weights), ramped(step, self.config.ramp_steps)
-        return torch.where(quality > 0, RAMP_START + (full - RAMP_START) * share, full)
+        weights, ramp = self.config.weights, ramped(step, self.config.ramp_steps)
+        return rate_weight(quality, weights.rate_low, weights.rate_high, ramp)
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         if group == "discriminator" and self.discriminator is not None:
@@ -337,7 +330,7 @@ class Stage1(Stage):
 
     def _quality_figures(self, x: Tensor, x_hat: Tensor, quality: Tensor, bpp: Tensor) -> Figures:
         weights, l1, lpips = self.config.weights, (x_hat - x).abs().mean(), self.lpips(x_hat, x).mean()
-        rate = (rate_weight(quality, weights) * bpp).mean()
+        rate = (rate_weight(quality, weights.rate_low, weights.rate_high) * bpp).mean()
         loss = weights.lpips * lpips + weights.pixel * l1 + rate
         return {"bpp": bpp.mean(), "lpips": lpips, "psnr": psnr(x_hat, x), "loss": loss}
 

@@ -16,7 +16,7 @@ from onedc.codec import Codec
 from onedc.container.packing import read_header
 from onedc.errors import ConfigError
 from onedc.loading import load
-from onedc.rate import GUESSES, TRIES, bytes_at, highest_within, refined_within
+from onedc.target_size import GUESSES, TRIES, bytes_at, highest_within, refined_within
 
 PICTURE = picture(90, 70)
 

@@ -1,0 +1,83 @@
+"""The recipes of `runs/ablations.py`: short runs of the light model's stages, in which one thing differs.
+
+A run begins from a light model whose generator is random, so that one without guidance by tokens begins no
+worse than one with it. The decoder of latents stays as it is, as the paper's does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onedc.config import LIGHT, UNetConfig
+from onedc.train.config import OptimConfig, TrainConfig
+from onedc.train.networks.score import ScoreConfig
+from onedc.train.recipes import RECIPES
+from onedc.train.recipes.light import light_stage1
+from onedc.train.recipes.small import small_stage2, small_teacher
+
+BYTES = (43, 85, 128, 165)
+"""Quality bytes of all figures: 0.017 to 0.09 bpp, rates of the paper."""
+SCORE = ScoreConfig(
+    unet=UNetConfig(widths=(64, 96), layers=1, attention=(False, True), heads=4, time_channels=128)
+)
+
+
+def _short(config: TrainConfig, name: str) -> TrainConfig:
+    """The config of a short run with crops of 128 px from windows whose latents are kept."""
+    return replace(
+        config,
+        recipe=f"ablation-{name}",
+        model=LIGHT,
+        data=replace(config.data, batch=8, crop_px=128, view_px=256, validation_images=32),
+        run=replace(config.run, precision="no", ema=0.99),
+    )
+
+
+def ablation_stage1() -> TrainConfig:
+    """Stage I of the light model, without a discriminator and up to the paper's rates."""
+    config = _short(light_stage1(), "stage1")
+    objective = config.objective
+    return replace(
+        config,
+        needs=("start",),
+        objective=replace(
+            objective,
+            weights=replace(objective.weights, latent=0.7),
+            gan_share=0.0,
+            train_decoder=False,
+            highest_quality=BYTES[-1] + 16,
+            validation_qualities=BYTES,
+        ),
+        optim=replace(config.optim, lr=5e-4, warmup_steps=20),
+    )
+
+
+def ablation_teacher() -> TrainConfig:
+    """A narrow diffusion model of TAEF2's latents, the real score of ablation-stage2."""
+    config = _short(small_teacher(), "teacher")
+    optim = OptimConfig(kind="muon", lr=1e-3, betas=(0.9, 0.99), clip=1.0, warmup_steps=20, decay_share=0.5)
+    return replace(config, objective=replace(config.objective, score=SCORE), optim=optim)
+
+
+def ablation_stage2() -> TrainConfig:
+    """Stage II of the light model: its generator alone learns, so files stay as they are."""
+    config = _short(small_stage2(), "stage2")
+    weights = light_stage1().objective.weights
+    return replace(
+        config,
+        objective=replace(
+            config.objective,
+            score=SCORE,
+            weights=replace(config.objective.weights, coarse=weights.coarse, structure=weights.structure),
+            window_px=0,
+            validation_qualities=BYTES,
+        ),
+        optim=replace(config.optim, lr=1e-4, warmup_steps=20),
+    )
+
+
+RECIPES |= {
+    "ablation-stage1": ablation_stage1,
+    "ablation-teacher": ablation_teacher,
+    "ablation-stage2": ablation_stage2,
+}
