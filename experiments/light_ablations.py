@@ -39,7 +39,6 @@ def ablation_stage1() -> TrainConfig:
     objective = config.objective
     return replace(
         config,
-        needs=("start",),
         objective=replace(
             objective,
             weights=replace(objective.weights, latent=0.7),

@@ -144,4 +144,6 @@ def test_a_light_model_needs_the_networks_it_learns_from(tiny: Callable[..., Tra
     with pytest.raises(ConfigError, match=r"nets.codec: not set"):
         build_stage(tiny(recipe="light-imitation"))
     with pytest.raises(ConfigError, match=r"nets.vae_encoder.*light model"):
+        build_stage(tiny("nets.start=random", recipe="light-stage1"))
+    with pytest.raises(ConfigError, match=r"nets.start: not set"):
         build_stage(tiny(recipe="light-stage1"))

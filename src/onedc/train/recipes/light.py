@@ -46,13 +46,16 @@ def light_imitation() -> TrainConfig:
 def small_reduced() -> TrainConfig:
     """What `small` has lighter than a codec round the whole TAEF2 (nets.codec), taught by that."""
     config = light_imitation()
-    return replace(config, recipe="small-reduced", model=SMALL, optim=replace(config.optim, lr=6e-4))
+    objective = replace(config.objective, stage1=replace(config.objective.stage1, window_px=128))
+    optim = replace(config.optim, lr=6e-4)
+    return replace(config, recipe="small-reduced", model=SMALL, objective=objective, optim=optim)
 
 
 def light_stage1() -> TrainConfig:
     """The light model, stage I beside a discriminator, from a run of light-imitation (nets.start) on."""
     return TrainConfig(
         recipe="light-stage1",
+        needs=("start",),
         model=LIGHT,
         objective=STAGE1,
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
