@@ -6,6 +6,7 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,10 +17,8 @@ from tests.conformance.regenerate import SUITES, Suite, stated
 from onedc.codec import Codec
 from onedc.container.packing import PUBLISHED_MODELS
 from onedc.engine.protocol import EngineName
+from onedc.entropy import native, pure
 from onedc.entropy.coder import SymbolDecoder
-from onedc.entropy.native import NativeCoder
-from onedc.entropy.pure import PureCoder
-from onedc.entropy.range_coder import RangeCoder
 from onedc.loading import load
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +47,7 @@ def test_the_bundled_weights_are_those_that_the_format_names(
     assert re.search(rf"^\| {codec.model_id} \| `{name}` .*`{codec.model.fingerprint.hex()}` \|$", text, re.M)
 
 
-@pytest.mark.parametrize(("coder", "engine"), [(NativeCoder(), "auto"), (PureCoder(), "torch")])
+@pytest.mark.parametrize(("coder", "engine"), [(native, "auto"), (pure, "torch")])
 @pytest.mark.parametrize(
     ("suite", "name"), [(key, case.name) for key, suite in SUITES.items() for case in suite.cases]
 )
@@ -56,7 +55,7 @@ def test_golden_case(
     codecs: dict[tuple[str, EngineName], Codec],
     suite: str,
     name: str,
-    coder: RangeCoder,
+    coder: ModuleType,
     engine: EngineName,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

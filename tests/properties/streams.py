@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
 from onedc.entropy.coder import RANGE_CODER, SYMBOL_MAX, SymbolDecoder, SymbolEncoder
-from onedc.entropy.range_coder import RangeCoder
 from onedc.entropy.tables import load_tables
 
 
@@ -20,14 +20,14 @@ class Stream:
     base: int
     parts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]]
 
-    def encode(self, coder: RangeCoder = RANGE_CODER) -> bytes:
+    def encode(self, coder: ModuleType = RANGE_CODER) -> bytes:
         encoder = SymbolEncoder(coder)
         encoder.encode_uniform(self.digits, self.base)
         for symbols, table_idx in self.parts:
             encoder.encode(symbols, table_idx)
         return encoder.finish()
 
-    def decode_like(self, data: bytes, coder: RangeCoder = RANGE_CODER) -> Stream:
+    def decode_like(self, data: bytes, coder: ModuleType = RANGE_CODER) -> Stream:
         """Decode `data` with this stream's lengths and tables."""
         decoder = SymbolDecoder(data, coder)
         digits = decoder.decode_uniform(self.digits.size, self.base)

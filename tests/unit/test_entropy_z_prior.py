@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from tests.unit.z_integers import Integers, z_integers
 
+from onedc.entropy import native, pure
 from onedc.entropy.coder import SymbolDecoder, SymbolEncoder
-from onedc.entropy.native import NativeCoder
-from onedc.entropy.pure import PureCoder
 from onedc.entropy.z_prior import CODEBOOK_SIZE, NEIGHBOURS, LearnedZPrior, UniformZPrior, ZPrior, frequencies
 from onedc.errors import WeightsError
 
@@ -113,10 +112,10 @@ def plain_walk(z_idx: np.ndarray, integers: Integers) -> Iterator[tuple[int, lis
 def test_the_learned_prior_is_that_of_the_format(seed: int, shape: tuple[int, int]) -> None:
     integers = z_integers(seed)
     z_idx = np.random.default_rng(seed).integers(0, CODEBOOK_SIZE, shape)
-    plain = SymbolEncoder(PureCoder())
+    plain = SymbolEncoder(pure)
     for value, freq in plain_walk(z_idx, integers):
         plain.encode_each(np.array([value]), np.array([freq]))
-    for coder in (NativeCoder(), PureCoder()):
+    for coder in (native, pure):
         encoder = SymbolEncoder(coder)
         LearnedZPrior(integers).encode(encoder, z_idx)
         assert encoder.finish() == plain.finish()

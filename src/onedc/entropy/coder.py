@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onedc.entropy.pure import PureCoder
-from onedc.entropy.range_coder import IntArray, Interval, RangeCoder
+from onedc.entropy import pure
+from onedc.entropy.range_coder import IntArray, Interval
 from onedc.entropy.tables import load_tables
 from onedc.errors import FormatError
 
@@ -26,34 +27,34 @@ _NOT_CANONICAL = "the coded data is damaged: it is not what an encoder writes"
 _MOST_ESCAPE_DIGITS = 8  # 4**8 is the first power above any escaped value
 
 
-def _fastest_coder() -> RangeCoder:
+def _fastest_coder() -> ModuleType:
     try:
-        from onedc.entropy.native import NativeCoder
+        from onedc.entropy import native
     except ImportError:
-        return PureCoder()
-    return NativeCoder()
+        return pure
+    return native
 
 
-RANGE_CODER: RangeCoder = _fastest_coder()
-"""constriction where it is installed, else the same bits in plain Python."""
+RANGE_CODER = _fastest_coder()
+"""The module `native` where constriction is installed, else `pure`: the same bits."""
 
 
 @cache
-def _table_models(coder: RangeCoder) -> tuple[Any, ...]:
+def _table_models(coder: ModuleType) -> tuple[Any, ...]:
     return tuple(map(coder.categorical, load_tables().freq))
 
 
 @cache
-def _uniform_model(coder: RangeCoder, base: int) -> Any:
+def _uniform_model(coder: ModuleType, base: int) -> Any:
     return coder.uniform(base)
 
 
 class SymbolEncoder:
     """Appends uniform digits and table-coded symbols to one payload."""
 
-    def __init__(self, coder: RangeCoder = RANGE_CODER) -> None:
+    def __init__(self, coder: ModuleType = RANGE_CODER) -> None:
         self._coder = coder
-        self._range = coder.encoder()
+        self._range = coder.Encoder()
 
     def copy(self) -> SymbolEncoder:
         """Another encoder with the same symbols behind it."""
@@ -82,8 +83,7 @@ class SymbolEncoder:
         """
         if values.size and not 0 <= int(values.min()) <= int(values.max()) < freq.shape[1]:
             raise ValueError(f"values from {values.min()} to {values.max()} do not fit {freq.shape[1]} bins")
-        if values.size:
-            self._range.encode_each(np.ascontiguousarray(values, np.int32), freq)
+        self._encode_bins(values, self._coder.each(freq))
 
     def encode(self, symbols: npt.NDArray[Any], table_idx: npt.NDArray[Any]) -> None:
         """Append one part: `symbols` [n] with `table_idx` [n] (0..255), both in format order.
@@ -109,7 +109,8 @@ class SymbolEncoder:
 
     def finish(self) -> bytes:
         """The payload: less than one byte above the information of what was appended."""
-        return self._range.interval().payload()
+        payload: bytes = self._range.interval().payload()
+        return payload
 
     def _encode_escapes(self, values: IntArray) -> None:
         """Digit counts of all `values` in base 4 (as threes and a rest), then their digits, in rounds."""
@@ -130,11 +131,11 @@ class SymbolEncoder:
 class SymbolDecoder:
     """Reads a payload back. A range encoder follows what is read, which tells where the payload must end."""
 
-    def __init__(self, data: bytes, coder: RangeCoder = RANGE_CODER) -> None:
+    def __init__(self, data: bytes, coder: ModuleType = RANGE_CODER) -> None:
         self._data = bytes(data)
         self._coder = coder
-        self._range = coder.decoder(self._data)
-        self._follower = coder.encoder()
+        self._range = coder.Decoder(self._data)
+        self._follower = coder.Encoder()
 
     def decode_uniform(self, count: int, base: int) -> IntArray:
         """The next `count` digits [count] from 0 to base - 1.
@@ -152,10 +153,7 @@ class SymbolDecoder:
         Raises:
             FormatError: damaged data, or its end was passed.
         """
-        if not len(freq):
-            return np.empty(0, np.int32)
-        values = self._range.decode_each(freq)
-        self._follower.encode_each(values, freq)
+        values = self._decode_bins(self._coder.each(freq), len(freq))
         self._check_end()
         return values
 
@@ -194,7 +192,8 @@ class SymbolDecoder:
 
         May exceed the length of a payload that ends here, since zero bytes are implied behind it.
         """
-        return self._follower.interval().fixed_bytes(self._data)
+        count: int = self._follower.interval().fixed_bytes(self._data)
+        return count
 
     def check_cut(self) -> None:
         """Check that a payload whose end was cut off still fixes all that was read so far.
@@ -240,7 +239,7 @@ class SymbolDecoder:
     def _decode_bins(self, model: Any, count: int) -> IntArray:
         if not count:
             return np.empty(0, np.int32)
-        bins = self._range.decode(model, count)
+        bins: IntArray = self._range.decode(model, count)
         self._follower.encode(bins, model)
         return bins
 

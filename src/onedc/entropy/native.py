@@ -1,11 +1,11 @@
-"""The range coder of constriction, compiled.
+"""The range coder of constriction, compiled. What it offers is said in `pure`, which gives the same bits.
 
 Adapts its words to the interval that `docs/format.md` speaks of. Must not know symbols or tables.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import constriction
 import numpy as np
@@ -14,37 +14,55 @@ import numpy.typing as npt
 from onedc.entropy.range_coder import STATE_BITS, WORD_BITS, IntArray, Interval
 from onedc.errors import FormatError
 
-_EACH = constriction.stream.model.Categorical(perfect=False)
-"""Tables whose probabilities come with the symbols, a row for each."""
+Model: TypeAlias = tuple[Any, ...]
+"""What constriction takes: a model; or a family of models, then the parameters of each symbol's."""
+
+_FAMILY = constriction.stream.model.Categorical(perfect=False)
 
 
-class NativeEncoder:
-    """A `RangeEncoder` that runs in constriction."""
+def categorical(freq: IntArray) -> Model:
+    """See `pure.categorical`."""
+    return (constriction.stream.model.Categorical(_probabilities(freq), perfect=False),)
+
+
+def uniform(base: int) -> Model:
+    """See `pure.uniform`."""
+    return (constriction.stream.model.Uniform(base),)
+
+
+def each(freq: npt.NDArray[np.integer]) -> Model:
+    """See `pure.each`."""
+    return _FAMILY, _probabilities(freq)
+
+
+def _probabilities(freq: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Only float64 gives exact boundaries."""
+    return freq.astype(np.float64) / 65536
+
+
+class Encoder:
+    """See `pure.Encoder`."""
 
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def encode(self, symbols: IntArray, model: Any) -> None:
-        """See `RangeEncoder.encode`."""
-        self._coder.encode(symbols, model)
+    def encode(self, symbols: IntArray, model: Model) -> None:
+        """See `pure.Encoder.encode`."""
+        self._coder.encode(symbols, *model)
 
-    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
-        """See `RangeEncoder.encode_each`."""
-        self._coder.encode(symbols, _EACH, _probabilities(freq))
-
-    def copy(self) -> NativeEncoder:
-        """See `RangeEncoder.copy`."""
-        twin = NativeEncoder()
+    def copy(self) -> Encoder:
+        """See `pure.Encoder.copy`."""
+        twin = Encoder()
         twin._coder = self._coder.clone()
         return twin
 
     def extent(self) -> tuple[int, int]:
-        """See `RangeEncoder.extent`."""
+        """See `pure.Encoder.extent`."""
         words, (_, size) = self._coder.pos()
         return size, words * WORD_BITS + STATE_BITS
 
     def interval(self) -> Interval:
-        """See `RangeEncoder.interval`.
+        """See `pure.Encoder.interval`.
 
         constriction keeps the last 64 bits of `low` and may owe a carry to the words before them. The words
         of its sealed stream have the carry in, and exceed `low` by less than 2**32.
@@ -57,51 +75,18 @@ class NativeEncoder:
         return Interval(point - excess, size, bits)
 
 
-class NativeDecoder:
-    """A `RangeDecoder` that runs in constriction."""
+class Decoder:
+    """See `pure.Decoder`."""
 
     def __init__(self, data: bytes) -> None:
         padded = data + bytes(-len(data) % (WORD_BITS // 8))
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
-    def decode(self, model: Any, count: int) -> IntArray:
-        """See `RangeDecoder.decode`."""
-        return self._decode(model, count)
-
-    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
-        """See `RangeDecoder.decode_each`."""
-        return self._decode(_EACH, _probabilities(freq))
-
-    def _decode(self, *model: Any) -> IntArray:
+    def decode(self, model: Model, count: int) -> IntArray:
+        """See `pure.Decoder.decode`."""
+        first, *parameters = model
         try:
-            symbols: IntArray = self._coder.decode(*model)
+            symbols: IntArray = self._coder.decode(first, *(parameters or [count]))
         except AssertionError as error:  # how constriction reports a point outside every symbol
             raise FormatError("the coded data is damaged: it points outside every symbol") from error
         return symbols
-
-
-class NativeCoder:
-    """A `RangeCoder` that runs in constriction."""
-
-    name = "constriction"
-
-    def encoder(self) -> NativeEncoder:
-        """See `RangeCoder.encoder`."""
-        return NativeEncoder()
-
-    def decoder(self, data: bytes) -> NativeDecoder:
-        """See `RangeCoder.decoder`."""
-        return NativeDecoder(data)
-
-    def categorical(self, freq: IntArray) -> Any:
-        """See `RangeCoder.categorical`."""
-        return constriction.stream.model.Categorical(_probabilities(freq), perfect=False)
-
-    def uniform(self, base: int) -> Any:
-        """See `RangeCoder.uniform`."""
-        return constriction.stream.model.Uniform(base)
-
-
-def _probabilities(freq: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Only float64 gives exact boundaries."""
-    return freq.astype(np.float64) / 65536

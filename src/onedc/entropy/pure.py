@@ -1,4 +1,4 @@
-"""The range coder in plain Python: the same bits where constriction cannot be imported.
+"""The range coder in plain Python, and what a range coder offers; `native` is the same in constriction.
 
 Written from `docs/format.md`, variable by variable. Must not know symbols or tables.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import repeat
+from itertools import islice, repeat
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,29 +20,50 @@ _WORD_MASK = (1 << WORD_BITS) - 1
 _STATE_MASK = (1 << STATE_BITS) - 1
 _TOTAL = 1 << PRECISION_BITS
 
-Edges = list[int]
-"""A model: the left edges of its n symbols in units of 2**-24, then 2**24."""
+Model: TypeAlias = Iterable[list[int]]
+"""The edges of each symbol's intervals: the left edges of the k symbols in units of 2**-24, then 2**24."""
 
 
-class PureEncoder:
-    """A `RangeEncoder`: the words that are settled but for a carry, then 64 bits of `low`."""
+def categorical(freq: IntArray) -> Model:
+    """A model of k = len(freq) symbols from positive frequencies that add up to 65536."""
+    return repeat(_edges(freq[None])[0])
+
+
+def uniform(base: int) -> Model:
+    """A model of `base` equally likely digits, 2 <= base <= 2**16; the last takes the remainder."""
+    return repeat([i * (_TOTAL // base) for i in range(base)] + [_TOTAL])
+
+
+def each(freq: npt.NDArray[np.integer]) -> Model:
+    """A model of n symbols, each by its own row of frequencies [n, k], which are as in `categorical`."""
+    return _edges(freq)
+
+
+def _edges(freq: npt.NDArray[np.integer]) -> list[list[int]]:
+    """The edges of tables given by their frequencies [n, k], a row for each."""
+    edges = np.zeros((freq.shape[0], freq.shape[1] + 1), np.int64)
+    np.cumsum(freq, axis=1, out=edges[:, 1:])
+    count = freq.shape[1]
+    edges = (edges * (_TOTAL - count) >> 16) + np.arange(count + 1)
+    rows: list[list[int]] = edges.tolist()
+    return rows
+
+
+class Encoder:
+    """Codes symbols into an ever smaller interval.
+
+    It keeps the words that are settled but for a carry, then 64 bits of `low`.
+    """
 
     def __init__(self) -> None:
         self._words: list[int] = []
         self._low = 0
         self._size = _STATE_MASK
 
-    def encode(self, symbols: IntArray, model: Edges) -> None:
-        """See `RangeEncoder.encode`."""
-        self._encode(symbols, repeat(model))
-
-    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
-        """See `RangeEncoder.encode_each`."""
-        self._encode(symbols, _table_edges(freq))
-
-    def _encode(self, symbols: IntArray, models: Iterable[Edges]) -> None:
+    def encode(self, symbols: IntArray, model: Model) -> None:
+        """Append `symbols` [n], drawn from `model`; n may not be 0."""
         low, size = self._low, self._size
-        for symbol, edges in zip(symbols.tolist(), models, strict=False):
+        for symbol, edges in zip(symbols.tolist(), model, strict=False):
             left = edges[symbol]
             scale = size >> PRECISION_BITS
             low += scale * left
@@ -55,18 +77,18 @@ class PureEncoder:
                 size <<= WORD_BITS
         self._low, self._size = low, size
 
-    def copy(self) -> PureEncoder:
-        """See `RangeEncoder.copy`."""
-        twin = PureEncoder()
+    def copy(self) -> Encoder:
+        """Another one with the same interval."""
+        twin = Encoder()
         twin._words, twin._low, twin._size = [*self._words], self._low, self._size
         return twin
 
     def extent(self) -> tuple[int, int]:
-        """See `RangeEncoder.extent`."""
+        """`size` and `bits` of the interval, at no cost."""
         return self._size, len(self._words) * WORD_BITS + STATE_BITS
 
     def interval(self) -> Interval:
-        """See `RangeEncoder.interval`."""
+        """The interval so far; linear in the bytes so far."""
         size, bits = self.extent()
         settled = int.from_bytes(np.array(self._words, ">u4").tobytes(), "big")
         return Interval(settled << STATE_BITS | self._low, size, bits)
@@ -79,8 +101,11 @@ class PureEncoder:
         self._words[last] += 1
 
 
-class PureDecoder:
-    """A `RangeDecoder`: how far the data lies above `low`, and the words that are still to come."""
+class Decoder:
+    """Reads symbols back; behind the end of its data stand zeros without end.
+
+    It keeps how far the data lies above `low`, and the words that are still to come.
+    """
 
     def __init__(self, data: bytes) -> None:
         padded = data + bytes(-len(data) % (WORD_BITS // 8))
@@ -89,18 +114,15 @@ class PureDecoder:
         self._above = self._word(0) << WORD_BITS | self._word(1)
         self._size = _STATE_MASK
 
-    def decode(self, model: Edges, count: int) -> IntArray:
-        """See `RangeDecoder.decode`."""
-        return self._decode(repeat(model, count))
+    def decode(self, model: Model, count: int) -> IntArray:
+        """The next `count` > 0 symbols [count], drawn from `model`; one of `each` must have as many rows.
 
-    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
-        """See `RangeDecoder.decode_each`."""
-        return self._decode(_table_edges(freq))
-
-    def _decode(self, models: Iterable[Edges]) -> IntArray:
+        Raises:
+            FormatError: no symbol of the model lies where the data points.
+        """
         above, size = self._above, self._size
         symbols = []
-        for edges in models:
+        for edges in islice(model, count):
             scale = size >> PRECISION_BITS
             quantile = above // scale
             if quantile >= _TOTAL:
@@ -119,35 +141,3 @@ class PureDecoder:
 
     def _word(self, index: int) -> int:
         return self._words[index] if index < len(self._words) else 0
-
-
-class PureCoder:
-    """A `RangeCoder` in plain Python."""
-
-    name = "python"
-
-    def encoder(self) -> PureEncoder:
-        """See `RangeCoder.encoder`."""
-        return PureEncoder()
-
-    def decoder(self, data: bytes) -> PureDecoder:
-        """See `RangeCoder.decoder`."""
-        return PureDecoder(data)
-
-    def categorical(self, freq: IntArray) -> Edges:
-        """See `RangeCoder.categorical`."""
-        return _table_edges(freq[None])[0]
-
-    def uniform(self, base: int) -> Edges:
-        """See `RangeCoder.uniform`: equal widths, and the last digit takes the remainder."""
-        return [i * (_TOTAL // base) for i in range(base)] + [_TOTAL]
-
-
-def _table_edges(freq: npt.NDArray[np.integer]) -> list[Edges]:
-    """The edges of tables given by their frequencies [n, k], a row for each."""
-    edges = np.zeros((freq.shape[0], freq.shape[1] + 1), np.int64)
-    np.cumsum(freq, axis=1, out=edges[:, 1:])
-    count = freq.shape[1]
-    edges = (edges * (_TOTAL - count) >> 16) + np.arange(count + 1)
-    rows: list[Edges] = edges.tolist()
-    return rows

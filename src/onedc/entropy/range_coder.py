@@ -1,12 +1,12 @@
-"""What a range coder has to offer, and the arithmetic of its end.
+"""The interval that a range coder ends with, and its bytes.
 
-The two coders (`native`, round constriction, and `pure`) give the same bits; `docs/format.md` is their
+The two coders (`native`, in constriction, and `pure`) give the same bits; `docs/format.md` is their
 common definition. Must not know symbols, tables or escapes.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,61 +66,3 @@ class Interval(NamedTuple):
 
     def _contains(self, candidate: tuple[int, int]) -> bool:
         return candidate[0] < self.low + self.size
-
-
-class RangeEncoder(Protocol):
-    """Codes symbols into an ever smaller interval."""
-
-    def encode(self, symbols: IntArray, model: Any) -> None:
-        """Append `symbols` [n], each drawn from `model`; n may not be 0."""
-
-    def encode_each(self, symbols: IntArray, freq: npt.NDArray[np.int64]) -> None:
-        """Append `symbols` [n], n > 0, each by the table of its own row of frequencies [n, k]."""
-
-    def copy(self) -> RangeEncoder:
-        """Another one with the same interval."""
-
-    def extent(self) -> tuple[int, int]:
-        """`size` and `bits` of the interval, at no cost."""
-
-    def interval(self) -> Interval:
-        """The interval so far; linear in the bytes so far."""
-
-
-class RangeDecoder(Protocol):
-    """Reads symbols back; behind the end of its data stand zeros without end."""
-
-    def decode(self, model: Any, count: int) -> IntArray:
-        """The next `count` > 0 symbols [count], drawn from `model`.
-
-        Raises:
-            FormatError: no symbol of the model lies where the data points.
-        """
-
-    def decode_each(self, freq: npt.NDArray[np.int64]) -> IntArray:
-        """The next n > 0 symbols [n], each by the table of its own row of frequencies [n, k].
-
-        Raises:
-            FormatError: no symbol of its table lies where the data points.
-        """
-
-
-class RangeCoder(Protocol):
-    """A matching family of encoder, decoder and probability models."""
-
-    name: str
-
-    def __hash__(self) -> int:
-        """Models are cached by coder."""
-
-    def encoder(self) -> RangeEncoder:
-        """An encoder that holds nothing yet."""
-
-    def decoder(self, data: bytes) -> RangeDecoder:
-        """A decoder at the start of `data`."""
-
-    def categorical(self, freq: npt.NDArray[np.int32]) -> Any:
-        """A model of n = len(freq) symbols from positive frequencies that add up to 65536."""
-
-    def uniform(self, base: int) -> Any:
-        """A model of `base` equally likely digits; 2 <= base <= 2**16."""

@@ -7,7 +7,7 @@ is on integers; `docs/format.md` states it. Must not know the networks that make
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,10 @@ LevelCode = Callable[[Integers, Integers, int, Integers], npt.NDArray[Any]]
 """(rows [n], columns [n], dimension, frequencies [n, 4]) -> levels [n] of that dimension there."""
 
 
-class ZPrior(Protocol):
-    """Codes z_idx [H/64, W/64], using nothing but what was coded before."""
+class UniformZPrior:
+    """14 bits a position: row by row, seven digits of base 4, the least significant first."""
 
-    least_position_millibits: int
+    least_position_millibits = 14000
     """No position costs less than this, in 1/1000 bits; the container refuses sizes beyond the payload."""
 
     def encode(self, encoder: SymbolEncoder, z_idx: npt.NDArray[np.integer]) -> None:
@@ -50,6 +50,7 @@ class ZPrior(Protocol):
         Raises:
             ValueError: an index outside the codebook.
         """
+        encoder.encode_uniform(levels_of(z_idx).reshape(-1), FSQ_LEVELS)
 
     def decode(self, decoder: SymbolDecoder, height: int, width: int) -> Integers:
         """The next z_idx [height, width]; sizes in positions of 64x64 pixels.
@@ -57,19 +58,6 @@ class ZPrior(Protocol):
         Raises:
             FormatError: damaged or short data.
         """
-
-
-class UniformZPrior:
-    """14 bits a position: row by row, seven digits of base 4, the least significant first."""
-
-    least_position_millibits = 14000
-
-    def encode(self, encoder: SymbolEncoder, z_idx: npt.NDArray[np.integer]) -> None:
-        """See `ZPrior.encode`."""
-        encoder.encode_uniform(levels_of(z_idx).reshape(-1), FSQ_LEVELS)
-
-    def decode(self, decoder: SymbolDecoder, height: int, width: int) -> Integers:
-        """See `ZPrior.decode`."""
         digits = decoder.decode_uniform(height * width * FSQ_DIMS, FSQ_LEVELS)
         return _indices_of(digits.reshape(height, width, FSQ_DIMS))
 
@@ -117,7 +105,7 @@ class LearnedZPrior:
         }
 
     def encode(self, encoder: SymbolEncoder, z_idx: npt.NDArray[np.integer]) -> None:
-        """See `ZPrior.encode`."""
+        """See `UniformZPrior.encode`."""
         levels = levels_of(z_idx)
 
         def write(rows: Integers, cols: Integers, dim: int, freq: Integers) -> Integers:
@@ -129,7 +117,7 @@ class LearnedZPrior:
         self.walk(height, width, write)
 
     def decode(self, decoder: SymbolDecoder, height: int, width: int) -> Integers:
-        """See `ZPrior.decode`."""
+        """See `UniformZPrior.decode`."""
         return _indices_of(self.walk(height, width, lambda rows, cols, dim, freq: decoder.decode_each(freq)))
 
     def walk(self, height: int, width: int, code: LevelCode) -> Integers:
@@ -150,6 +138,10 @@ class LearnedZPrior:
                 if dim < FSQ_DIMS - 1:
                     hidden += self._own[dim, levels]
         return padded[_MARGIN:, _MARGIN:-_MARGIN]
+
+
+ZPrior: TypeAlias = UniformZPrior | LearnedZPrior
+"""Codes z_idx [H/64, W/64], using nothing but what was coded before."""
 
 
 def z_prior_of(integers: Mapping[str, npt.NDArray[np.integer]]) -> ZPrior:
