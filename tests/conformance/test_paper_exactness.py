@@ -14,7 +14,7 @@ from tests.e2e.exactness import CIRCUMSTANCES, integers, mismatches
 
 from onedc.codec import Codec
 from onedc.config import SD15
-from onedc.engine.source import SingleModel
+from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
 from onedc.model.hyperprior import FSQ
@@ -34,7 +34,7 @@ def codec() -> Codec:
     weights = Weights(
         config=SD15, model_id=192, seam_sha256=seam_sha256(numbers), nets=nets, seam=seam, z_prior={}
     )
-    return Codec(SingleModel(ready_model(weights)))
+    return Codec(ModelSource.of_one(ready_model(weights)))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.e2e.exactness import integers, mismatches
 
 from onedc.codec import Codec
 from onedc.config import SD15
-from onedc.engine.source import SingleModel
+from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model
 from onedc.evaluation.bench import random_weights, sample_picture
 from onedc.image import RGBArray, read_image
@@ -41,7 +41,9 @@ def codecs(model: str, dtype: torch.dtype) -> Iterator[Codec]:
         if model == "small":
             yield load(device=device, precision="bf16" if dtype == torch.bfloat16 else "fp32")
         else:
-            yield Codec(SingleModel(ready_model(random_weights(SD15, dtype), device=device, dtype=dtype)))
+            yield Codec(
+                ModelSource.of_one(ready_model(random_weights(SD15, dtype), device=device, dtype=dtype))
+            )
 
 
 @pytest.mark.skipif(OTHER == "cuda" and not torch.cuda.is_available(), reason="no GPU here")

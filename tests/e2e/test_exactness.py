@@ -13,7 +13,7 @@ from tests.e2e.exactness import CIRCUMSTANCES, compare, compiled, float_mismatch
 
 from onedc.codec import Codec
 from onedc.engine import torch_engine
-from onedc.engine.source import SingleModel
+from onedc.engine.source import ModelSource
 from onedc.loading import load
 from onedc.weights.file import load_weights
 
@@ -53,7 +53,7 @@ def test_seam_falls_back_to_the_cpu_where_the_device_has_no_float64(codec: Codec
     """A device without float64 is feigned: networks go to "meta", which cannot compute, the seam must not."""
     with mock.patch.object(torch_engine, "has_float64", lambda device: False):
         model = torch_engine.ready_model(load_weights(FIXTURE), device="meta")
-    elsewhere = Codec(SingleModel(model))
+    elsewhere = Codec(ModelSource.of_one(model))
     assert torch_engine.torch_engine_of(model).seam.module.thresholds.device.type == "cpu"
     data = codec.encode(PICTURES[0], quality=80)
     assert mismatches(integers(codec, [data])[0], integers(elsewhere, [data])[0]) == 0

@@ -17,7 +17,7 @@ from onedc.effort.level import Effort
 from onedc.engine import cores
 from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
 from onedc.engine.protocol import Engine
-from onedc.engine.source import ModelSource, ReadyModel, SingleModel
+from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError, WeightsError, one_line
 from onedc.image.forms import Pixels
@@ -209,7 +209,7 @@ def open_models(
         engine = OnnxEngine(arrays, threads=threads, with_torch=with_torch)
     except WeightsError as error:
         raise WeightsError(f"{weights}: {error}") from error
-    return SingleModel(
+    return ModelSource.of_one(
         ReadyModel(
             config=arrays.identity.config,
             model_id=arrays.identity.model_id,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 from onedc.config import ModelConfig
 from onedc.constants import QUALITY_MAX
@@ -52,68 +52,18 @@ class ReadyModel:
         )
 
 
-class ModelSource(Protocol):
-    """Supplies models.
+class ModelSource:
+    """Supplies models: one for all quality bytes, or several rates, one in memory at a time.
+
+    Threads may use a single model at once; with several they take turns.
+
+    Args:
+        configs: of the models, lowest rate first; the first of several may be one for z only.
+        model_id: of all.
+        load: brings a model into memory, by its number; that of the default quality at once.
 
     Attributes:
         config: of the model at the default quality.
-        model_id: of all its models.
-    """
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    @property
-    def model_id(self) -> int: ...
-
-    @property
-    def quality_bytes(self) -> Sequence[int]:
-        """The quality bytes that lead to different files, lowest first."""
-
-    def member_of(self, quality_byte: int) -> int:
-        """The number of the model that a quality byte selects."""
-
-    def at(self, quality_byte: int) -> AbstractContextManager[ReadyModel]:
-        """The model for a quality byte; it stays ready inside the block."""
-
-    def compile(self) -> None:
-        """Have every model's engine compile its networks."""
-
-
-class SingleModel:
-    """One model for all quality bytes; threads may use it at once."""
-
-    def __init__(self, model: ReadyModel) -> None:
-        self.model = model
-        self.config, self.model_id = model.config, model.model_id
-
-    @property
-    def quality_bytes(self) -> Sequence[int]:
-        """See `ModelSource`."""
-        if self.config.z_only:
-            return (0,)
-        return range(QUALITY_MAX + 1) if self.config.quality_knots else (0, QUALITY_MAX)
-
-    def member_of(self, quality_byte: int) -> int:
-        """See `ModelSource`."""
-        return 0
-
-    def at(self, quality_byte: int) -> AbstractContextManager[ReadyModel]:
-        """See `ModelSource`."""
-        return nullcontext(self.model)
-
-    def compile(self) -> None:
-        """See `ModelSource`."""
-        self.model.engine.compile()
-
-
-class ModelFamily:
-    """Several rates, each a model of its own, one in memory at a time: threads take turns.
-
-    Args:
-        configs: of the members, lowest rate first; the first may be one for z only.
-        model_id: of all.
-        load: brings a member into memory, by its number; that of the default quality at once.
     """
 
     def __init__(
@@ -124,19 +74,34 @@ class ModelFamily:
     ) -> None:
         self.model_id = model_id
         self._configs, self._load = configs, load
-        self._lock = RLock()
+        self._turn: AbstractContextManager[object] = RLock() if len(configs) > 1 else nullcontext()
         self._compiles = False
         self._member = self.member_of(quality_byte(DEFAULT_QUALITY))
         self._model: ReadyModel | None = load(self._member)
         self.config = configs[self._member]
 
+    @classmethod
+    def of_one(cls, model: ReadyModel) -> ModelSource:
+        """A source of a single model that is in memory already."""
+        return cls([model.config], model.model_id, lambda _: model)
+
     @property
     def quality_bytes(self) -> Sequence[int]:
-        """One quality byte for each rate, the highest that selects it."""
-        return sorted({self.member_of(byte): byte for byte in range(QUALITY_MAX + 1)}.values())
+        """The quality bytes that lead to different files, lowest first.
+
+        Of several rates, the highest byte that selects each.
+        """
+        if len(self._configs) > 1:
+            return sorted({self.member_of(byte): byte for byte in range(QUALITY_MAX + 1)}.values())
+        if self.config.z_only:
+            return (0,)
+        return range(QUALITY_MAX + 1) if self.config.quality_knots else (0, QUALITY_MAX)
 
     def member_of(self, quality_byte: int) -> int:
-        """See `ModelSource`. Bytes from 1 on are spread evenly over the members that code y."""
+        """The number of the model that a quality byte selects.
+
+        Bytes from 1 on are spread evenly over the models that code y.
+        """
         first = int(self._configs[0].z_only and len(self._configs) > 1)
         if quality_byte == 0:
             return 0
@@ -144,18 +109,18 @@ class ModelFamily:
 
     @contextmanager
     def at(self, quality_byte: int) -> Iterator[ReadyModel]:
-        """See `ModelSource`."""
-        with self._lock:
+        """The model for a quality byte; it stays ready inside the block."""
+        with self._turn:
             yield self._ready(self.member_of(quality_byte))
 
     def compile(self) -> None:
-        """See `ModelSource`; a rate is compiled when it comes into memory."""
-        with self._lock:
+        """Have every model's engine compile its networks, once it is in memory."""
+        with self._turn:
             self._compiles = True
             self._ready(self._member).engine.compile()
 
     def _ready(self, member: int) -> ReadyModel:
-        """The member in memory, in place of the one that was there."""
+        """The model in memory, in place of the one that was there."""
         if self._model is None or member != self._member:
             self._model = None  # frees the memory first
             model = self._load(member)

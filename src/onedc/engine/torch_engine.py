@@ -17,7 +17,7 @@ from onedc.effort.level import Effort
 from onedc.effort.refine import Refiner, Sent
 from onedc.engine import cores
 from onedc.engine.device import fast_dtype, find_device, has_float64, prepare_compiler
-from onedc.engine.source import ModelFamily, ModelSource, ReadyModel, SingleModel
+from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
 from onedc.image.forms import Pixels, padded
@@ -203,13 +203,13 @@ def open_models(
             return ready_model(load_member(family, index, dtype=dtype), device=target, dtype=dtype)
 
         configs = [member.config for member in family.members]
-        return ModelFamily(configs, family.model_id, member)
+        return ModelSource(configs, family.model_id, member)
     lpips = None
     if metric_weights is not None:
         from onedc.pretrained.loading import read_lpips
 
         lpips = read_lpips(Path(metric_weights) / LPIPS_SQUEEZE_FILE, "squeeze")
-    return SingleModel(
+    return ModelSource.of_one(
         ready_model(load_weights(weights, dtype=dtype), device=target, dtype=dtype, lpips=lpips)
     )
 

@@ -24,7 +24,7 @@ from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.engine.device import fast_dtype, find_device
 from onedc.engine.protocol import Precision
-from onedc.engine.source import SingleModel
+from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, OneDCError
@@ -147,7 +147,7 @@ def make_codec(options: BenchOptions, way: str = "onedc") -> Codec:
         device = find_device(options.device)
         dtypes = {"auto": fast_dtype(device), "fp32": torch.float32, "bf16": torch.bfloat16}
         model = random_weights(PRESETS[options.preset], dtypes[precision])
-        codec = Codec(SingleModel(ready_model(model, device=device, dtype=dtypes[precision])))
+        codec = Codec(ModelSource.of_one(ready_model(model, device=device, dtype=dtypes[precision])))
     if way == "reference":
         as_reference(codec)
     elif options.compile:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.config import SD15, TINY
-from onedc.engine.source import SingleModel
+from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.errors import ConfigError
 from onedc.evaluation.bench import BenchOptions, bench, measured_peak, random_weights, sample_picture
@@ -39,7 +39,7 @@ def small_products() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return Codec(SingleModel(ready_model(random_weights(TINY, torch.float32))))
+    return Codec(ModelSource.of_one(ready_model(random_weights(TINY, torch.float32))))
 
 
 def test_every_network_is_a_stage_of_its_own(codec: Codec) -> None:
@@ -105,7 +105,7 @@ def test_the_reference_s_way_gives_the_same_values() -> None:
 
 def test_the_reference_s_codec_reads_our_files(codec: Codec) -> None:
     data = codec.encode(sample_picture((64, 64), 0))
-    other = Codec(SingleModel(ready_model(random_weights(TINY, torch.float32))))
+    other = Codec(ModelSource.of_one(ready_model(random_weights(TINY, torch.float32))))
     as_reference(other)
     pictures = (c.decode(data, output="torch") for c in (codec, other))
     torch.testing.assert_close(*pictures, rtol=0, atol=1e-3)

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from onedc.config import TINY
-from onedc.engine.source import ModelFamily
+from onedc.engine.source import ModelSource
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, WeightsError
 from onedc.interop.convert import Options, Published
@@ -74,7 +74,7 @@ def picture() -> np.ndarray:
 
 def test_every_rate_codes_as_it_does_alone(folder: Path) -> None:
     family = load(folder / "family.safetensors", precision="fp32")
-    assert isinstance(family.models, ModelFamily)
+    assert [family.models.member_of(byte) for byte in (0, 1, 255)] == [0, 1, 2]
     alone = [load(folder / f"{rate}.safetensors", precision="fp32") for rate in range(3)]
     files, pictures = [], []
     for rate, quality in ((0, 0), (1, 1), (1, 40), (2, 60), (2, 100)):
@@ -118,7 +118,7 @@ def test_what_is_shared_is_stored_once(folder: Path) -> None:
 )
 def test_quality_bytes_are_spread_over_the_rates(z_only: bool, bounds: dict[int, int], folder: Path) -> None:
     first, *rest = (member.config for member in read_family(folder / "family.safetensors").members)
-    family = ModelFamily([replace(first, z_only=z_only), *rest], 200, lambda member: ANY)
+    family = ModelSource([replace(first, z_only=z_only), *rest], 200, lambda member: ANY)
     assert {byte: family.member_of(byte) for byte in bounds} == bounds
 
 
