@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from onedc import coding
-from onedc.coding import Written
 from onedc.container.header import Form
 from onedc.container.packing import (
     DEFAULT_MAX_PIXELS,
@@ -85,7 +84,10 @@ class Codec:
             ConfigError: a quality outside 0..100, something unknown to keep, an effort outside 0..9, or one
                 above 0 with a model of a single rate.
         """
-        return [written.data for written in self._at_quality(images, quality, **options)]
+        byte = quality_byte(quality)
+        sources, effort, form = self._read(images, None, **options)
+        with self.models.at(byte) as model:
+            return coding.write(model, analyse(model, sources), byte, effort, form)
 
     def encode_to_size(
         self, image: Picture, target_bytes: int, *, shrink: bool = True, **options: Unpack[EncodeOptions]
@@ -102,7 +104,13 @@ class Codec:
             ImageError: a picture of an unknown form, with transparent places, or too large for the effort.
             ConfigError: even at quality 0 the file is larger, or an effort as `encode_batch` refuses.
         """
-        return self._to_size(image, target_bytes, shrink=shrink, **options).data
+        (source,), effort, form = self._read([image], target_bytes if shrink else None, **options)
+        best = self._within(source, target_bytes, effort, form)
+        less = source.smaller() if shrink and len(self.quality_bytes) > 1 else None
+        while less is not None and not read_header(best).quality:
+            tried = self._within(less, target_bytes, effort, form)
+            best, less = tried if read_header(tried).quality else best, less.smaller()
+        return best
 
     def encode_and_show(
         self,
@@ -113,43 +121,18 @@ class Codec:
         shrink: bool = True,
         **options: Unpack[EncodeOptions],
     ) -> tuple[bytes, Image]:
-        """As `encode`, or as `encode_to_size` if a target is given, and the picture that the file decodes to.
-
-        The picture comes from the latents that were coded; the file is not decoded.
-        """
-        if target_bytes is not None:
-            written = self._to_size(image, target_bytes, shrink=shrink, **options)
+        """As `encode`, or as `encode_to_size` with a target, and the picture that the file decodes to."""
+        if target_bytes is None:
+            data = self.encode(image, quality=quality, **options)
         else:
-            (written,) = self._at_quality([image], quality, **options)
-        with self.models.at(read_header(written.data).quality) as model:
-            return written.data, coding.show(model, written)
+            data = self.encode_to_size(image, target_bytes, shrink=shrink, **options)
+        return data, self.decode(data, max_pixels=None)
 
-    def _at_quality(
-        self, images: Sequence[Picture], quality: float, **options: Unpack[EncodeOptions]
-    ) -> list[Written]:
-        """See `encode_batch`."""
-        byte = quality_byte(quality)
-        sources, effort, form = self._read(images, None, **options)
-        with self.models.at(byte) as model:
-            return coding.write(model, analyse(model, sources), byte, effort, form)
-
-    def _to_size(
-        self, image: Picture, target_bytes: int, *, shrink: bool, **options: Unpack[EncodeOptions]
-    ) -> Written:
-        """See `encode_to_size`."""
-        (source,), effort, form = self._read([image], target_bytes if shrink else None, **options)
-        best = self._within(source, target_bytes, effort, form)
-        less = source.smaller() if shrink and len(self.quality_bytes) > 1 else None
-        while less is not None and not read_header(best.data).quality:
-            tried = self._within(less, target_bytes, effort, form)
-            best, less = tried if read_header(tried.data).quality else best, less.smaller()
-        return best
-
-    def _within(self, source: Source, target_bytes: int, effort: Effort, form: Form | None) -> Written:
+    def _within(self, source: Source, target_bytes: int, effort: Effort, form: Form | None) -> bytes:
         """The best file of a picture at its size. Raises DoesNotFitError."""
         latents: dict[int, Latents] = {}
 
-        def write(byte: int, effort: Effort = ONE_PASS) -> Written:
+        def write(byte: int, effort: Effort = ONE_PASS) -> bytes:
             with self.models.at(byte) as model:
                 member = self.models.member_of(byte)
                 if member not in latents:

@@ -7,11 +7,9 @@ all between z and y runs in integers there, so that both walk through the same e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onedc.container.header import Form
 from onedc.container.packing import Contents, least_payload_bytes, note, pack
@@ -22,22 +20,7 @@ from onedc.entropy.coder import SymbolDecoder
 from onedc.errors import FormatError
 from onedc.image.forms import Output, Source, as_output, common_positions
 from onedc.latents import Latents, gained
-from onedc.seam.parts import check_z, read_cut, read_whole, y_reader, y_writer
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file, and the latents that it holds."""
-
-    data: bytes
-    latents: Latents
-    y_hat: NDArray[np.float32] | None  # [B,N,h/16,w/16] of all that were written with it; None: no y
-
-    def __len__(self) -> int:
-        return len(self.data)
+from onedc.seam.parts import check_z, read_cut, read_whole, y_writer
 
 
 def least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
@@ -47,21 +30,19 @@ def least_bytes(model: ReadyModel, source: Source, form: Form | None) -> int:
     return len(pack(header, payload, model.fingerprint, source.sections, form=form))
 
 
-def write(model: ReadyModel, latents: Latents, byte: int, effort: Effort, form: Form | None) -> list[Written]:
+def write(model: ReadyModel, latents: Latents, byte: int, effort: Effort, form: Form | None) -> list[bytes]:
     """Latents of pictures to .1dc files of one quality."""
     byte = 0 if model.config.z_only else byte
     streams = [stream.copy() for stream in latents.z_streams]
-    y_hat = None
     if byte:
         y_gained = gained(model, latents, byte, effort)
         qualities = np.full(len(streams), byte, np.int64)
         code = y_writer(streams, y_gained, latents.seen(byte))
-        y_hat = model.engine.seam.scan(latents.hyper.features, qualities, code)
+        model.engine.seam.scan(latents.hyper.features, qualities, code)
     files = []
     for stream, source in zip(streams, latents.sources, strict=True):
         header = source.header(model.model_id, byte)
-        data = pack(header, stream.finish(), model.fingerprint, source.sections, form=form)
-        files.append(Written(data, latents, y_hat))
+        files.append(pack(header, stream.finish(), model.fingerprint, source.sections, form=form))
     return files
 
 
@@ -97,16 +78,3 @@ def decode(
         text = note(model.model_id, int(qualities[row]), parts=int(parts[row]), verified=verified)
         pictures.append(as_output(pixels, output, side_data[row], content.header, text, full_size=full_size))
     return pictures
-
-
-def show(model: ReadyModel, written: Written) -> Image:
-    """What a file of one picture decodes to, from the latents that were coded."""
-    content, hyper, y_hat = model.unpack(written.data, max_pixels=None), written.latents.hyper, written.y_hat
-    header, qualities = content.header, np.array([content.header.quality])
-    if y_hat is None:
-        y_hat = model.engine.seam.scan(hyper.features, qualities, y_reader([], qualities))
-    (pixels,) = model.engine.synthesise(y_hat, hyper.z_semantic, qualities, as_floats=False)
-    side_data = from_sections(content.sections, header.width, header.height)
-    text = note(model.model_id, header.quality, verified=content.form is not Form.UNCHECKED)
-    picture: Image = as_output(pixels, "pil", side_data, header, text)
-    return picture

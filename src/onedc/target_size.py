@@ -6,9 +6,9 @@ Counts the bytes of real files. Knows no pictures, no networks and no format.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import SupportsIndex, TypeVar
+from typing import SupportsIndex
 
 from onedc.errors import ConfigError
 
@@ -25,15 +25,12 @@ GUESSES = 8
 BESIDE = 0.005
 """How far beyond the budget a guess aims, on the side that was not hit last, as a share of it."""
 
-File = TypeVar("File", bound=Sized)
-"""Bytes, or what holds them: its length is theirs."""
-
 
 class DoesNotFitError(ConfigError):
     """The smallest file of a picture is larger than it may be."""
 
 
-def highest_within(make_file: Callable[[int], File], qualities: Sequence[int], target_bytes: int) -> File:
+def highest_within(make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int) -> bytes:
     """The file of the highest quality that is not larger than `target_bytes`.
 
     The file has been measured, so it is never above the target. The next quality's file is above it, unless
@@ -54,11 +51,11 @@ def highest_within(make_file: Callable[[int], File], qualities: Sequence[int], t
 
 
 def refined_within(
-    make_file: Callable[[int], File],
-    refine: Callable[[int], File],
+    make_file: Callable[[int], bytes],
+    refine: Callable[[int], bytes],
     qualities: Sequence[int],
     target_bytes: int,
-) -> File:
+) -> bytes:
     """The file of the highest quality refined here that is not larger than `target_bytes`.
 
     Refining is dear and moves sizes: the quality that `highest_within` finds is refined, then those that
@@ -90,8 +87,8 @@ def refined_within(
 
 
 def _highest(
-    make_file: Callable[[int], File], qualities: Sequence[int], target_bytes: int
-) -> tuple[int, File]:
+    make_file: Callable[[int], bytes], qualities: Sequence[int], target_bytes: int
+) -> tuple[int, bytes]:
     """The place of the highest quality whose file fits, and the file; the lowest is tried first."""
     best = make_file(qualities[0])
     check_fits(target_bytes, len(best))
