@@ -99,14 +99,14 @@ def test_no_effort_is_one_pass(fixture_codec: Codec) -> None:
 
 def test_what_is_found_is_what_is_written(fixture_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    whole = refine.Refiner.refine
+    whole = refine.Search.run
 
-    def kept(self: refine.Refiner, *args: Any) -> torch.Tensor:
+    def kept(self: refine.Search, *args: Any) -> torch.Tensor:
         found.append(whole(self, *args))
         return found[-1]
 
-    monkeypatch.setattr(refine.Refiner, "refine", kept)
-    monkeypatch.setattr(refine._Search, "_bit_weight", lambda self, byte: 1e-3)
+    monkeypatch.setattr(refine.Search, "run", kept)
+    monkeypatch.setattr(refine.Search, "_bit_weight", lambda self, byte: 1e-3)
     x = picture(90, 70)
     data = fixture_codec.encode(x, quality=BEYOND_FROM / 2.55, effort=2)
     assert data != fixture_codec.encode(x, quality=BEYOND_FROM / 2.55)

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from onedc.constants import QUALITY_MAX
-from onedc.effort.level import Effort, Progress
+from onedc.effort.level import Progress
 from onedc.model.hyperprior import SpatialPrior, collapse, expand
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.seam.units import UNITS
 
 STEP = 0.05
 """Over the root of the number of steps: root mean square of the first move of y, in quantisation steps. Moves
@@ -30,57 +29,33 @@ LATENT, PIXEL = 0.7, 3.0  # weights of mean absolute errors
 LPIPS_WEIGHT, FEATURES_WEIGHT = 1.3, 1.0  # weights of the distance by one or the other network
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """A picture and what one pass made of it."""
+@dataclass(kw_only=True)
+class Search:
+    """The search for a better y of one picture. Tensors are as one pass made them, in float32 unless said."""
 
+    nets: OneDC  # all networks but the prior
+    prior: SpatialPrior  # of floats, to take gradients through; close to the integers that code
+    lpips: LPIPS | None  # judges the decoded picture beside mean errors; None: the encoder of TAEF2, if any
     x: Tensor  # [1,3,H,W] in [-1,1], not padded
     vae_latents: Tensor | None  # of the padded picture, [1,C,h/8,w/8]; None: the model has no encoder of them
     y: Tensor  # [1,N,h/16,w/16]
-    hyper: Tensor  # integers of the seam, [1,Hc,h/16,w/16]
-    z_semantic: Tensor  # [1,Hs,h/64,w/64]
+    hyper: Tensor  # [1,Hc,h/16,w/16]
+    z_semantic: Tensor  # [1,Hs,h/64,w/64], in the precision of the networks
 
+    @torch.no_grad()
+    def __post_init__(self) -> None:
+        self.prior.requires_grad_(False).eval()
+        vae = self.nets.vae
+        self.judge = vae if self.lpips is None and isinstance(vae, TAEF2) else self.lpips
+        self.wanted = self._features(self.x)
 
-class Refiner:
-    """Refines y of single pictures.
-
-    Args:
-        nets: all networks but the prior, on their device.
-        prior: of floats, to take gradients through; close to the integers that code.
-        lpips: what judges the decoded picture beside mean errors, on the same device; None: the features of
-            the autoencoder's own encoder, where that is TAEF2's.
-    """
-
-    def __init__(self, nets: OneDC, prior: SpatialPrior, lpips: LPIPS | None) -> None:
-        self.nets, self.prior = nets, prior.requires_grad_(False).eval()
-        self.judge: LPIPS | TAEF2 | None = lpips
-        if lpips is None and isinstance(nets.vae, TAEF2):
-            self.judge = nets.vae
-        self.dtype = next(nets.g_s.parameters()).dtype
-
-    def refine(self, sent: Sent, quality_byte: int, effort: Effort) -> Tensor:
-        """The best y that was met in the effort's steps, rounded, times the gain: [1,N,h/16,w/16] float32.
+    @torch.enable_grad()
+    def run(self, quality_byte: int, steps: int, progress: Progress | None) -> Tensor:
+        """The best y that was met in so many steps, rounded, times the gain: [1,N,h/16,w/16] float32.
 
         Bits are weighed as the model weighs them at this picture: by what distortion falls for a bit when the
         quality byte rises. Where it does not fall, or nothing costs bits, y stays as it is.
         """
-        with torch.enable_grad():
-            return _Search(self, sent).run(quality_byte, effort.steps, effort.progress)
-
-
-class _Search:
-    """The search for one picture's y."""
-
-    def __init__(self, refiner: Refiner, sent: Sent) -> None:
-        self.nets, self.prior, self.judge = refiner.nets, refiner.prior, refiner.judge
-        self.x, self.vae_latents = sent.x, None if sent.vae_latents is None else sent.vae_latents.float()
-        self.y, self.hyper = sent.y.float(), (sent.hyper / UNITS).to(sent.x)
-        self.z_semantic = self._for_nets(sent.z_semantic, refiner.dtype)
-        self.dtype = refiner.dtype
-        with torch.no_grad():
-            self.wanted = self._features(self.x)
-
-    def run(self, quality_byte: int, steps: int, progress: Progress | None) -> Tensor:
         quality = torch.tensor([quality_byte], device=self.x.device)
         bit_weight = self._bit_weight(quality_byte)
         y = self._gained(quality)
@@ -118,10 +93,10 @@ class _Search:
         """y times the gain -> distortion and bits per pixel, both with gradients, and y as it is decoded."""
         visitor = _Visitor(y)
         y_hat = self.prior.scan(self.hyper, quality, visitor)
-        vae_latents = self.nets.synthesise(self._for_nets(y_hat, self.dtype), self.z_semantic, quality)
+        vae_latents = self.nets.synthesise(self._for_nets(y_hat), self.z_semantic, quality)
         height, width = self.x.shape[-2:]
         vae: Any = self.nets.vae
-        x_hat = vae.decode(self._for_nets(vae_latents, self.dtype))[..., :height, :width].float()
+        x_hat = vae.decode(self._for_nets(vae_latents))[..., :height, :width].float()
         distortion = PIXEL * (x_hat - self.x).abs().mean()
         if self.vae_latents is not None:
             distortion = distortion + LATENT * (vae_latents - self.vae_latents).abs().mean()
@@ -134,11 +109,10 @@ class _Search:
         """What the judge sees of pictures [1,3,H,W]."""
         if self.judge is None:
             return []
-        return self.judge.features(self._for_nets(x, self.dtype) if isinstance(self.judge, TAEF2) else x)
+        return self.judge.features(self._for_nets(x) if isinstance(self.judge, TAEF2) else x)
 
-    @staticmethod
-    def _for_nets(t: Tensor, dtype: torch.dtype) -> Tensor:
-        return t.to(dtype, memory_format=torch.channels_last)
+    def _for_nets(self, t: Tensor) -> Tensor:
+        return t.to(self.z_semantic.dtype, memory_format=torch.channels_last)
 
 
 class _Descent:

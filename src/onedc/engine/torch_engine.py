@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onedc.constants import DOWNSAMPLING_PX
 from onedc.effort.level import Effort
-from onedc.effort.refine import Refiner, Sent
+from onedc.effort.refine import Search
 from onedc.engine import cores
 from onedc.engine.device import fast_dtype, find_device, has_float64, prepare_compiler
 from onedc.engine.source import ModelSource, ReadyModel
@@ -26,6 +26,7 @@ from onedc.model.lpips import LPIPS
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 from onedc.seam.protocol import Hyper
 from onedc.seam.torch_seam import TorchSeam
+from onedc.seam.units import UNITS
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
 from onedc.weights.layout import fingerprint
@@ -95,15 +96,17 @@ class TorchEngine:
     ) -> NDArray[np.float64]:
         """See `protocol.Engine`."""
         with torch.no_grad():
-            sent = Sent(
+            search = Search(
+                nets=self.nets,
+                prior=float_prior(self._config, self._seam_integers).to(self.device),
+                lpips=self._lpips,
                 x=to_tensor(pixels).to(self.device),
                 vae_latents=self._wanted_latents(pixels),
                 y=torch.from_numpy(y).to(self.device),
-                hyper=torch.from_numpy(hyper.features).to(self.device),
-                z_semantic=torch.from_numpy(hyper.z_semantic).to(self.device),
+                hyper=torch.from_numpy(hyper.features / UNITS).to(self.device, torch.float32),
+                z_semantic=self._on_device(torch.from_numpy(hyper.z_semantic)),
             )
-        prior = float_prior(self._config, self._seam_integers).to(self.device)
-        found = Refiner(self.nets, prior, self._lpips).refine(sent, quality, effort)
+        found = search.run(quality, effort.steps, effort.progress)
         refined: NDArray[np.float64] = found.double().cpu().numpy()
         return refined
 
@@ -111,7 +114,8 @@ class TorchEngine:
         """The latents [1,C,h/8,w/8] that the generator should make, where the encoder still makes those."""
         if self._config.reduced_vae:
             return None
-        return self.nets.vae_latents(self._on_device(to_tensor(padded(pixels))))
+        vae_latents = self.nets.vae_latents(self._on_device(to_tensor(padded(pixels))))
+        return None if vae_latents is None else vae_latents.float()
 
     @torch.inference_mode()
     def synthesise(
