@@ -9,9 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from onedc.engine.cores import wait_passively as _wait_passively
-from onedc.engine.huge_pages import ask as _ask_for_huge_pages
-from onedc.engine.telemetry import disable as _disable_telemetry
+from onedc.engine.environment import prepare as _prepare_environment
 from onedc.pillow_hook import install as _install_pillow_hook
 
 if TYPE_CHECKING:
@@ -71,6 +69,4 @@ def __dir__() -> list[str]:
 
 
 _install_pillow_hook()
-_ask_for_huge_pages()
-_wait_passively()
-_disable_telemetry()
+_prepare_environment()

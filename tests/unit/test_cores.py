@@ -52,12 +52,3 @@ def system(root: Path, **files: str) -> Path:
 )
 def test_cores_are_those_that_the_system_grants(tmp_path: Path, files: dict[str, str], expected: int) -> None:
     assert cores.available(system(tmp_path, **files)) == expected
-
-
-def test_whoever_sets_how_threads_wait_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cores.WAITING, raising=False)
-    cores.wait_passively()
-    assert os.environ[cores.WAITING] == "PASSIVE"
-    monkeypatch.setenv(cores.WAITING, "ACTIVE")
-    cores.wait_passively()
-    assert os.environ[cores.WAITING] == "ACTIVE"

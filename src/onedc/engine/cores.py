@@ -1,18 +1,10 @@
-"""Processor cores: how many this process has, and how its threads wait for work."""
+"""How many processor cores this process has."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-WAITING = "OMP_WAIT_POLICY"
-"""What OpenMP, and torch with it, reads when it is loaded; whoever sets it decides."""
-
-
-def wait_passively() -> None:
-    """Have threads sleep while they wait: those that spin lose a core that another process needs as well."""
-    os.environ.setdefault(WAITING, "PASSIVE")
 
 
 def available(root: Path = Path("/")) -> int:

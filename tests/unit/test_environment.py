@@ -1,0 +1,50 @@
+"""What libraries are told by the environment: huge pages, how threads wait, telemetry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from onedc.engine.environment import HUGE_PAGES, TELEMETRY, WAITING, prepare
+
+VARIABLES = (HUGE_PAGES, WAITING, TELEMETRY)
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, switch: Path, **before: str) -> dict[str, str | None]:
+    """The variables after `prepare`, where those of `before` were set."""
+    with monkeypatch.context() as context:
+        for name in VARIABLES:
+            context.setenv(name, "")  # so that it is put back
+            context.delenv(name)
+        for name, value in before.items():
+            context.setenv(name, value)
+        prepare(switch)
+        return {name: os.environ.get(name) for name in VARIABLES}
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        ("always [madvise] never\n", "1"),
+        ("[always] madvise never\n", "1"),
+        ("always madvise [never]\n", None),
+        (None, None),
+    ],
+)
+def test_huge_pages_are_asked_for_where_the_system_grants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, asked: str | None
+) -> None:
+    switch = tmp_path / "enabled"
+    if content is not None:
+        switch.write_text(content)
+    found = prepared(monkeypatch, switch)
+    assert found == {HUGE_PAGES: asked, WAITING: "PASSIVE", TELEMETRY: "1"}
+
+
+def test_whoever_sets_a_variable_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = tmp_path / "enabled"
+    switch.write_text("[always] madvise never\n")
+    others = {HUGE_PAGES: "0", WAITING: "ACTIVE", TELEMETRY: "0"}
+    assert prepared(monkeypatch, switch, **others) == others
