@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from onedc.batch.items import Item, Wanted
 from onedc.codec import Codec
@@ -76,24 +76,14 @@ class Outcome:
     record: dict[str, Any]  # its line in the manifest
 
 
-class Task(Protocol[T]):
-    """Work on items in two steps; those of equal positions can be in one batch."""
-
-    def prepare(self, data: bytes, name: str) -> tuple[Hashable, T]:
-        """In a reading thread: the bytes of an item to its positions and what the networks take."""
-
-    def run(self, batch: Sequence[T]) -> list[tuple[bytes, bytes]]:
-        """The networks: for each item its result and its .1dc file."""
-
-
 class Encoding:
-    """Pictures to .1dc files."""
+    """Pictures to .1dc files, in two steps; those of equal positions can be in one batch."""
 
     def __init__(self, codec: Codec, spec: Spec) -> None:
         self.codec, self.spec = codec, spec
 
     def prepare(self, data: bytes, name: str) -> tuple[Hashable, Loaded]:
-        """See `Task`."""
+        """In a reading thread: the bytes of an item to its positions and what the networks take."""
         spec = self.spec
         picture = read_picture(
             named(data, name),
@@ -108,7 +98,7 @@ class Encoding:
         return positions_of(loaded.rgb.shape[1], loaded.rgb.shape[0]), loaded
 
     def run(self, batch: Sequence[Loaded]) -> list[tuple[bytes, bytes]]:
-        """See `Task`."""
+        """The networks: for each item its result and its .1dc file."""
         target = self.spec.target_bytes
         options: EncodeOptions = {"effort": self.spec.effort, "check": self.spec.check}
         if target is None:
@@ -120,18 +110,18 @@ class Encoding:
 
 
 class Decoding:
-    """.1dc files to PNG."""
+    """.1dc files to PNG, in the same two steps."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
     def prepare(self, data: bytes, name: str) -> tuple[Hashable, bytes]:
-        """See `Task`."""
+        """See `Encoding.prepare`."""
         header = read_header(data)
         return positions_of(header.width, header.height), data
 
     def run(self, batch: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        """See `Task`."""
+        """See `Encoding.run`."""
         pictures = self.codec.decode_batch(batch)
         return [(image_bytes(picture), data) for picture, data in zip(pictures, batch, strict=True)]
 
@@ -149,7 +139,7 @@ class Worker:
             metric_weights=spec.metric_weights,
         )
         codec.check_effort(spec.effort)
-        self.task: Task[Any] = Decoding(codec) if spec.decode else Encoding(codec, spec)
+        self.task: Encoding | Decoding = Decoding(codec) if spec.decode else Encoding(codec, spec)
         self.batch_size = spec.batch_size or (1 if codec.model.engine.on_cpu else 8)
         self.readers = spec.readers
 
