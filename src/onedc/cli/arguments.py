@@ -19,29 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as our descriptions; asking the terminal would import compression libraries first."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=110)
-
-
-def add_parser(
-    commands: Any,
-    name: str,
-    summary: str,
-    description: str,
-    run: Callable[[argparse.Namespace], int] | None = None,
-) -> argparse.ArgumentParser:
-    """Declare one command; `run` does its work and returns the exit status."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=description, formatter_class=HelpFormatter
-    )
-    if run is not None:
-        parser.set_defaults(run=run)
-    return parser
-
-
 def option(
     parser: argparse._ActionsContainer, usage: str, kind: Callable[[str], Any], text: str, **more: Any
 ) -> None:

@@ -1,17 +1,4 @@
-"""`onedc batch`: whole data sets, encoded or decoded."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-from onedc.cli.streams import print_error, progress_bar, tell
-
-_DESCRIPTION = """\
-Encode or decode a whole data set.
+"""Encode or decode a whole data set.
 
   onedc batch photos/ coded/                      every picture below photos/, to coded/
   onedc batch photos/ coded/ --to tar             the same into tar shards of 1000
@@ -28,10 +15,18 @@ stopped or killed continues when it is started again. Shards keep what else they
 columns) where source and results are of one kind.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc batch`."""
-    parser = cli.add_parser(commands, "batch", "encode or decode a whole data set", _DESCRIPTION, run)
+import argparse
+from pathlib import Path
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+from onedc.cli.streams import print_error, progress_bar, tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc batch` takes."""
     parser.add_argument("source", metavar="SRC", help="folder, or a .tar, .parquet or .arrow file")
     parser.add_argument("target", metavar="DST", help="folder; new, or of an earlier run of the same batch")
     cli.switch(parser, "--decode", ".1dc files to PNG")

@@ -1,21 +1,11 @@
-"""`onedc bench`: how fast a model is on this machine, part by part, and how much memory it takes."""
-
-from __future__ import annotations
-
-import argparse
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import Job, make_folders, write_output
-from onedc.cli.streams import tell
-
-_DESCRIPTION = """\
-Time a model on this machine: medians of several runs after a warm-up, for each network, with its
-floating-point operations and their share of the device's fastest matrix product.
+"""Time a model on this machine, network by network.
 
   onedc bench
   onedc bench --size 512x512,1920x1088 --batch 1,4 --memory 1024x1024,4096x4096 -o results
   onedc bench --preset sd15 --device cuda --runs 10
+
+Times are medians of several runs after a warm-up, and stand beside each network's floating-point operations
+and their share of the device's fastest matrix product.
 
 Two other ways to run the same networks are measured for comparison. "reference": as the paper's
 implementation does (its adapters not merged, the autoencoder in fp32, window by window; the rest in fp32 on a
@@ -23,10 +13,17 @@ processor and under bf16 autocast on CUDA). "sampler": 20 and 50 steps with guid
 the autoencoder; the time of a step is measured once and multiplied.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc bench`."""
-    parser = cli.add_parser(commands, "bench", "time a model on this machine", _DESCRIPTION, run)
+import argparse
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import Job, make_folders, write_output
+from onedc.cli.streams import tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc bench` takes."""
     sizes_text = "picture sizes (default: 512x512)"
     cli.option(parser, "--size LIST", cli.sizes, sizes_text, dest="sizes", default=((512, 512),))
     text = "also measure pictures per second at these batch sizes"

@@ -1,18 +1,4 @@
-"""`onedc compare`: one picture, ours beside other codecs at the same bytes, as a page and a PNG."""
-
-from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import Job, UsageError, check_targets
-from onedc.cli.streams import tell
-
-_DESCRIPTION = """\
-Show one picture as the original, coded by onedc, and coded by other codecs in as many bytes.
+"""Show one picture as the original, coded by onedc, and coded by other codecs in as many bytes.
 
   onedc compare photo.jpg                    writes photo-compare.html and photo-compare.png
   onedc compare photo.jpg -q 20 --against webp,avif,vvc -o shown.html
@@ -21,12 +7,19 @@ The page has a slider and the regions that differ most; it opens from disk and n
 cannot reach that size is shown with its smallest file.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc compare`."""
-    parser = cli.add_parser(
-        commands, "compare", "one picture in several codecs, as a page with a slider", _DESCRIPTION, run
-    )
+import argparse
+import sys
+from pathlib import Path
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import Job, UsageError, check_targets
+from onedc.cli.streams import tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc compare` takes."""
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     text = "the page; the PNG goes beside it (default: IMAGE-compare.html)"
     cli.option(parser, "-o, --output HTML", str, text)

@@ -1,23 +1,4 @@
-"""`onedc convert`: published checkpoints of the paper's model to one weights file of ours."""
-
-from __future__ import annotations
-
-import argparse
-import os
-from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-from onedc.container.packing import PRIVATE_MODEL_IDS
-from onedc.files import refuse_existing
-
-if TYPE_CHECKING:
-    from onedc.interop.convert import Published
-
-_DESCRIPTION = """\
-Turn published OneDC checkpoints into one weights file for --weights.
+"""Turn published OneDC checkpoints into one weights file for --weights.
 
   onedc convert --unet model.safetensors --codec model_1.safetensors --vae sd-vae/ -o paper.safetensors
   onedc encode photo.jpg --weights paper.safetensors
@@ -31,12 +12,27 @@ lowest rate first, make a family file, which stores what they share once; -q the
 are read as plain tensors: nothing in them is ever run.
 """
 
+from __future__ import annotations
+
+import argparse
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+from onedc.container.packing import PRIVATE_MODEL_IDS
+from onedc.files import refuse_existing
+
+if TYPE_CHECKING:
+    from onedc.interop.convert import Published
+
 Z_ONLY = "z"
 
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc convert`."""
-    parser = cli.add_parser(commands, "convert", "published checkpoints to a weights file", _DESCRIPTION, run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc convert` takes."""
     files = parser.add_argument_group("published files (safetensors, or PyTorch files of plain tensors)")
     cli.option(files, "--unet FILE", Path, "model.safetensors")
     cli.option(files, "--codec FILE", Path, "model_1.safetensors")

@@ -1,16 +1,4 @@
-"""`onedc data`: bring a training dataset to this machine, after saying what it takes."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-
-_DESCRIPTION = """\
-Fetch a dataset of Parquet files for `onedc train`.
+"""Fetch a dataset of Parquet files for `onedc train`.
 
   onedc data fetch commoncatalog --to catalog/ --files 10 --estimate
   onedc data fetch commoncatalog --to catalog/ --files 10
@@ -20,10 +8,16 @@ Says first how much there is to fetch and how much room there is. Interrupted, t
 it was. HF_ENDPOINT names another hub, HF_TOKEN a token. `--data stream:OWNER/NAME` trains without all of it.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc data`."""
-    parser = cli.add_parser(commands, "data", "fetch a training dataset", _DESCRIPTION, run)
+import argparse
+from pathlib import Path
+
+from onedc.cli.jobs import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc data` takes."""
     parser.add_argument("action", choices=["fetch"], help="what to do")
     parser.add_argument("dataset", metavar="DATASET", help='"commoncatalog", or OWNER/NAME on the hub')
     parser.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where the files go")

@@ -1,11 +1,21 @@
-"""`onedc decode`: .1dc files to pictures."""
+"""Decode .1dc files to pictures.
+
+  onedc decode photo.1dc                  writes photo.png beside it
+  onedc decode photo.1dc -o photo.jpg     the suffix chooses the format: png webp tif bmp ppm jpg
+  onedc decode out/ -o pictures/          every .1dc file in a folder
+  onedc decode - < photo.1dc > photo.png
+
+Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated, as
+the description in PNG, TIFF and JPEG files says.
+A damaged file, or one of another model, is refused. Of a truncated file, --partial decodes the semantic layer
+and all complete parts of the rest; of a damaged one, --partial --preview decodes the semantic layer.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
-from typing import Any
 
 from onedc.cli import arguments as cli
 from onedc.cli.jobs import (
@@ -23,24 +33,9 @@ from onedc.cli.jobs import (
 from onedc.datasets.names import suffix_of
 from onedc.errors import FormatError, OutputError
 
-_DESCRIPTION = """\
-Decode .1dc files to pictures.
 
-  onedc decode photo.1dc                  writes photo.png beside it
-  onedc decode photo.1dc -o photo.jpg     the suffix chooses the format: png webp tif bmp ppm jpg
-  onedc decode out/ -o pictures/          every .1dc file in a folder
-  onedc decode - < photo.1dc > photo.png
-
-Every machine decodes the same symbols from a file; pixels may differ by a rounding. Details are generated, as
-the description in PNG, TIFF and JPEG files says.
-A damaged file, or one of another model, is refused. Of a truncated file, --partial decodes the semantic layer
-and all complete parts of the rest; of a damaged one, --partial --preview decodes the semantic layer.
-"""
-
-
-def add_command(commands: Any) -> None:
-    """Declare `onedc decode`."""
-    parser = cli.add_parser(commands, "decode", ".1dc files to pictures", _DESCRIPTION, run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc decode` takes."""
     cli.add_file_arguments(
         parser,
         inputs=".1dc files, folders, patterns, or - for standard input",

@@ -1,28 +1,23 @@
-"""`onedc demo`: a photo through the codec and back, with a picture that shows both ends."""
-
-from __future__ import annotations
-
-import argparse
-import os
-import time
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import Job, check_targets
-from onedc.files import make_folder, refuse_existing, write_whole
-
-_DESCRIPTION = """\
-Encode a photo, decode it, and show both side by side.
+"""Encode a photo, decode it, and show both side by side.
 
   onedc demo photo.jpg -o demo
 
 leaves demo/photo.1dc, demo/photo.png (decoded) and demo/photo-side-by-side.png.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc demo`."""
-    parser = cli.add_parser(commands, "demo", "encode and decode a photo, side by side", _DESCRIPTION, run)
+import argparse
+import os
+import time
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import Job, check_targets
+from onedc.files import make_folder, refuse_existing, write_whole
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc demo` takes."""
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
     cli.option(parser, "-o, --output FOLDER", str, "where the three files go (default: demo)", default="demo")
     cli.option(parser, "-q, --quality Q", cli.quality, "0 to 100 (default: about 0.1 bits per pixel)")

@@ -1,4 +1,19 @@
-"""`onedc encode`: pictures to .1dc files."""
+"""Encode pictures to .1dc files.
+
+  onedc encode photo.jpg                  writes photo.1dc beside it
+  onedc encode photo.jpg -o small.1dc -q 20
+  onedc encode photo.jpg --target-bytes 157 --show seen.png
+  onedc encode holiday/ -o out/           every picture in a folder
+  onedc encode "**/*.png" -o out/         a pattern (in quotes, ** goes into folders)
+  curl -s URL | onedc encode - > photo.1dc
+
+-q sets how many bits are spent, not a pixel error. At -q 0 only the semantic layer is stored, about 14 bits
+for each 64x64 pixels: the scene stays, its details are invented. With a target, the highest quality is taken
+whose whole file fits; for --target-bytes a picture is first shrunk to where it looks best in so few bytes,
+unless --no-shrink is given. A picture that fits at no quality is refused. EXIF orientation and the colour
+profile are applied; transparency, profile and EXIF are stored only when asked for. -e takes seconds to
+minutes longer and finds a better picture for the same bits; any decoder reads the file.
+"""
 
 from __future__ import annotations
 
@@ -31,28 +46,9 @@ if TYPE_CHECKING:
     from onedc.image import Loaded
     from onedc.image.shrink import Size
 
-_DESCRIPTION = """\
-Encode pictures to .1dc files.
 
-  onedc encode photo.jpg                  writes photo.1dc beside it
-  onedc encode photo.jpg -o small.1dc -q 20
-  onedc encode photo.jpg --target-bytes 157 --show seen.png
-  onedc encode holiday/ -o out/           every picture in a folder
-  onedc encode "**/*.png" -o out/         a pattern (in quotes, ** goes into folders)
-  curl -s URL | onedc encode - > photo.1dc
-
--q sets how many bits are spent, not a pixel error. At -q 0 only the semantic layer is stored, about 14 bits
-for each 64x64 pixels: the scene stays, its details are invented. With a target, the highest quality is taken
-whose whole file fits; for --target-bytes a picture is first shrunk to where it looks best in so few bytes,
-unless --no-shrink is given. A picture that fits at no quality is refused. EXIF orientation and the colour
-profile are applied; transparency, profile and EXIF are stored only when asked for. -e takes seconds to
-minutes longer and finds a better picture for the same bits; any decoder reads the file.
-"""
-
-
-def add_command(commands: Any) -> None:
-    """Declare `onedc encode`."""
-    parser = cli.add_parser(commands, "encode", "pictures to .1dc files", _DESCRIPTION, run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc encode` takes."""
     cli.add_file_arguments(
         parser,
         inputs="picture files, folders, patterns, or - for standard input",

@@ -1,18 +1,4 @@
-"""`onedc export`: a checkpoint of a training run to a weights file, with its ONNX graphs."""
-
-from __future__ import annotations
-
-import argparse
-import os
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-from onedc.container.packing import PRIVATE_MODEL_IDS
-
-_DESCRIPTION = """\
-Turn a checkpoint into one weights file for --weights, and write its model card beside it.
+"""Turn a training checkpoint into a weights file for --weights, with its model card beside it.
 
   onedc export runs/stage1 -o mine.safetensors
   onedc encode photo.jpg --weights mine.safetensors
@@ -27,10 +13,19 @@ autoencoder have none.
 Of a weights file, a copy is written with its graphs made anew.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc export`."""
-    parser = cli.add_parser(commands, "export", "a training checkpoint to a weights file", _DESCRIPTION, run)
+import argparse
+import os
+from pathlib import Path
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+from onedc.container.packing import PRIVATE_MODEL_IDS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc export` takes."""
     text = "folder of a run or of a checkpoint, or a weights file"
     parser.add_argument("place", type=Path, metavar="RUN", help=text)
     cli.option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)

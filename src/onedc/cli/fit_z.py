@@ -1,11 +1,17 @@
-"""`onedc fit-z`: give a weights file a learned prior of z, fitted to photos."""
+"""Fit the prior of a model's z to photos, and write the weights with it.
+
+  onedc fit-z mine.safetensors --data photos/ -o mine-z.safetensors
+  onedc fit-z mine.safetensors --data photos/ -o mine.safetensors --force
+
+Every file that the new weights write is smaller; pictures stay as they are. Files of the old weights need the
+old weights.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from onedc.cli import arguments as cli
 from onedc.cli.jobs import UsageError
@@ -13,18 +19,9 @@ from onedc.cli.streams import tell
 from onedc.errors import ConfigError
 from onedc.files import refuse_existing
 
-_DESCRIPTION = """\
-Fit the prior by which a model's z is coded to z of photos, and write the weights with it. Every file that the
-new weights write is smaller; pictures stay as they are. Files of the old weights need the old weights.
 
-  onedc fit-z mine.safetensors --data photos/ -o mine-z.safetensors
-  onedc fit-z mine.safetensors --data photos/ -o mine.safetensors --force
-"""
-
-
-def add_command(commands: Any) -> None:
-    """Declare `onedc fit-z`."""
-    parser = cli.add_parser(commands, "fit-z", "fit the prior of z to photos", _DESCRIPTION, run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc fit-z` takes."""
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights file to start from")
     cli.option(parser, "--data PLACE", str, "photos, as for onedc train", required=True)
     cli.option(parser, "-o, --output FILE", Path, "the weights file to write", required=True)

@@ -1,22 +1,4 @@
-"""`onedc info`: what .1dc files say about themselves. Loads no torch and no numpy."""
-
-from __future__ import annotations
-
-import argparse
-import dataclasses
-import json
-from typing import TYPE_CHECKING, Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import PIPE, expand, read_input
-from onedc.cli.streams import print_error
-from onedc.errors import OneDCError
-
-if TYPE_CHECKING:
-    from onedc.container.info import Info
-
-_DESCRIPTION = """\
-Show size, bits per pixel, quality and model of .1dc files.
+"""Show size, bits per pixel, quality and model of .1dc files.
 
   onedc info photo.1dc
   onedc info out/ --json
@@ -25,10 +7,23 @@ Show size, bits per pixel, quality and model of .1dc files.
 Only the header is read; whether the rest is intact is checked when decoding.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc info`."""
-    parser = cli.add_parser(commands, "info", "what a .1dc file says about itself", _DESCRIPTION, run)
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from onedc.cli.jobs import PIPE, expand, read_input
+from onedc.cli.streams import print_error
+from onedc.errors import OneDCError
+
+if TYPE_CHECKING:
+    from onedc.container.info import Info
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc info` takes."""
     parser.add_argument(
         "inputs", nargs="+", metavar="IN", help=".1dc files, folders, patterns, or - for standard input"
     )

@@ -1,4 +1,10 @@
-"""Entry point of the `onedc` command: the parser, and errors turned into one line and an exit status.
+"""Store photos in a few hundred bytes to a few kilobytes.
+
+  onedc encode photo.jpg             writes photo.1dc
+  onedc decode photo.1dc             writes photo.png
+  onedc info photo.1dc               size, bits per pixel, quality, model
+
+A .1dc file keeps what a picture shows; its fine details are generated when it is decoded.
 
 Exit status: 0 done, 1 something failed, 2 the command line is wrong, 130 interrupted.
 """
@@ -16,45 +22,41 @@ from importlib import import_module
 from typing import NoReturn
 
 from onedc import __version__
-from onedc.cli.arguments import HelpFormatter
 from onedc.cli.jobs import UsageError
 from onedc.cli.streams import flush, print_error, secure_streams, warnings_in_lines
 from onedc.errors import ConfigError, OneDCError
 
-_DESCRIPTION = """\
-Store photos in a few hundred bytes to a few kilobytes.
-
-  onedc encode photo.jpg             writes photo.1dc
-  onedc decode photo.1dc             writes photo.png
-  onedc info photo.1dc               size, bits per pixel, quality, model
-
-A .1dc file keeps what a picture shows; its fine details are generated when it is decoded.
-"""
-
 COMMANDS = {
-    "encode": ("encode", ""),
-    "decode": ("decode", ""),
-    "info": ("info", ""),
-    "split": ("messages", ""),
-    "join": ("messages", ""),
-    "batch": ("batch", ""),
-    "demo": ("demo", ""),
-    "serve": ("serve", ""),
-    "eval": ("evaluate", "eval"),
-    "rd": ("rd", "eval"),
-    "compare": ("compare", "eval"),
-    "bench": ("bench", "torch"),
-    "data": ("data", "train"),
-    "nets": ("nets", "train"),
-    "train": ("train", "train"),
-    "export": ("export", "train"),
-    "fit-z": ("fit_z", "train"),
-    "convert": ("convert", "torch"),
+    "encode": "",
+    "decode": "",
+    "info": "",
+    "split": "",
+    "join": "",
+    "batch": "",
+    "demo": "",
+    "serve": "",
+    "eval": "eval",
+    "rd": "eval",
+    "compare": "eval",
+    "bench": "torch",
+    "data": "train",
+    "nets": "train",
+    "train": "train",
+    "export": "train",
+    "fit-z": "train",
+    "convert": "torch",
 }
-"""In the order of `onedc --help`: the module of this package that each command stands in, and the extra
-of onedc that it needs, if any."""
+"""In the order of `onedc --help`, and the extra of onedc that each needs, if any. The module of a command has
+its name; the docstring is its help, `add_arguments` declares what it takes, `run` does it."""
 DEBUG_VARIABLE = "ONEDC_DEBUG"
 """Set this in the environment to see the traceback of an internal error."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as our descriptions; asking the terminal would import compression libraries first."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=110)
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,11 +71,16 @@ def build_parser(command: str | None = None) -> Parser:
 
     The documentation's examples are tested against it.
     """
-    parser = Parser(prog="onedc", description=_DESCRIPTION, formatter_class=HelpFormatter)
+    parser = Parser(prog="onedc", description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"onedc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="onedc")
-    for module, _ in dict.fromkeys(COMMANDS.values() if command is None else [COMMANDS[command]]):
-        import_module(f"onedc.cli.{module}").add_command(commands)
+    for name in COMMANDS if command is None else [command]:
+        module = import_module(f"onedc.cli.{name.replace('-', '_')}")
+        text = module.__doc__ or ""
+        summary = text.partition("\n")[0].removesuffix(".")
+        declared = commands.add_parser(name, help=summary, description=text, formatter_class=HelpFormatter)
+        module.add_arguments(declared)
+        declared.set_defaults(run=getattr(module, "run", None))  # the actions of nets have their own
     return parser
 
 
@@ -124,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        if isinstance(error, ModuleNotFoundError) and (extra := COMMANDS.get(argv[0], ("", ""))[1]):
+        if isinstance(error, ModuleNotFoundError) and (extra := COMMANDS.get(argv[0])):
             print_error(f'{error.name} is not installed: pip install "onedc[{extra}]"')
             return 1
         print_error(f"internal error: {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where")

@@ -1,21 +1,4 @@
-"""`onedc nets`: the pretrained networks that recipes and metrics want: list, fetch, convert, check."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-from onedc.cli.streams import print_error, tell
-
-if TYPE_CHECKING:
-    from onedc.pretrained.conversion import State
-    from onedc.pretrained.table import Network
-
-_DESCRIPTION = """\
-The pretrained networks that recipes and metrics need, and where they come from.
+"""List, fetch, convert and check the pretrained networks that recipes and metrics need.
 
   onedc nets list                                      names, sources and licences
   onedc nets fetch paper --to nets/                    fetch and convert what the paper's recipes need
@@ -28,12 +11,23 @@ A name is one of the list, or "paper" or "small" for all that the recipes of tha
 as plain tensors: nothing in them is ever run. HF_ENDPOINT names another hub, HF_TOKEN a token.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc nets`."""
-    parser = cli.add_parser(
-        commands, "nets", "pretrained networks: list, fetch, convert, check", _DESCRIPTION
-    )
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+from onedc.cli.streams import print_error, tell
+
+if TYPE_CHECKING:
+    from onedc.pretrained.conversion import State
+    from onedc.pretrained.table import Network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc nets` takes."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="names, sources and licences")
     listing.add_argument("names", nargs="*", metavar="NAME")

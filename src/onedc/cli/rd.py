@@ -1,19 +1,4 @@
-"""`onedc rd`: rate-distortion curves and BD-rates from the results of `onedc eval`."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-
-if TYPE_CHECKING:
-    from onedc.evaluation.curves import Comparison, Curves
-
-_DESCRIPTION = """\
-Draw rate-distortion curves and compute BD-rates from folders that onedc eval wrote.
+"""Draw rate-distortion curves and compute BD-rates from folders that onedc eval wrote.
 
   onedc rd results -o curves
   onedc rd results-ours results-others -o curves --test onedc --metrics lpips_squeeze,psnr --published kodak
@@ -23,12 +8,21 @@ the logarithm of the rate ratio, with a bootstrap interval. Below 10 % of overla
 metrics over sets (FDmb, FID, KID) it is that of the two curves. Curves are over the images every point has.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc rd`."""
-    parser = cli.add_parser(
-        commands, "rd", "rate-distortion curves and BD-rates of measured results", _DESCRIPTION, run
-    )
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+
+if TYPE_CHECKING:
+    from onedc.evaluation.curves import Comparison, Curves
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc rd` takes."""
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders that onedc eval wrote")
     text = "folder for rd.json, rd.md and a PNG per metric"
     cli.option(parser, "-o, --output DIR", Path, text, required=True)

@@ -1,15 +1,4 @@
-"""`onedc serve`: the codec as a page in the browser and as HTTP routes."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-
-_DESCRIPTION = """\
-Serve a page that encodes and decodes, and the same as HTTP routes for programs.
+"""Serve a page that encodes and decodes, and the same as HTTP routes for programs.
 
   onedc serve                             then open http://127.0.0.1:7860
   onedc serve --host 0.0.0.0 --port 8000  for the whole network; there are no passwords
@@ -21,10 +10,16 @@ The routes are described at /docs. The page loads nothing from other hosts, and 
 written to disk. Needs the extra: pip install 'onedc[serve]'.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc serve`."""
-    parser = cli.add_parser(commands, "serve", "a page in the browser, and HTTP routes", _DESCRIPTION, run)
+import argparse
+from pathlib import Path
+
+from onedc.cli import arguments as cli
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc serve` takes."""
     cli.option(
         parser, "--host", str, "address to listen on (default: this machine only)", default="127.0.0.1"
     )

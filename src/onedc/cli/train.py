@@ -1,18 +1,4 @@
-"""`onedc train`: a recipe, this machine's places, settings on top; the loop does the rest."""
-
-from __future__ import annotations
-
-import argparse
-import json
-from pathlib import Path
-from typing import Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError
-from onedc.cli.streams import tell
-
-_DESCRIPTION = """\
-Train a model by a recipe.
+"""Train a model by a recipe.
 
   onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1
   onedc train small-stage1 --data photos/ --nets nets/ --out runs/stage1 --resume --max-minutes 60
@@ -24,10 +10,19 @@ Train a model by a recipe.
 at the end of --max-minutes or on Ctrl-C, and the same command with --resume goes on exactly there.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc train`."""
-    parser = cli.add_parser(commands, "train", "train a model by a recipe", _DESCRIPTION, run)
+import argparse
+import json
+from pathlib import Path
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError
+from onedc.cli.streams import tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc train` takes."""
     parser.add_argument("recipe", metavar="RECIPE", help='name of a recipe; "list" shows what each is for')
     cli.option(
         parser, "--data PLACE", str, "folder of images or tar shards, a .tar, or hf:, stream: or coco:PLACE"

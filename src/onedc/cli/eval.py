@@ -1,20 +1,4 @@
-"""`onedc eval`: code, decode and judge pictures with any codec, and put the numbers in tables."""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from onedc.cli import arguments as cli
-from onedc.cli.jobs import UsageError, expand
-from onedc.cli.streams import print_error, progress_bar, tell
-
-if TYPE_CHECKING:
-    from onedc.evaluation.plan import EvaluationOptions
-
-_DESCRIPTION = """\
-Measure codecs on pictures through real files: bytes on disk, times, PSNR, MS-SSIM, LPIPS and more.
+"""Measure codecs on pictures through real files: bytes, times, PSNR, MS-SSIM, LPIPS and more.
 
   onedc eval kodak/ -o results --quality 10,30,50
   onedc eval kodak/ -o results --codec onedc,webp,avif --bpp 0.1,0.2
@@ -28,10 +12,22 @@ that was stopped continues when it is started again; other points or names are a
 Results: results.jsonl (a line per image and codec), summary.json, .csv, .md.
 """
 
+from __future__ import annotations
 
-def add_command(commands: Any) -> None:
-    """Declare `onedc eval`."""
-    parser = cli.add_parser(commands, "eval", "measure codecs on pictures", _DESCRIPTION, run)
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onedc.cli import arguments as cli
+from onedc.cli.jobs import UsageError, expand
+from onedc.cli.streams import print_error, progress_bar, tell
+
+if TYPE_CHECKING:
+    from onedc.evaluation.plan import EvaluationOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `onedc eval` takes."""
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="picture files, folders or patterns")
     text = "folder of the results; may hold earlier ones"
     cli.option(parser, "-o, --output DIR", Path, text, required=True)
