@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -168,32 +169,33 @@ def add_plugin_argument(parser: argparse.ArgumentParser, adds: str) -> None:
     option(parser, "--plugin FILE.py", Path, text, action="append", default=[])
 
 
-def whole(text: str) -> int:
-    """Parse a whole number above 0 for argparse."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+def checked(kind: Callable[[str], T], fits: Callable[[T], bool], what: str) -> Callable[[str], T]:
+    """A type for argparse: a number that `fits`; else the error says that the text is not `what`."""
+
+    def parse(text: str) -> T:
+        with suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+
+    return parse
 
 
-def quality(text: str) -> float:
-    """Parse a quality for argparse."""
-    return _number(text, lambda value: 0 <= value <= 100, "a number in 0..100")
+def listed(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """A type for argparse: a list with commas, of what `parse` reads."""
+    return lambda text: tuple(parse(each.strip()) for each in text.split(",") if each.strip())
 
 
-def effort(text: str) -> int:
-    """Parse an effort for argparse."""
-    if not (len(text) == 1 and text in "0123456789"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..9")
-    return int(text)
-
-
-def positive(text: str) -> float:
-    """Parse a number of bits per pixel for argparse."""
-    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
+def size(text: str) -> tuple[int, int]:
+    """A type for argparse: width and height."""
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, like 512x512")
+    return int(found[1]), int(found[2])
 
 
 def color(text: str) -> str:
-    """Check a colour for argparse."""
+    """A type for argparse: a colour, checked."""
     from onedc.image import parse_color
 
     try:
@@ -203,42 +205,12 @@ def color(text: str) -> str:
     return text
 
 
-def sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Parse a list of sizes with commas for argparse."""
-    pairs = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", part.strip()) for part in text.split(",")]
-    if not all(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes, like 512x512,1920x1088")
-    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse a list of names with commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def number(text: str) -> float:
-    """Parse a finite number for argparse."""
-    return _number(text, math.isfinite, "a number")
-
-
-def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse a list of finite numbers with commas for argparse."""
-    try:
-        return tuple(number(each) for each in text.split(",") if each.strip())
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, like 10,30.5") from None
-
-
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Parse a list of whole numbers above 0 with commas for argparse."""
-    return tuple(whole(each.strip()) for each in text.split(",") if each.strip())
+number = checked(float, math.isfinite, "a number")
+positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0")
+quality = checked(float, lambda value: 0 <= value <= 100, "a number in 0..100")
+whole = checked(int, lambda value: value > 0, "a whole number above 0")
+effort = checked(int, range(10).__contains__, "a whole number in 0..9")
+names = listed(str)
+numbers = listed(number)
+whole_numbers = listed(whole)
+sizes = listed(size)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from onedc.cli.jobs import UsageError
+from onedc.cli import arguments as cli
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["fetch"], help="what to do")
     parser.add_argument("dataset", metavar="DATASET", help='"commoncatalog", or OWNER/NAME on the hub')
     parser.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where the files go")
-    parser.add_argument("--files", metavar="N", type=int, help="the first N files only")
+    parser.add_argument("--files", metavar="N", type=cli.whole, help="the first N files only")
     parser.add_argument("--estimate", action="store_true", help="say what it takes and stop")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fetch; returns the exit status."""
-    if args.files is not None and args.files < 1:
-        raise UsageError(f"--files {args.files}: must be at least 1")
     from onedc.datasets.hub import GIB, HubFiles, estimate, fetch_all
 
     dataset = HubFiles(args.dataset)

@@ -32,13 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_force(parser, "replace existing files")
     text = "type of the stored weights (default: fp16); int8 keeps the autoencoder in fp16"
     cli.option(parser, "--storage", str, text, choices=("int8", "fp16", "bf16", "fp32"))
-    cli.option(parser, "--model-id N", _model_id, "written into .1dc files, 192 (default) to 255")
-
-
-def _model_id(text: str) -> int:
-    if not (text.isdecimal() and int(text) in PRIVATE_MODEL_IDS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a private model id, 192 to 255")
-    return int(text)
+    model_id = cli.checked(int, PRIVATE_MODEL_IDS.__contains__, "a private model id, 192 to 255")
+    cli.option(parser, "--model-id N", model_id, "written into .1dc files, 192 (default) to 255")
 
 
 def run(args: argparse.Namespace) -> int:

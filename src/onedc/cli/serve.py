@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.option(
         parser, "--host", str, "address to listen on (default: this machine only)", default="127.0.0.1"
     )
-    cli.option(parser, "--port N", _port, "default 7860; 0 takes any free one", default=7860)
+    port = cli.checked(int, range(65536).__contains__, "a port, 0 to 65535")
+    cli.option(parser, "--port N", port, "default 7860; 0 takes any free one", default=7860)
     text = "serve the built page that computes in the browser, too, at /web/ (docs/browser.md)"
     cli.option(parser, "--web FOLDER", Path, text)
     limits = parser.add_argument_group("limits")
@@ -36,12 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "highest effort that the route accepts, since others wait for it (default 3)"
     cli.option(limits, "--max-effort N", cli.effort, text, default=3)
     cli.add_model_arguments(parser, engines=True)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

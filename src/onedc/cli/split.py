@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help=".1dc file, or - for standard input")
     cli.option(parser, "--size N", cli.whole, "most bytes in a message; with --text, most characters")
     text = "extra parity messages: as many may be lost, up to 8"
-    cli.option(parser, "--parity N", _count, text, default=0)
+    count = cli.checked(int, lambda value: value >= 0, "a whole number from 0 on")
+    cli.option(parser, "--parity N", count, text, default=0)
     cli.switch(parser, "--text", "write base-85 text, a line for each message")
     text = "folder for the messages; with --text a file (default: print)"
     cli.option(parser, "-o, --output OUT", str, text)
@@ -61,10 +62,3 @@ def run(args: argparse.Namespace) -> int:
         write_whole(path, message, force=args.force)
         print(f"{path}  {len(message)} bytes")
     return 0
-
-
-def _count(text: str) -> int:
-    """Parse a whole number from 0 on for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
