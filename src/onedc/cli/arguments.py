@@ -61,13 +61,34 @@ def add_file_arguments(
     switch(parser, "--json", "print one line of JSON for each file")
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pictures are read, and what of a file."""
+def add_encoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """How each picture is read and encoded, beside its quality."""
+    text = "0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel"
+    option(parser, "-e, --effort N", effort, text, default=0)
+    text = (
+        "folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
+        "(without it by features of the model's own autoencoder)"
+    )
+    option(parser, "--metric-weights DIR", Path, text)
+    clear = parser.add_mutually_exclusive_group()
+    text = "colour under transparent pixels (white, #rrggbb); without one, such pictures are refused"
+    option(clear, "--background COLOR", color, text)
+    text = "store transparency losslessly: up to a few KB more, which count towards a target"
+    switch(clear, "--keep-alpha", text)
+    text = "store the RGB colour profile in a compact form; the decoded picture has it"
+    switch(parser, "--keep-icc", text)
+    switch(parser, "--keep-exif", "store EXIF (camera, time, place, ...), without its preview")
     option(parser, "--page N", whole, "page or frame of files that hold several, from 1")
     text = "refuse larger pictures before they are decoded (default: 67 million)"
     option(parser, "--max-pixels N", whole, text)
     text = "treat warnings as errors: a colour profile that does not fit, damage outside the pixels"
     switch(parser, "--strict", text)
+    group = parser.add_argument_group("messages and small files")
+    option(group, "--max-side N", whole, "shrink pictures to a longer side of N pixels at most")
+    text = "with --target-bytes: keep the size, even where it looks better smaller in so few bytes"
+    switch(group, "--no-shrink", text, off="shrink")
+    text = "leave the checksum out, for channels that check what they carry: 1 byte less in small files"
+    switch(group, "--no-check", text, off="check")
 
 
 def reading_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -114,44 +135,10 @@ def codec_of(args: argparse.Namespace) -> Codec:
     )
 
 
-def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long to look for a better choice of bits, and by what."""
-    text = "0 (one pass, default) to 9: gradient steps for each picture, of up to a megapixel"
-    option(parser, "-e, --effort N", effort, text, default=0)
-    text = (
-        "folder with lpips_squeeze.safetensors, by which an effort above 0 also judges the picture "
-        "(without it by features of the model's own autoencoder)"
-    )
-    option(parser, "--metric-weights DIR", Path, text)
-
-
-def add_beside_arguments(parser: argparse.ArgumentParser) -> None:
-    """What becomes of transparency and of what stands beside the pixels."""
-    clear = parser.add_mutually_exclusive_group()
-    text = "colour under transparent pixels (white, #rrggbb); without one, such pictures are refused"
-    option(clear, "--background COLOR", color, text)
-    text = "store transparency losslessly: up to a few KB more, which count towards a target"
-    switch(clear, "--keep-alpha", text)
-    text = "store the RGB colour profile in a compact form; the decoded picture has it"
-    switch(parser, "--keep-icc", text)
-    switch(parser, "--keep-exif", "store EXIF (camera, time, place, ...), without its preview")
-
-
 def kept(args: argparse.Namespace) -> tuple[Keepable, ...]:
     """What the command line asks to keep beside the picture."""
     asked: dict[Keepable, bool] = {"alpha": args.keep_alpha, "icc": args.keep_icc, "exif": args.keep_exif}
     return tuple(name for name, wanted in asked.items() if wanted)
-
-
-def add_size_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The size at which pictures are coded, and the checksum; returns the group of options."""
-    group = parser.add_argument_group("messages and small files")
-    option(group, "--max-side N", whole, "shrink pictures to a longer side of N pixels at most")
-    text = "with --target-bytes: keep the size, even where it looks better smaller in so few bytes"
-    switch(group, "--no-shrink", text, off="shrink")
-    text = "leave the checksum out, for channels that check what they carry: 1 byte less in small files"
-    switch(group, "--no-check", text, off="check")
-    return group
 
 
 def add_report_arguments(parser: argparse.ArgumentParser, what: str, section: str) -> None:

@@ -36,10 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.option(spent, "-q, --quality Q", cli.quality, "0 (smallest) to 100 (default: near 0.1 bpp)")
     text = "for each picture the highest quality whose file has at most N bytes"
     cli.option(spent, "--target-bytes N", cli.whole, text)
-    cli.add_effort_arguments(parser)
-    cli.add_beside_arguments(parser)
-    cli.add_size_arguments(parser)
-    cli.add_reading_arguments(parser)
+    cli.add_encoding_arguments(parser)
     cli.option(parser, "--column NAME", str, "column of pictures in Parquet and Arrow files")
     cli.option(parser, "--shard-size N", cli.whole, "files in a shard made of a folder", default=1000)
     text = "pictures of one padded size that the networks take at a time (default: 1 on the CPU, else 8)"

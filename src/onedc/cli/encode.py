@@ -62,11 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.option(
         spent, "--target-bpp X", cli.positive, "the highest quality whose file has at most X bits per pixel"
     )
-    cli.add_effort_arguments(parser)
-    cli.add_beside_arguments(parser)
     text = "also write the picture that a receiver will see, of one input"
-    cli.option(cli.add_size_arguments(parser), "--show FILE", str, text)
-    cli.add_reading_arguments(parser)
+    cli.option(parser, "--show FILE", str, text)
+    cli.add_encoding_arguments(parser)
     cli.add_model_arguments(parser, engines=True)
 
 
