@@ -17,13 +17,31 @@ def test_long_work_tells_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_terminal(monkeypatch)
-    with streams.progress_line("a.png") as tell:
-        tell(1, 9)
-        monkeypatch.setattr(streams, "PATIENCE_S", -1.0)
-        tell(2, 9)
-    told = capsys.readouterr().err
-    assert "step 1 of 9" not in told
-    assert "a.png: step 2 of 9" in told
+    now_s = 100.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now_s)
+    with streams.progress_bar(9, "steps", what="a.png", delay_s=2.0) as advance:
+        now_s = 101.9
+        advance(1)
+        assert capsys.readouterr().err == ""
+        now_s = 102.1
+        advance(2)
+        told = capsys.readouterr().err
+        assert told.startswith("\ra.png: ") and "2/9" in told and "steps" in told
+        now_s = 103.0
+        advance(9)
+        advance(1)  # of another pass
+        now_s = 104.0
+        advance(2)
+        assert "2/9" in capsys.readouterr().err.split("\r")[-1]
+    assert capsys.readouterr().err.split("\r")[-2].isspace()  # the bar is gone
+
+
+def test_short_work_shows_no_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on_a_terminal(monkeypatch)
+    with streams.progress_bar(9, "steps", what="a.png", delay_s=2.0) as advance:
+        for done in range(1, 10):
+            advance(done)
+    assert capsys.readouterr().err == ""
 
 
 def test_lines_stand_above_the_bar_of_many_files(

@@ -35,8 +35,9 @@ from onedc.cli.jobs import (
     run_jobs,
     write_output,
 )
-from onedc.cli.streams import progress_line
+from onedc.cli.streams import progress_bar
 from onedc.datasets.names import suffix_of
+from onedc.effort.level import Effort
 from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool
     picture = read_picture(source, draft=_wanted_size(args).longer, **cli.reading_options(args))
     started_s = time.perf_counter()
     try:
-        with progress_line(f"{job.source}: effort {args.effort}", shown=alone) as progress:
-            data, shown = _encode(codec, picture, args, progress)
+        steps = Effort(args.effort).steps if alone else 0
+        with progress_bar(steps, "steps", what=f"{job.source}: effort {args.effort}", delay_s=2.0) as advance:
+            data, shown = _encode(codec, picture, args, lambda done, of: advance(done))
     except ConfigError as error:
         raise ConfigError(f"{job.source}: {error}") from error
     elapsed_s = time.perf_counter() - started_s

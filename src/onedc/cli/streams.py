@@ -8,16 +8,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO, TextIO
 
 from onedc.errors import OneDCError, OutputError, PictureWarning, one_line
-
-PATIENCE_S = 2.0
-"""What takes longer than this tells how far it is."""
 
 
 class _Closed(io.TextIOWrapper):
@@ -101,42 +97,32 @@ def tell(line: str) -> None:
     _printed(line, sys.stderr)
 
 
-def _printed(text: str, stream: TextIO, end: str = "\n") -> bool:
+def _printed(text: str, stream: TextIO) -> bool:
     bars = sys.modules.get("tqdm")  # what they show is drawn anew below the line
     try:
         with bars.tqdm.external_write_mode() if bars else nullcontext():
-            print(text, end=end, file=stream, flush=True)
+            print(text, file=stream, flush=True)
     except (OSError, ValueError):  # its reader went away, its disk is full, or it was closed meanwhile
         return False
     return True
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], object]]:
-    """A progress bar on standard error for many files on a terminal; yields the function that advances it."""
+def progress_bar(
+    total: int, unit: str = "files", *, what: str | None = None, delay_s: float = 0.0
+) -> Iterator[Callable[..., object]]:
+    """A progress bar on standard error, on a terminal and for more than one unit of work; gone at its end.
+
+    Args:
+        what: stands before the bar.
+        delay_s: what is done sooner shows none.
+    Yields:
+        What advances it: by one, or to a number of units that is given.
+    """
     if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda done=None: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=" files", leave=False, dynamic_ncols=True) as bar:
-        yield bar.update
-
-
-@contextmanager
-def progress_line(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], object]]:
-    """A line on standard error for one long work on a terminal, once it takes over 2 s.
-
-    Yields what is to be told how much is done, of how much.
-    """
-    started_s, shown = time.monotonic(), shown and sys.stderr.isatty()
-
-    def advance(done: int, total: int) -> None:
-        if shown and time.monotonic() - started_s > PATIENCE_S:
-            _printed(f"\r\033[K{what}: step {done} of {total}", sys.stderr, end="")
-
-    try:
-        yield advance
-    finally:
-        if shown:
-            _printed("\r\033[K", sys.stderr, end="")
+    with tqdm(desc=what, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True, delay=delay_s) as bar:
+        yield lambda done=None: bar.update(1 if done is None else done - bar.n)
