@@ -26,7 +26,8 @@ from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
 
 if TYPE_CHECKING:
-    from onedc.interop.convert import Published
+    from onedc.interop.convert import Options, Published
+    from onedc.interop.family import Rate
 
 Z_ONLY = "z"
 
@@ -73,21 +74,18 @@ def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from onedc.image import read_image
     from onedc.interop.convert import Options, convert, read_published
-    from onedc.interop.family import convert_family
+    from onedc.interop.family import write_family
     from onedc.interop.seam_cost import measure_seam
 
     _check(args)
     refuse_existing(args.output, force=args.force)
-    if args.runs:
-        return _convert_runs(args)
     pictures = [read_image(name) for name in args.measure]
-    models = _models(args)
-    options = cli.given(Options, args)
-    if args.rate:
-        convert_family(models, Path(args.output), options)
+    models, options, output = _models(args), cli.given(Options, args), Path(args.output)
+    if args.runs or args.rate:
+        write_family(_rates(args, models, options), output, options)
     else:
-        convert(models[0], Path(args.output), options)
-    _tell_size(args)
+        convert(models[0], output, options)
+    print(f"{output}: {os.path.getsize(output):,} bytes, {args.storage}, model id {args.model_id}")
     for model in models if pictures else []:
         if not model.z_only:
             cost = measure_seam(*read_published(model, options), pictures)
@@ -98,23 +96,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _convert_runs(args: argparse.Namespace) -> int:
-    """A family of training runs."""
-    from onedc.interop.convert import Options
-    from onedc.interop.family import open_run, write_family
-    from onedc.train.checkpoint import find_checkpoint
-
-    options = cli.given(Options, args)
-    rates = [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]
-    write_family(rates, Path(args.output), options)
-    _tell_size(args)
-    return 0
-
-
-def _tell_size(args: argparse.Namespace) -> None:
-    print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
-
-
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for arguments that do not go together."""
     single = (args.unet is not None, args.codec is not None)
@@ -122,10 +103,9 @@ def _check(args: argparse.Namespace) -> None:
         if any(single) or args.z_only or args.rate or args.vae or args.measure:
             raise UsageError("--run has all its networks; leave other files, --z-only and --measure away")
         _check_rates("--run", args.runs)
-        return
-    if args.vae is None:
+    elif args.vae is None:
         raise UsageError("--vae is missing: name the autoencoder of the published files")
-    if args.rate:
+    elif args.rate:
         if any(single) or args.z_only:
             raise UsageError("--rate names the files of each rate; leave --unet, --codec and --z-only away")
         _check_rates("--rate", args.rate)
@@ -153,10 +133,12 @@ def _check_rates(option: str, rates: list[list[str]]) -> None:
 
 
 def _models(args: argparse.Namespace) -> list[Published]:
-    """The published models that the arguments name."""
+    """The published models that the arguments name, if any."""
     from onedc.interop.convert import Published
     from onedc.pretrained.places import find_weights
 
+    if args.runs:
+        return []
     vae = find_weights(args.vae, "vae")
     if not args.rate:
         return [Published(unet=args.unet, codec=args.codec, vae=vae, rate=args.note, z_only=args.z_only)]
@@ -164,3 +146,14 @@ def _models(args: argparse.Namespace) -> list[Published]:
         Published(unet=Path(unet), codec=Path(codec), vae=vae, rate=rate, z_only=rate == Z_ONLY)
         for rate, unet, codec in args.rate
     ]
+
+
+def _rates(args: argparse.Namespace, models: list[Published], options: Options) -> list[Rate]:
+    """The rates of a family, opened: training runs, or else published models."""
+    from onedc.interop.family import open_rate, open_run
+
+    if not args.runs:
+        return [open_rate(model, options) for model in models]
+    from onedc.train.checkpoint import find_checkpoint
+
+    return [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]

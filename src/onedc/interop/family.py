@@ -51,26 +51,8 @@ class Rate:
     scale: float = LORA_SCALE  # factor of its adapters; 0 where it has none
 
 
-def convert_family(models: Sequence[Published], output: Path, options: Options) -> None:
-    """Write several rates as one family file.
-
-    Args:
-        models: lowest rate first; the first may be the one for z only.
-
-    Raises:
-        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
-        OutputError: the output cannot be written.
-    """
-    if len(models) < 2:
-        raise WeightsError("a family needs at least two models")
-    if any(model.z_only for model in models[1:]):
-        raise WeightsError("the model for z only must be the family's first")
-    rates = [open_rate(model, options) for model in models]
-    write_family(rates, output, options)
-
-
 def open_rate(published: Published, options: Options) -> Rate:
-    """Open one published model and convert its seam."""
+    """Open one published model and convert its seam. Raises WeightsError: see `convert`."""
     config, weights = read_published(published, options)
     return Rate(
         rate=published.rate,
@@ -91,7 +73,10 @@ def unmerged(stored: Checkpoint, weights: Checkpoint) -> Checkpoint:
 
 
 def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
-    """Write opened rates, lowest first.
+    """Write several rates as one family file.
+
+    Args:
+        rates: two or more, lowest first; the first may be the one for z only.
 
     Raises:
         WeightsError: one twice, one for z only behind others, or adapters of several ranks.

@@ -91,21 +91,25 @@ def test_the_command_fails_in_one_line_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        [],
-        ["--unet", "a"],
-        ["--unet", "a", "--codec", "b", "--rate", "1", "a", "b"],
-        ["--rate", "1", "a", "b", "--rate", "z", "c", "d"],
-        ["--rate", "4.6", "a", "b", "--rate", "12.2", "c", "d"],
-        ["--rate", "4.6", "a", "b", "--rate", "4.6", "c", "d"],
-        ["--rate", "low", "a", "b", "--rate", "high", "c", "d"],
-        ["--rate", "12.2", "a", "b", "--rate", "4.6", "c", "./b"],
+        ([], "name --unet and --codec, several --rate, or several --run"),
+        (["--unet", "a"], "name --unet and --codec"),
+        (["--unet", "a", "--codec", "b", "--rate", "1", "a", "b"], "leave --unet, --codec and --z-only away"),
+        (["--rate", "1", "a", "b"], "--rate: a family needs at least two"),
+        (["--rate", "1", "a", "b", "--rate", "z", "c", "d"], "--rate z must come first"),
+        (["--rate", "4.6", "a", "b", "--rate", "12.2", "c", "d"], "12.2 after 4.6: the largest LAMBDA"),
+        (["--rate", "4.6", "a", "b", "--rate", "4.6", "c", "d"], "4.6 after 4.6"),
+        (["--rate", "low", "a", "b", "--rate", "high", "c", "d"], "LAMBDA is a number or z"),
+        (["--rate", "12.2", "a", "b", "--rate", "4.6", "c", "./b"], "b is named twice"),
     ],
 )
-def test_command_lines_that_make_no_sense(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_lines_that_make_no_sense(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["convert", *options, "--vae", "v", "-o", "out"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and message in told
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])

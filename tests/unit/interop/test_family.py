@@ -15,8 +15,8 @@ from onedc.config import TINY
 from onedc.engine.source import ModelSource
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, WeightsError
-from onedc.interop.convert import Options, Published
-from onedc.interop.family import Rate, convert_family, write_family
+from onedc.interop.convert import Options
+from onedc.interop.family import Rate, write_family
 from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors
@@ -149,12 +149,11 @@ def test_damaged_families_are_refused_in_one_line(folder: Path, tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
 
-def test_families_need_two_models_and_z_only_first(tmp_path: Path) -> None:
-    one = Published(unet=tmp_path, codec=tmp_path, vae=tmp_path)
-    with pytest.raises(WeightsError, match="at least two"):
-        convert_family([one], tmp_path / "out", FP32)
+def test_the_model_for_z_only_comes_first(tmp_path: Path) -> None:
+    rates, output = [opened(1, tmp_path), opened(0, tmp_path, z_only=True)], tmp_path / "out"
     with pytest.raises(WeightsError, match="must be the family's first"):
-        convert_family([one, replace(one, z_only=True)], tmp_path / "out", FP32)
+        write_family(rates, output, FP32)
+    assert not output.exists()
 
 
 def test_a_rate_that_is_named_twice_is_refused(tmp_path: Path) -> None:
