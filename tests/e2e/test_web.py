@@ -24,7 +24,6 @@ from onedc.codec import Codec
 from onedc.container.info import info
 from onedc.container.side_data import DESCRIPTION
 from onedc.loading import load
-from onedc.serve import server
 from onedc.serve.service import Limits, Service
 
 ui = pytest.importorskip("selenium.webdriver.support.ui")
@@ -98,6 +97,8 @@ def plain(folder: Path) -> Iterator[str]:
 def isolated(folder: Path, codec: Codec) -> Iterator[str]:
     """The address at which `onedc serve --web` sends the headers that threads need."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
+    from onedc.serve import server
+
     app = server.make_app(Service(codec, Limits()), web=folder)
     running = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     with server.listen("127.0.0.1", 0) as listener:

@@ -55,9 +55,9 @@ def test_pillow_and_the_server_show_what_the_codec_decodes(codec: Codec, path: P
         assert image.size == (facts["width"], facts["height"])
         assert np.array_equal(np.asarray(image), wanted)
     service = Service(codec, Limits())
-    assert np.array_equal(np.asarray(service.decode(path.read_bytes()).picture), wanted)
+    assert np.array_equal(np.asarray(service.decode(path.read_bytes())[0]), wanted)
     size = tuple(facts.get("original", (facts["width"], facts["height"])))
-    assert service.decode(path.read_bytes(), full_size=True).picture.size == size
+    assert service.decode(path.read_bytes(), full_size=True)[0].size == size
 
 
 def test_batch_decodes_them(codec: Codec, tmp_path: Path) -> None:

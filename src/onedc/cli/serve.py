@@ -41,12 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; returns the exit status."""
-    from onedc.serve.server import check_extra, listen, serve
+    from onedc.serve.server import listen, serve
+    from onedc.serve.service import Limits, Service
 
-    check_extra()
     with listen(args.host, args.port) as listener:
-        from onedc.serve.service import Limits, Service
-
         codec = cli.codec_of(args)
         limits = Limits(
             upload_bytes=int(args.max_upload_mb * 1e6),

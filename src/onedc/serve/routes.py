@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -21,10 +20,8 @@ from onedc.serve.service import BusyError, Service, TooLargeError
 from onedc.target_size import DEFAULT_QUALITY
 
 ONEDC_TYPE = "image/x-1dc"
+_ANY_TYPE = "application/octet-stream"
 _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
-_ENCODE_FIELDS = frozenset(("quality", "target_bytes", "background", "effort"))
-_DECODE_FIELDS = frozenset(("format", "preview", "partial", "full_size"))
-_READ_FIELDS = frozenset(("background",))
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -32,124 +29,33 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": "Too many bytes"},
     503: {"description": "The queue is full"},
 }
-_Background = Annotated[
-    str | None, Query(description="CSS colour for under transparent places, which are refused without")
-]
+_router = APIRouter()
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """Add the routes over a service, and the form of their refusals."""
-    _add(app, _encoding(service), takes="application/octet-stream", gives=(ONEDC_TYPE,))
-    _add(app, _decoding(service), takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
-    _add(app, _reading(service), takes="application/octet-stream", gives=(_MEDIA_TYPES["png"],))
-    app.add_api_route("/status", _status(service))
+    app.state.service = service
+    app.include_router(_router)
     app.add_exception_handler(OneDCError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_query)
 
 
-def _encoding(service: Service) -> Any:
-    async def encode(
-        request: Request,
-        quality: Annotated[
-            float | None,
-            Query(ge=0, le=100, description=f"0 (smallest) to 100; {DEFAULT_QUALITY:g} if absent"),
-        ] = None,
-        target_bytes: Annotated[
-            int | None, Query(gt=0, description="instead: the highest quality whose file has at most so many")
-        ] = None,
-        background: _Background = None,
-        effort: Annotated[
-            int, Query(ge=0, le=9, description="above 0: takes longer, for a better picture at the same bits")
-        ] = 0,
-    ) -> Response:
-        """A picture file (JPEG, PNG, WebP, ...) in the body to a .1dc file."""
-        _check_query(request, _ENCODE_FIELDS)
-        if quality is not None and target_bytes is not None:
-            raise ConfigError("give quality or target_bytes, not both")
-        encoded = await run_in_threadpool(
-            service.encode,
-            await _body(request, service),
-            quality=DEFAULT_QUALITY if quality is None else quality,
-            target_bytes=target_bytes,
-            background=background,
-            effort=effort,
-        )
-        return Response(encoded.data, media_type=ONEDC_TYPE, headers=_timing(encoded.seconds))
-
-    return encode
-
-
-def _decoding(service: Service) -> Any:
-    async def decode(
-        request: Request,
-        picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
-        preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
-        partial: Annotated[
-            bool, Query(description="what is whole of a file that was cut, unverified")
-        ] = False,
-        full_size: Annotated[bool, Query(description="at the original's size, if it was shrunk")] = False,
-    ) -> Response:
-        """A .1dc file in the body to a picture; png and webp are lossless.
-
-        The header Onedc-Note says who made up its details, and from how much of the file."""
-        _check_query(request, _DECODE_FIELDS)
-        data = await _body(request, service)
-        decoded = await run_in_threadpool(
-            service.decode, data, preview=preview, partial=partial, full_size=full_size
-        )
-        picture = await run_in_threadpool(image_bytes, decoded.picture, f".{picture_format}")
-        kind = _MEDIA_TYPES[picture_format]
-        headers = {**_timing(decoded.seconds), "Onedc-Note": decoded.picture.info[DESCRIPTION]}
-        return Response(picture, media_type=kind, headers=headers)
-
-    return decode
-
-
-def _reading(service: Service) -> Any:
-    async def read(request: Request, background: _Background = None) -> Response:
-        """A picture file in the body as /encode sees it: upright, in sRGB, opaque; a PNG."""
-        _check_query(request, _READ_FIELDS)
-        pixels = await run_in_threadpool(service.read, await _body(request, service), background=background)
-        return Response(await run_in_threadpool(image_bytes, pixels), media_type=_MEDIA_TYPES["png"])
-
-    return read
-
-
-def _status(service: Service) -> Any:
-    async def status() -> dict[str, int]:
-        """Jobs that wait or run, how many may, limits on what is sent, and how many qualities there are."""
-        return {"jobs": service.jobs, "qualities": service.qualities, **asdict(service.limits)}
-
-    return status
-
-
-def _timing(seconds: float) -> dict[str, str]:
-    """The header that says how long the codec took."""
-    return {"Server-Timing": f"codec;dur={1000 * seconds:.1f}"}
-
-
-def _add(app: FastAPI, route: Any, *, takes: str, gives: tuple[str, ...]) -> None:
-    """POST /<name of the route>, described in the OpenAPI page as one file in, one file out."""
-    body = {"required": True, "content": {takes: _BINARY}}
-    answer = {"description": "The file", "content": dict.fromkeys(gives, _BINARY)}
-    app.add_api_route(
-        f"/{route.__name__}",
-        route,
-        methods=["POST"],
-        response_class=Response,
-        responses={200: answer, **_REFUSALS},
-        openapi_extra={"requestBody": body},
-    )
-
-
-def _check_query(request: Request, known: frozenset[str]) -> None:
+async def _known_fields(request: Request) -> None:
     """Raise ConfigError for a field that would else be ignored."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     unknown = sorted(request.query_params.keys() - known)
     if unknown:
         raise ConfigError(f"unknown field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
 
 
-async def _body(request: Request, service: Service) -> bytes:
+async def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+_Service = Annotated[Service, Depends(_service)]
+
+
+async def _body(request: Request, service: _Service) -> bytes:
     """The whole body, given up as soon as it is too large.
 
     Raises:
@@ -162,6 +68,90 @@ async def _body(request: Request, service: Service) -> bytes:
         data += chunk
         service.check_size(len(data))
     return bytes(data)
+
+
+_Body = Annotated[bytes, Depends(_body)]
+_Background = Annotated[
+    str | None, Query(description="CSS colour for under transparent places, which are refused without")
+]
+
+
+def _post(path: str, *, takes: str, gives: tuple[str, ...]) -> Any:
+    """A route described in the OpenAPI page as one file in, one file out."""
+    body = {"required": True, "content": {takes: _BINARY}}
+    answer = {"description": "The file", "content": dict.fromkeys(gives, _BINARY)}
+    return _router.post(
+        path,
+        dependencies=[Depends(_known_fields)],
+        response_class=Response,
+        responses={200: answer, **_REFUSALS},
+        openapi_extra={"requestBody": body},
+    )
+
+
+@_post("/encode", takes=_ANY_TYPE, gives=(ONEDC_TYPE,))
+def encode(
+    service: _Service,
+    picture: _Body,
+    quality: Annotated[
+        float | None,
+        Query(ge=0, le=100, description=f"0 (smallest) to 100; {DEFAULT_QUALITY:g} if absent"),
+    ] = None,
+    target_bytes: Annotated[
+        int | None, Query(gt=0, description="instead: the highest quality whose file has at most so many")
+    ] = None,
+    background: _Background = None,
+    effort: Annotated[
+        int, Query(ge=0, le=9, description="above 0: takes longer, for a better picture at the same bits")
+    ] = 0,
+) -> Response:
+    """A picture file (JPEG, PNG, WebP, ...) in the body to a .1dc file."""
+    if quality is not None and target_bytes is not None:
+        raise ConfigError("give quality or target_bytes, not both")
+    file, seconds = service.encode(
+        picture,
+        quality=DEFAULT_QUALITY if quality is None else quality,
+        target_bytes=target_bytes,
+        background=background,
+        effort=effort,
+    )
+    return Response(file, media_type=ONEDC_TYPE, headers=_timing(seconds))
+
+
+@_post("/decode", takes=ONEDC_TYPE, gives=tuple(_MEDIA_TYPES.values()))
+def decode(
+    service: _Service,
+    file: _Body,
+    picture_format: Annotated[Literal["png", "webp", "jpg"], Query(alias="format")] = "png",
+    preview: Annotated[bool, Query(description="the semantic layer alone")] = False,
+    partial: Annotated[bool, Query(description="what is whole of a file that was cut, unverified")] = False,
+    full_size: Annotated[bool, Query(description="at the original's size, if it was shrunk")] = False,
+) -> Response:
+    """A .1dc file in the body to a picture; png and webp are lossless.
+
+    The header Onedc-Note says who made up its details, and from how much of the file."""
+    picture, seconds = service.decode(file, preview=preview, partial=partial, full_size=full_size)
+    headers = {**_timing(seconds), "Onedc-Note": picture.info[DESCRIPTION]}
+    data = image_bytes(picture, f".{picture_format}")
+    return Response(data, media_type=_MEDIA_TYPES[picture_format], headers=headers)
+
+
+@_post("/read", takes=_ANY_TYPE, gives=(_MEDIA_TYPES["png"],))
+def read(service: _Service, picture: _Body, background: _Background = None) -> Response:
+    """A picture file in the body as /encode sees it: upright, in sRGB, opaque; a PNG."""
+    pixels = service.read(picture, background=background)
+    return Response(image_bytes(pixels), media_type=_MEDIA_TYPES["png"])
+
+
+@_router.get("/status")
+async def status(service: _Service) -> dict[str, int]:
+    """Jobs that wait or run, how many may, limits on what is sent, and how many qualities there are."""
+    return {"jobs": service.jobs, "qualities": service.qualities, **asdict(service.limits)}
+
+
+def _timing(seconds: float) -> dict[str, str]:
+    """The header that says how long the codec took."""
+    return {"Server-Timing": f"codec;dur={1000 * seconds:.1f}"}
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -44,22 +44,6 @@ class Limits:
                 raise ConfigError(f"{name} {value} must be at least 1")
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A .1dc file."""
-
-    data: bytes
-    seconds: float  # of the codec alone
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded picture."""
-
-    picture: Image.Image  # with what the file keeps beside it, and the note on generated details
-    seconds: float  # of the codec alone
-
-
 class Service:
     """The codec as all users share it: one job at a time, so that memory and threads stay those of one."""
 
@@ -83,8 +67,10 @@ class Service:
         target_bytes: int | None = None,
         background: str | None = None,
         effort: int = 0,
-    ) -> Encoded:
+    ) -> tuple[bytes, float]:
         """A picture file to a .1dc file, at a quality of 0 to 100 or within `target_bytes`.
+
+        Beside the file stand the seconds of the codec alone.
 
         Raises:
             TooLargeError: the file has too many bytes.
@@ -101,7 +87,7 @@ class Service:
                 data = self._codec.encode(original, quality=quality, effort=effort)
             else:
                 data = self._codec.encode_to_size(original, target_bytes, effort=effort)
-            return Encoded(data, time.perf_counter() - started_s)
+            return data, time.perf_counter() - started_s
 
     def read(self, picture: bytes, *, background: str | None = None) -> RGBArray:
         """A picture file as `encode` sees it: [H,W,3], sRGB, upright.
@@ -122,8 +108,10 @@ class Service:
 
     def decode(
         self, data: bytes, *, preview: bool = False, partial: bool = False, full_size: bool = False
-    ) -> Decoded:
-        """A .1dc file to a picture; options are those of `Codec.decode_batch`.
+    ) -> tuple[Image.Image, float]:
+        """A .1dc file to a picture, with what the file keeps beside it and the note on generated details.
+
+        Options are those of `Codec.decode_batch`. Beside the picture stand the seconds of the codec alone.
 
         Raises:
             TooLargeError: the file has too many bytes.
@@ -136,7 +124,7 @@ class Service:
             picture = self._codec.decode(
                 data, max_pixels=most, preview=preview, partial=partial, full_size=full_size
             )
-            return Decoded(picture, time.perf_counter() - started_s)
+            return picture, time.perf_counter() - started_s
 
     @contextmanager
     def _turn(self, upload: bytes) -> Iterator[None]:

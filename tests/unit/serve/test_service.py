@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 from tests.conformance.pictures import picture
 
+from onedc.cli.main import main
 from onedc.engine.protocol import EngineName
-from onedc.errors import ConfigError, FormatError, ImageError, MissingExtraError
+from onedc.errors import ConfigError, FormatError, ImageError
 from onedc.image import image_bytes
 from onedc.loading import load
-from onedc.serve import server
 from onedc.serve.service import BusyError, Limits, Service, TooLargeError
 
 PICTURE = image_bytes(np.full((8, 9, 3), 90, np.uint8))
@@ -41,7 +42,7 @@ def test_one_job_at_a_time_and_a_full_queue_refuses() -> None:
     codec = SlowCodec()
     service = Service(codec, Limits(queue=3))  # type: ignore[arg-type]
     answers: list[bytes] = []
-    threads = [threading.Thread(target=lambda: answers.append(service.encode(PICTURE).data)) for _ in "123"]
+    threads = [threading.Thread(target=lambda: answers.append(service.encode(PICTURE)[0])) for _ in "123"]
     for thread in threads:
         thread.start()
     assert codec.entered.wait(20)
@@ -54,7 +55,7 @@ def test_one_job_at_a_time_and_a_full_queue_refuses() -> None:
         thread.join()
     assert answers == [b"file"] * 3
     assert codec.most_inside == 1 and service.jobs == 0
-    assert service.encode(PICTURE).data == b"file"
+    assert service.encode(PICTURE)[0] == b"file"
 
 
 def test_limits_hold_and_a_refusal_gives_its_place_back() -> None:
@@ -84,16 +85,24 @@ def test_effort_is_limited() -> None:
     codec.go.set()
     with pytest.raises(ConfigError, match="effort 1: this server takes 0 to 0"):
         Service(codec, Limits(effort=0)).encode(PICTURE, effort=1)  # type: ignore[arg-type]
-    assert Service(codec, Limits(effort=1)).encode(PICTURE, effort=1).data == b"file"  # type: ignore[arg-type]
+    assert Service(codec, Limits(effort=1)).encode(PICTURE, effort=1)[0] == b"file"  # type: ignore[arg-type]
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'onedc\[serve\]'"):
-        server.check_extra()
+@pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn"])
+def test_a_missing_extra_is_named(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("onedc.serve.server", "onedc.serve.routes"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["serve"]) == 1
+    assert f'{package} is not installed: pip install "onedc[serve]"' in capsys.readouterr().err
 
 
 def test_a_taken_port_is_refused() -> None:
+    pytest.importorskip("fastapi_offline")
+    from onedc.serve import server
+
     with (
         server.listen("127.0.0.1", 0) as taken,
         pytest.raises(ConfigError, match="cannot listen on 127"),
@@ -110,10 +119,10 @@ def test_foreign_bytes_are_refused() -> None:
     service = Service(load(weights, precision="fp32"), Limits())
     with pytest.raises(FormatError, match=r"not a \.1dc file"):
         service.decode(b"text")
-    encoded = service.encode(PICTURE, quality=100)
-    assert service.decode(encoded.data).picture.size == (9, 8)
+    encoded, seconds = service.encode(PICTURE, quality=100)
+    assert service.decode(encoded)[0].size == (9, 8) and seconds > 0
     with pytest.raises(FormatError):
-        service.decode(encoded.data[:-1])
+        service.decode(encoded[:-1])
     with pytest.raises(ConfigError, match="cannot fit in 3 bytes"):
         service.encode(PICTURE, target_bytes=3)
 
@@ -123,6 +132,6 @@ def test_a_photo_for_a_few_bytes_is_shrunk_and_shown_at_its_own_size(
     engine: EngineName, with_graphs: Path
 ) -> None:
     service = Service(load(with_graphs, engine=engine, precision="fp32"), Limits())
-    data = service.encode(image_bytes(picture(320, 240)), target_bytes=40).data
-    assert len(data) <= 40 and service.decode(data).picture.width < 320
-    assert service.decode(data, full_size=True).picture.size == (320, 240)
+    data = service.encode(image_bytes(picture(320, 240)), target_bytes=40)[0]
+    assert len(data) <= 40 and service.decode(data)[0].width < 320
+    assert service.decode(data, full_size=True)[0].size == (320, 240)
