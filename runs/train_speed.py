@@ -87,8 +87,8 @@ def main() -> None:
         "step_ms": step_ms,
         "step_gflop": trainer.operations / 1e9,
         "gflop_per_s": rate / 1e9,
-        "peak_gflop_per_s": peak / 1e9,
-        "share_of_peak": rate / peak,
+        "peak_gflop_per_s": peak and peak / 1e9,
+        "share_of_peak": peak and rate / peak,
     }
     print(json.dumps(found, indent=1))
 

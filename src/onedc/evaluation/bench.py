@@ -102,7 +102,7 @@ def bench(options: BenchOptions, tell: Callable[[str], None] = lambda line: None
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "clock": "processor time" if options.busy else "wall clock",
-            "peak_gflop_per_s": {name: rate / 1e9 for name, rate in peak.items()},
+            "peak_gflop_per_s": {name: rate and rate / 1e9 for name, rate in peak.items()},
         },
         "model": options.name,
         "rows": [],
@@ -189,7 +189,7 @@ class _Timing:
     way: str
     runs: int
     clock: Clock
-    peak: dict[str, float]
+    peak: dict[str, float | None]  # by the type of numbers, see `measured_peak`
 
     def row(self, direction: str, size: Size) -> dict[str, Any]:
         """Median time of each stage of one picture, with its operations."""
@@ -199,12 +199,16 @@ class _Timing:
         stages = []
         for name, count in flops.items():
             ms = statistics.median(run.get(name, 0.0) for run in timed)
-            rate = 1000 * count / ms if ms else 0.0
-            peak = self.peak["float64" if name in SEAM_STAGES else self.dtype]
-            stages.append({"name": name, "ms": ms, "gflop": count / 1e9, "of_peak": rate / peak})
-        ms, count = statistics.median(sum(run.values()) for run in timed), sum(flops.values())
-        of_peak = 1000 * count / ms / self.peak[self.dtype]
-        return self._fields(direction, size, ms, stages) | {"gflop": count / 1e9, "of_peak": of_peak}
+            dtype = "float64" if name in SEAM_STAGES else self.dtype
+            stages.append({"name": name, "ms": ms, **self._operations(count, ms, dtype)})
+        ms = statistics.median(sum(run.values()) for run in timed)
+        whole = self._operations(sum(flops.values()), ms, self.dtype)
+        return self._fields(direction, size, ms, stages) | whole
+
+    def _operations(self, count: float, ms: float, dtype: str) -> dict[str, float | None]:
+        """How many, and which share of what the device can do in that time; None where that is not known."""
+        possible = (self.peak[dtype] or 0.0) * ms / 1000
+        return {"gflop": count / 1e9, "of_peak": count / possible if possible else None}
 
     def sampler_rows(self, size: Size) -> Iterator[dict[str, Any]]:
         """Samplers of several steps: so many times the median step, and the autoencoder's decoder once."""
@@ -308,8 +312,11 @@ def sample_picture(size: Size, seed: int) -> RGBArray:
     return smooth // 2 + random.integers(0, 64, smooth.shape, dtype=np.uint8)
 
 
-def measured_peak(clock: Clock, dtype: torch.dtype, side: int = 0) -> float:
-    """Floating-point operations a second, at best, of six products of matrices or those done in 1 s."""
+def measured_peak(clock: Clock, dtype: torch.dtype, side: int = 0) -> float | None:
+    """Floating-point operations a second, at best, of six products of matrices or those done in 1 s.
+
+    None where the device has no such numbers.
+    """
     side = side or (8192 if clock.device.type == "cuda" else 1536)
     times: list[float] = []
     try:
@@ -319,7 +326,7 @@ def measured_peak(clock: Clock, dtype: torch.dtype, side: int = 0) -> float:
             torch.mm(a, b)
             times.append(clock.between(start, clock.mark()))
     except (RuntimeError, TypeError):  # no float64 on some devices
-        return math.nan
+        return None
     return 2000 * side**3 / min(times)
 
 

@@ -3,104 +3,63 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from onedc.evaluation.bench import Size, named
+from onedc.evaluation.markdown import markdown_table
+
+_TIMES = ["size", "direction", "way", "precision", "part", "ms", "times ours", "GFLOP", "kMAC/px", "of peak"]
+_THROUGHPUT = ["size", "direction", "batch", "pictures/s"]
+_MEMORY = ["size", "peak of encode, MB", "peak of decode, MB"]
 
 
 def to_json(found: Mapping[str, Any]) -> str:
-    """What `bench` found as JSON; numbers that a device does not have become null."""
-    return json.dumps(_finite(found), indent=1) + "\n"
+    """What `bench` found as JSON; numbers that a device does not have are null."""
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def to_markdown(found: Mapping[str, Any]) -> str:
     """Tables of what `bench` found, under a line about the machine."""
     machine = found["machine"]
-    peaks = ", ".join(
-        f"{dtype} {rate:,.0f}" for dtype, rate in machine["peak_gflop_per_s"].items() if math.isfinite(rate)
-    )
-    lines = [
+    known = {dtype: rate for dtype, rate in machine["peak_gflop_per_s"].items() if rate is not None}
+    about = (
         f"{found['model']} on {machine['name']}, {machine['threads']} threads, torch {machine['torch']}, "
-        f"{machine['clock']}. "
-        f"Measured matrix products: GFLOP/s {peaks}."
+        f"{machine['clock']}. Measured matrix products: GFLOP/s "
+        f"{', '.join(f'{dtype} {rate:,.0f}' for dtype, rate in known.items())}."
+    )
+    throughput = [
+        [named(r["size"]), r["direction"], f"{r['batch']}", f"{r['pictures_per_s']:.2f}"]
+        for r in found["throughput"]
     ]
-    for table in (_totals(found), _stages(found), _throughput(found), _memory(found)):
-        rows = list(table)
-        if len(rows) > 1:
-            lines += ["", _line(rows[0]), _line(["---"] * len(rows[0])), *map(_line, rows[1:])]
-    return "\n".join(lines) + "\n"
+    memory = [[named(r["size"]), f"{r['encode_mb']:,.0f}", f"{r['decode_mb']:,.0f}"] for r in found["memory"]]
+    tables = (
+        (_TIMES, 5, list(_times(found["rows"]))),
+        (_THROUGHPUT, 2, throughput),
+        (_MEMORY, 1, memory),
+    )
+    texts = [markdown_table(heads, rows, words=words) for heads, words, rows in tables if rows]
+    return "\n".join([f"{about}\n", *texts])
 
 
-def _totals(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    """One row for each way, direction and size."""
-    yield ["size", "direction", "way", "precision", "ms", "times ours", "GFLOP", "kMAC/px", "of peak"]
-    ours = {(str(r["size"]), r["direction"]): r["ms"] for r in found["rows"] if r["way"] == "onedc"}
-    for row in found["rows"]:
-        base = ours.get((str(row["size"]), row["direction"]))
-        yield [
-            "x".join(map(str, row["size"])),
-            row["direction"],
-            row["way"],
-            row["dtype"],
-            f"{row['ms']:,.0f}",
-            "" if base is None else f"{row['ms'] / base:.2f}",
-            f"{row['gflop']:,.0f}" if "gflop" in row else "",
-            _kmac(row, row),
-            _percent(row.get("of_peak")),
-        ]
-
-
-def _stages(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The parts of each row."""
-    yield ["size", "direction", "way", "part", "ms", "GFLOP", "kMAC/px", "of peak"]
-    for row in found["rows"]:
+def _times(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Of each way, direction and size first the whole, called "all", then its parts."""
+    ours = {(*row["size"], row["direction"]): row["ms"] for row in rows if row["way"] == "onedc"}
+    for row in rows:
+        size = row["size"]
+        base = ours.get((*size, row["direction"]))
+        times_ours = "" if base is None else f"{row['ms'] / base:.2f}"
+        first = [named(size), row["direction"], row["way"], row["dtype"]]
+        yield [*first, "all", f"{row['ms']:,.1f}", times_ours, *_operations(row, size)]
         for stage in row["stages"]:
             times = f" ({stage['times']} times)" if stage.get("times", 1) > 1 else ""
-            yield [
-                "x".join(map(str, row["size"])),
-                row["direction"],
-                row["way"],
-                stage["name"] + times,
-                f"{stage['ms']:,.1f}",
-                f"{stage['gflop']:,.1f}" if "gflop" in stage else "",
-                _kmac(stage, row),
-                _percent(stage.get("of_peak")),
-            ]
+            yield [*first, stage["name"] + times, f"{stage['ms']:,.1f}", "", *_operations(stage, size)]
 
 
-def _throughput(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    yield ["size", "direction", "batch", "pictures/s"]
-    for row in found["throughput"]:
-        size = "x".join(map(str, row["size"]))
-        yield [size, row["direction"], str(row["batch"]), f"{row['pictures_per_s']:.2f}"]
-
-
-def _memory(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    yield ["size", "peak of encode, MB", "peak of decode, MB"]
-    for row in found["memory"]:
-        yield ["x".join(map(str, row["size"])), f"{row['encode_mb']:,.0f}", f"{row['decode_mb']:,.0f}"]
-
-
-def _kmac(part: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Thousands of multiply-adds a pixel, two operations each."""
-    width, height = row["size"]
-    return f"{1e6 * part['gflop'] / 2 / (width * height):.1f}" if "gflop" in part else ""
-
-
-def _percent(fraction: float | None) -> str:
-    return (
-        "" if fraction is None or not math.isfinite(fraction) or not fraction else f"{100 * fraction:.0f} %"
-    )
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _finite(value: Any) -> Any:
-    """Plain values with None in place of numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _operations(part: Mapping[str, Any], size: Size) -> list[str]:
+    """GFLOP, thousands of multiply-adds (two operations each) a pixel, and the share of the device's peak."""
+    if "gflop" not in part:
+        return ["", "", ""]
+    width, height = size
+    share = f"{100 * part['of_peak']:.0f} %" if part["of_peak"] else ""
+    return [f"{part['gflop']:,.1f}", f"{1e6 * part['gflop'] / 2 / (width * height):.1f}", share]

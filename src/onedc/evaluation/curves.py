@@ -14,6 +14,7 @@ from statistics import fmean
 
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import SET_METRICS, FeatureStore
+from onedc.evaluation.markdown import markdown_table
 from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.rd import OverlapError, Point, bd_rate, bootstrap
 from onedc.evaluation.records import Record, read_results
@@ -228,20 +229,18 @@ def _compare_sets(curves: Curves, test: str, anchor: str, metric: str) -> Compar
 
 def bd_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
     """A Markdown table of BD-rates, with refusals and their reasons, and notes below it."""
-    lines = ["| codec | anchor | metric | BD-rate | 95 % interval | images | overlap | common range |"]
-    lines.append("|---|---|---|---:|---:|---:|---:|---:|")
+    heads = ["codec", "anchor", "metric", "BD-rate", "95 % interval", "images", "overlap", "common range"]
+    rows = []
     for c in comparisons:
         info = METRICS[c.metric]
-        if c.percent is None:
-            lines.append(
-                f"| {c.test} | {c.anchor} | {info.label} | – | {c.reason} | {c.images} of {c.total} | | |"
-            )
-            continue
-        interval = "–" if c.ci_low is None or c.images < 2 else f"{c.ci_low:+.1f} to {c.ci_high:+.1f} %"
-        common = f"{c.low:.{info.digits}f} to {c.high:.{info.digits}f}"
-        counts = f"{c.images} of {c.total} | {c.overlap:.0%} | {common} {info.unit}".rstrip()
-        lines.append(f"| {c.test} | {c.anchor} | {info.label} | {c.percent:+.1f} % | {interval} | {counts} |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
+        rate, interval, overlap, common = "–", c.reason, "", ""
+        if c.percent is not None:
+            rate, overlap = f"{c.percent:+.1f} %", f"{c.overlap:.0%}"
+            interval = "–" if c.ci_low is None or c.images < 2 else f"{c.ci_low:+.1f} to {c.ci_high:+.1f} %"
+            common = f"{c.low:.{info.digits}f} to {c.high:.{info.digits}f} {info.unit}".rstrip()
+        counts = f"{c.images} of {c.total}"
+        rows.append([c.test, c.anchor, info.label, rate, interval, counts, overlap, common])
+    return markdown_table(heads, rows, words=3, notes=notes)
 
 
 def to_json(

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from onedc.errors import ConfigError, OutputError, refused_as
+from onedc.evaluation.markdown import markdown_table
 from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.records import Failure, Record
 from onedc.files import write_whole
@@ -151,23 +152,20 @@ def to_markdown(
     labels = [
         METRICS[name].label + (f" ({METRICS[name].unit})" if METRICS[name].unit else "") for name in metrics
     ]
-    lines = [
-        "| " + " | ".join(["point", "codec", "images", "bytes", "bpp", *labels]) + " |",
-        "|---|---|" + "---:|" * (3 + len(metrics)),
-    ]
+    lines = []
     last = None
     for row in rows:
-        numbers = [_cell(name, row.metrics[name]) for name in metrics]
-        cells = [_count(row), f"{row.bytes:.0f}", f"{row.bpp:.4f}", *numbers]
         point = row.group if row.group != last else ""
-        lines.append("| " + " | ".join([point, row.codec, *cells]) + " |")
+        numbers = [_cell(name, row.metrics[name]) for name in metrics]
+        lines.append([point, row.codec, _count(row), f"{row.bytes:.0f}", f"{row.bpp:.4f}", *numbers])
         last = row.group
     notes = [
         *_notes(rows, metrics),
         *(f"{name}: not measured: {why}" for name, why in (unavailable or {}).items()),
     ]
     notes += [f"{f.image}{' ' + f.codec if f.codec else ''}: failed: {f.reason}" for f in failures]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
+    heads = ["point", "codec", "images", "bytes", "bpp", *labels]
+    return markdown_table(heads, lines, words=2, notes=notes)
 
 
 def _count(row: Row) -> str:

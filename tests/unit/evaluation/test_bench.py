@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -125,11 +125,28 @@ def test_a_bench_says_it_all_in_json_and_tables() -> None:
     assert again["throughput"][0]["pictures_per_s"] > 0
     text = to_markdown(found)
     assert f"| {1e6 * row['gflop'] / 2 / 64**2:.1f} |" in text  # thousands of multiply-adds a pixel
-    assert found["machine"]["name"] in text and "| 64x64 | decode | reference | float32 |" in text
+    assert found["machine"]["name"] in text and "| 64x64 | decode | reference | float32 | all |" in text
 
 
 def test_what_a_device_cannot_do_is_null() -> None:
-    assert json.loads(to_json({"peak": [math.nan, 1.0]})) == {"peak": [None, 1.0]}
+    def of_device(clock: Clock, dtype: torch.dtype) -> float | None:
+        if dtype is torch.float64:
+            return None
+        return measured_peak(clock, dtype, side=64)
+
+    with patch("onedc.evaluation.bench.measured_peak", of_device):
+        found = json.loads(to_json(bench(replace(QUICK, ways=("onedc",)))))
+    assert found["machine"]["peak_gflop_per_s"]["float64"] is None
+    row = found["rows"][0]
+    shares = {stage["name"]: stage["of_peak"] for stage in row["stages"]}
+    assert shares["h_s"] is None and shares["g_a"] > 0 and row["of_peak"] > 0
+    text = to_markdown(found)
+    assert "float64" not in text.partition("\n")[0] and "| 64x64 | encode | onedc | float32 | h_s |" in text
+
+
+def test_products_that_a_device_does_not_have_give_no_peak() -> None:
+    with patch("torch.mm", side_effect=RuntimeError):
+        assert measured_peak(Clock(torch.device("cpu")), torch.float64, side=64) is None
 
 
 def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
