@@ -182,49 +182,38 @@ class Comparison:
 
 def compare(curves: Curves, test: str, anchor: str, metric: str) -> Comparison:
     """BD-rate of `test` over `anchor`, refused where the curves or too many pictures do not allow it."""
-    if metric in SET_METRICS:
-        return _compare_sets(curves, test, anchor, metric)
-    of = {name: curves.image_curves(name, metric) for name in (test, anchor)}
-    images = sorted(set(of[test]) & set(of[anchor]))
-    info = METRICS[metric]
+    over_sets, info = metric in SET_METRICS, METRICS[metric]
+    if over_sets:
+        images = curves.common_images(metric)
+        means = [curves.mean_curve(codec, metric, images) for codec in (anchor, test)]
+        pairs = [[[(point.bpp, point.value) for point in curve] for curve in means]]
+    else:
+        of_anchor, of_test = (curves.image_curves(codec, metric) for codec in (anchor, test))
+        images = set(of_anchor) & set(of_test)
+        pairs = [[of_anchor[image], of_test[image]] for image in sorted(images)]
     found, reasons = [], []
-    for image in images:
-        pair = of[anchor][image], of[test][image]
+    for pair in pairs:
         try:
             found.append(bd_rate(*pair, higher_is_better=info.higher_is_better, noise=info.noise))
         except OverlapError as error:
             reasons.append(str(error))
-    if not found or len(found) < MIN_SHARE * len(images):
-        reason = f"{len(found)} of {len(images)} images allow it" + (
-            f", for example {reasons[0]}" if reasons else ""
-        )
-        return Comparison(test, anchor, metric, images=len(found), total=len(images), reason=reason)
+    counted = len(images) if over_sets else len(found)
+    result = Comparison(test, anchor, metric, images=counted, total=len(images))
+    if not found or len(found) < MIN_SHARE * len(pairs):
+        example = f", for example {reasons[0]}" if reasons else ""
+        reason = reasons[0] if over_sets else f"{counted} of {len(images)} images allow it{example}"
+        return replace(result, reason=reason)
     logs = [bd.log_ratio for bd in found]
-    low, high = bootstrap(logs)
-    return Comparison(
-        test,
-        anchor,
-        metric,
+    low, high = (None, None) if over_sets else (100 * math.expm1(end) for end in bootstrap(logs))
+    return replace(
+        result,
         percent=100 * math.expm1(fmean(logs)),
-        ci_low=100 * math.expm1(low),
-        ci_high=100 * math.expm1(high),
-        images=len(found),
-        total=len(images),
+        ci_low=low,
+        ci_high=high,
         overlap=fmean(bd.overlap for bd in found),
         low=fmean(bd.low for bd in found),
         high=fmean(bd.high for bd in found),
     )
-
-
-def _compare_sets(curves: Curves, test: str, anchor: str, metric: str) -> Comparison:
-    images, info = curves.common_images(metric), METRICS[metric]
-    pair = [[(p.bpp, p.value) for p in curves.mean_curve(codec, metric, images)] for codec in (anchor, test)]
-    refused = Comparison(test, anchor, metric, images=len(images), total=len(images))
-    try:
-        bd = bd_rate(*pair, higher_is_better=info.higher_is_better, noise=info.noise)
-    except OverlapError as error:
-        return replace(refused, reason=str(error))
-    return replace(refused, percent=bd.percent, overlap=bd.overlap, low=bd.low, high=bd.high)
 
 
 def bd_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:

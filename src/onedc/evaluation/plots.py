@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import cycle
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from onedc.errors import ConfigError, optional
 from onedc.evaluation.curves import MeanPoint
 from onedc.evaluation.metrics import METRICS
+from onedc.evaluation.rd import Point
 
 STYLES = (
     ("#000000", "o", "-"),
@@ -28,16 +28,20 @@ STYLES = (
     ("#56B4E9", "X", (0, (1, 1))),
 )
 """Colour (Okabe and Ito's, safe for colour-blind readers), marker and line of each curve in turn."""
+PUBLISHED = "OneDC (published)"
 
 
 def draw_curves(
     metric: str,
     curves: Mapping[str, Sequence[MeanPoint]],
-    published: PublishedCurves | None = None,
+    published: Mapping[str, Sequence[Point]] | None = None,
     *,
     images: int,
 ) -> bytes:
     """A PNG of all codecs' curves of one metric over bits per pixel (log scale), over so many images.
+
+    Args:
+        published: the paper's points of each metric, see `published_curves`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -47,9 +51,9 @@ def draw_curves(
     axes = figure.add_subplot()
     for (codec, points), (colour, marker, line) in zip(curves.items(), cycle(STYLES), strict=False):
         _draw(axes, points, label=codec, color=colour, marker=marker, linestyle=line)
-    if published is not None and (points_published := published.points(metric)):
-        bpp, values = zip(*points_published, strict=True)
-        axes.plot(bpp, values, label=published.name, color="#777777", marker="*", linestyle="--", linewidth=1)
+    if published is not None and metric in published:
+        bpp, values = zip(*published[metric], strict=True)
+        axes.plot(bpp, values, label=PUBLISHED, color="#777777", marker="*", linestyle="--", linewidth=1)
     info = METRICS[metric]
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -75,29 +79,18 @@ def _draw(axes: Any, points: Sequence[MeanPoint], **style: Any) -> None:
         axes.fill_between([p.bpp for p in band], lows, highs, color=style["color"], alpha=0.10, linewidth=0)
 
 
-@dataclass(frozen=True)
-class PublishedCurves:
-    """Points of one test set: `bpp` and a value, or None, of each metric at each rate."""
-
-    name: str
-    source: str
-    bpp: tuple[float, ...]
-    metrics: dict[str, tuple[float | None, ...]]
-
-    def points(self, metric: str) -> list[tuple[float, float]]:
-        """(bpp, value) pairs of a metric, without gaps; none if it was not published."""
-        values = self.metrics.get(metric, ())
-        return [(bpp, v) for bpp, v in zip(self.bpp, values, strict=bool(values)) if v is not None]
-
-
-def published_curves(test_set: str) -> PublishedCurves:
-    """The published points on a test set: "kodak", "clic2020" or "coco30k".
+def published_curves(test_set: str) -> dict[str, list[Point]]:
+    """The published points (bpp, value) of each metric on a test set: "kodak", "clic2020" or "coco30k".
 
     Raises:
         ConfigError: an unknown set.
     """
-    document = json.loads(files("onedc.evaluation").joinpath("published.json").read_text(encoding="utf-8"))
-    if test_set not in document["sets"]:
-        raise ConfigError(f"published set {test_set!r}: not one of {', '.join(document['sets'])}")
-    columns = {name: tuple(values) for name, values in document["sets"][test_set].items()}
-    return PublishedCurves(document["name"], document["source"], columns.pop("bpp"), columns)
+    file = files("onedc.evaluation").joinpath("published.json")
+    sets = json.loads(file.read_text(encoding="utf-8"))["sets"]
+    if test_set not in sets:
+        raise ConfigError(f"published set {test_set!r}: not one of {', '.join(sets)}")
+    rates = sets[test_set].pop("bpp")
+    return {
+        metric: [(bpp, value) for bpp, value in zip(rates, values, strict=True) if value is not None]
+        for metric, values in sets[test_set].items()
+    }

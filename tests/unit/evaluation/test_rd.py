@@ -6,6 +6,7 @@ import itertools
 import json
 import warnings
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import bjontegaard
@@ -16,9 +17,11 @@ from tests.unit.evaluation.test_summary import record
 from onedc.cli.main import main
 from onedc.errors import ConfigError
 from onedc.evaluation.curves import bd_table, compare, load_curves
+from onedc.evaluation.frechet import FeatureStore
+from onedc.evaluation.metrics import METRICS, Value
 from onedc.evaluation.plots import published_curves
 from onedc.evaluation.rd import OverlapError, bd_rate, bootstrap, monotone
-from onedc.evaluation.records import ResultsFile
+from onedc.evaluation.records import Record, ResultsFile
 
 RATES = [0.05, 0.1, 0.2, 0.4]
 ANCHOR = list(zip(RATES, [24.0, 26.0, 29.0, 31.0], strict=True))
@@ -117,6 +120,26 @@ def test_comparison_averages_over_pictures(tmp_path: Path) -> None:
     assert "| ours | far | PSNR | – | 0 of 4 images allow it" in bd_table([refused])
 
 
+def test_a_metric_over_sets_compares_the_two_mean_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(store: FeatureStore, metric: str, chosen: list[Record]) -> Value:
+        return Value(10 * (40 - (chosen[0].metrics["psnr"] or 0)))
+
+    monkeypatch.setattr(FeatureStore, "measure", measure)
+    for name, factor, gain in (("theirs", 1.0, 0), ("ours", 0.8, 0), ("far", 1.0, 90)):
+        file = ResultsFile(results(tmp_path / name, name, factor, gain=gain))
+        file.rewrite(replace(r, features={"mobilenet": "net"}) for r in file.records.values())
+    curves = load_curves([tmp_path / name for name in ("theirs", "ours", "far")])
+    found = compare(curves, "ours", "theirs", "fd_mobilenet")
+    assert found.percent == pytest.approx(100 * (0.8 * 1.015 - 1)) and found.ci_low is None
+    assert (found.images, found.total, found.low, found.high) == (4, 4, 90, 160)
+    assert "| ours | theirs | FDmb | -18.8 % | – | 4 of 4 | 100% | 90.0 to 160.0 |" in bd_table([found])
+    refused = compare(curves, "ours", "far", "fd_mobilenet")
+    assert refused.percent is None and refused.reason.startswith("the curves share 0% of their range")
+    assert (refused.images, refused.total) == (4, 4)
+
+
 def test_two_versions_of_a_codec_and_empty_folders_are_refused(tmp_path: Path) -> None:
     one = results(tmp_path / "a", "ours", 1.0)
     other = ResultsFile(tmp_path / "b")
@@ -150,14 +173,14 @@ def test_command_draws_and_tabulates(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_published_points_are_whole() -> None:
     kodak = published_curves("kodak")
-    assert len(kodak.points("lpips_alex")) == 8 and len(kodak.points("ms_ssim")) == 7
-    assert kodak.points("ms_ssim")[0] == (0.0102, 0.685) and kodak.points("vmaf") == []
-    assert "digitised" in kodak.source
-    assert published_curves("coco30k").points("fid")[-1] == (0.1136, 1.04)
+    assert len(kodak["lpips_alex"]) == 8 and len(kodak["ms_ssim"]) == 7
+    assert kodak["ms_ssim"][0] == (0.0102, 0.685) and "vmaf" not in kodak
+    source = json.loads(files("onedc.evaluation").joinpath("published.json").read_text())["source"]
+    assert "digitised" in source
+    assert published_curves("coco30k")["fid"][-1] == (0.1136, 1.04)
     for name in ("kodak", "clic2020", "coco30k"):
-        curves = published_curves(name)
-        for metric in curves.metrics:
-            points = curves.points(metric)
+        for metric, points in published_curves(name).items():
+            assert points and metric in METRICS
             higher = metric in ("psnr", "ms_ssim")
             assert monotone(points, higher_is_better=higher) == points
     with pytest.raises(ConfigError, match="'tecnick'"):
