@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ FFMPEG_TIMEOUT_S = 600
 class PillowCodec(FileCodec):
     """A picture format that Pillow writes with a `quality` that grows with the file."""
 
-    def __init__(self, name: str, library: str, suffix: str, ladder: Sequence[float], **options: Any) -> None:
+    def __init__(self, name: str, suffix: str, ladder: Sequence[float], **options: Any) -> None:
         self.name, self.suffix, self.ladder, self.options = name, suffix, ladder, options
         settings = " ".join(f"{key}={value}" for key, value in options.items())
-        self.identity = f"{name} {library} Pillow {PIL.__version__} {settings}".strip()
+        self.identity = f"{name} {_library(name)} Pillow {PIL.__version__} {settings}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         buffer = io.BytesIO()
@@ -50,29 +51,30 @@ class FFmpegCodec(FileCodec):
     """One intra frame by an encoder of the ffmpeg that imageio-ffmpeg brings, as a raw stream.
 
     4:2:0, 10 bit, BT.709 at full range. Odd sizes are extended by one pixel to encode and cropped afterwards.
+    The name is also what ffmpeg calls such a stream.
     """
 
     setting_name = "qp"
     SCALE = "color_matrix=bt709:{0}_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
-    def __init__(self, name: str, *, options: Callable[[float], list[str]], suffix: str, max_qp: int) -> None:
-        self.name, self.options, self.suffix = name, options, suffix
+    def __init__(self, name: str, max_qp: int, *options: str) -> None:
+        self.name, self.suffix, self.options = name, f".{name}", options
         self.ladder = [float(qp) for qp in range(max_qp, -1, -1)]
         self.executable = _ffmpeg()
         version = _run([self.executable, "-version"], b"").decode().split(" ")[2]
-        self.identity = f"{name} ffmpeg {version} yuv420p10 {' '.join(options(0)[:-2])}"
+        self.identity = f"{name} ffmpeg {version} yuv420p10 {' '.join(options)}"
 
     def encode(self, picture: RGBArray, setting: float) -> bytes:
         height, width = picture.shape[:2]
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{even.shape[1]}x{even.shape[0]}", "-i", "-"]
         convert = ["-vf", f"scale=out_{self.SCALE.format('out')},format=yuv420p10le", "-frames:v", "1"]
-        target = [*self.options(setting), "-threads", "1", "-f", self.suffix[1:], "-"]
+        target = [*self.options, "-qp", f"{setting:.0f}", "-threads", "1", "-f", self.name, "-"]
         return self._ffmpeg([*source, *convert, *target], even.tobytes())
 
     def decode(self, data: bytes, height: int, width: int) -> RGBArray:
         convert = ["-vf", f"scale=in_{self.SCALE.format('in')},format=rgb24", "-frames:v", "1"]
-        out = self._ffmpeg(["-f", self.suffix[1:], "-i", "-", *convert, "-f", "rawvideo", "-"], data)
+        out = self._ffmpeg(["-f", self.name, "-i", "-", *convert, "-f", "rawvideo", "-"], data)
         rows, columns = height + height % 2, width + width % 2
         if len(out) != rows * columns * 3:
             raise BaselineError(f"{self.name}: decoded {len(out)} bytes instead of {rows}x{columns}x3")
@@ -101,60 +103,32 @@ def _ffmpeg() -> str:
         raise MissingExtraError(f'ffmpeg is not there ({error}): pip install "onedc[eval]"') from error
 
 
-def _jpeg() -> EvaluatedCodec:
-    library = f"libjpeg-turbo {features.version('libjpeg_turbo')}"
-    options = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-    return PillowCodec("jpeg", library, ".jpg", range(1, 96), **options)
-
-
-def _webp() -> EvaluatedCodec:
-    ladder = [tenth / 10 for tenth in range(1001)]
-    return PillowCodec("webp", _library("webp"), ".webp", ladder, method=6)
-
-
-def _avif() -> EvaluatedCodec:
-    # One thread: the number of threads may change the file.
-    options = {"speed": 6, "subsampling": "4:2:0", "max_threads": 1}
-    return PillowCodec("avif", _library("avif"), ".avif", range(101), **options)
-
-
-def _jxl() -> EvaluatedCodec:
-    optional("pillow_jxl", "eval", "pillow-jxl-plugin")
-    library = f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
-    # Quality 100 would be lossless, which the plugin has another switch for.
-    return PillowCodec("jxl", library, ".jxl", range(100), effort=7, num_threads=1)
-
-
-def _vvc() -> EvaluatedCodec:
-    def options(qp: float) -> list[str]:
-        return ["-c:v", "libvvenc", "-preset", "fast", "-qp", f"{qp:.0f}"]
-
-    return FFmpegCodec("vvc", options=options, suffix=".vvc", max_qp=63)
-
-
-def _hevc() -> EvaluatedCodec:
-    def options(qp: float) -> list[str]:
-        # info=0: without it x265 writes a kilobyte of its own options into the file.
-        fixed = "info=0:log-level=error:pools=1:frame-threads=1"
-        return ["-c:v", "libx265", "-preset", "slow", "-x265-params", fixed, "-qp", f"{qp:.0f}"]
-
-    return FFmpegCodec("hevc", options=options, suffix=".hevc", max_qp=51)
-
-
 def _library(name: str) -> str:
-    """The library of a format that Pillow may have been built without, and its version."""
+    """The library that writes a format, and its version. Raises MissingExtraError."""
+    if name == "jpeg":
+        return f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    if name == "jxl":
+        optional("pillow_jxl", "eval", "pillow-jxl-plugin")
+        return f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
     if not features.check(name):
         raise MissingExtraError(f"{name}: this Pillow was built without it; install Pillow's own wheel")
     return f"lib{name} {features.version(name)}"
 
 
+_X265 = "info=0:log-level=error:pools=1:frame-threads=1"
+"""Without info=0 it writes a kilobyte of its own options into the file."""
+
 BASELINES: dict[str, Callable[[], EvaluatedCodec]] = {
-    "jpeg": _jpeg,
-    "webp": _webp,
-    "avif": _avif,
-    "jxl": _jxl,
-    "vvc": _vvc,
-    "hevc": _hevc,
+    "jpeg": partial(
+        PillowCodec, "jpeg", ".jpg", range(1, 96), optimize=True, progressive=True, subsampling="4:2:0"
+    ),
+    "webp": partial(PillowCodec, "webp", ".webp", [tenth / 10 for tenth in range(1001)], method=6),
+    # One thread: the number of threads may change the file.
+    "avif": partial(PillowCodec, "avif", ".avif", range(101), speed=6, subsampling="4:2:0", max_threads=1),
+    # Quality 100 would be lossless, which the plugin has another switch for.
+    "jxl": partial(PillowCodec, "jxl", ".jxl", range(100), effort=7, num_threads=1),
+    "vvc": partial(FFmpegCodec, "vvc", 63, "-c:v", "libvvenc", "-preset", "fast"),
+    "hevc": partial(FFmpegCodec, "hevc", 51, "-c:v", "libx265", "-preset", "slow", "-x265-params", _X265),
 }
 """How each codec but onedc is made ready."""
 
