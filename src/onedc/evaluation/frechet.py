@@ -180,13 +180,6 @@ class SetMetric:
     distance: Callable[[Features, Features], Value]
 
 
-def set_metric(name: str, original: Features, decoded: Features) -> Value:
-    """A metric over two sets of features of its source; missing where there are fewer than two patches."""
-    if min(len(original), len(decoded)) < 2:
-        return Value(None, "fewer than two patches")
-    return SET_METRICS[name].distance(original, decoded)
-
-
 def _by_torchmetrics(name: str, original: Features, decoded: Features) -> Value:
     try:
         importlib.import_module("torchmetrics")
@@ -294,7 +287,9 @@ class FeatureStore:
             decoded = self._load([r.decoded_hash for r in ordered], *made_by)
         except FileNotFoundError:
             return Value(None, "features were not kept")
-        return number_or_reason(set_metric, name, original, decoded)
+        if min(len(original), len(decoded)) < 2:
+            return Value(None, "fewer than two patches")
+        return number_or_reason(SET_METRICS[name].distance, original, decoded)
 
     def _load(self, hashes: Sequence[str], made_by: str) -> Features:
         paths = [self._find(picture_hash, made_by) for picture_hash in hashes]

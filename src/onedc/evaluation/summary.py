@@ -137,8 +137,7 @@ def to_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*plain, *metrics])
     for row in rows:
-        cells = [getattr(row, name) for name in plain] + [row.metrics[name] for name in metrics]
-        writer.writerow(["" if cell is None else cell for cell in cells])
+        writer.writerow([getattr(row, name) for name in plain] + [row.metrics[name] for name in metrics])
     return buffer.getvalue()
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.unit.evaluation.conftest import picture
+from tests.unit.evaluation.test_summary import record
 
 from onedc.errors import ConfigError
 from onedc.evaluation.frechet import (
+    SET_METRICS,
+    FeatureStore,
     PatchGrid,
     frechet_distance,
     load_sources,
     module_source,
-    set_metric,
 )
 
 
@@ -72,17 +75,20 @@ def test_frechet_distance_agrees_with_torchmetrics_and_repeats() -> None:
     random = np.random.default_rng(1)
     a = random.normal(size=(40, 12)).astype(np.float32)
     b = (1.3 * random.normal(size=(50, 12)) + 0.5).astype(np.float32)
-    fid = set_metric("fid", a, b).number
+    fid = SET_METRICS["fid"].distance(a, b).number
     assert fid == pytest.approx(frechet_distance(a, b), rel=1e-4)
     for name in ("kid", "inception_score"):
-        first = set_metric(name, a, b).number
+        first = SET_METRICS[name].distance(a, b).number
         assert first is not None and np.isfinite(first)
-        assert set_metric(name, a, b).number == first
+        assert SET_METRICS[name].distance(a, b).number == first
 
 
-def test_too_few_patches_give_a_reason() -> None:
+def test_too_few_patches_give_a_reason(tmp_path: Path) -> None:
     one = np.zeros((1, 4), np.float32)
-    assert "fewer than two" in set_metric("fid", one, one).reason
+    store, made = FeatureStore([tmp_path]), replace(record("p", "a", 9, 20.0), features={"inception": "net"})
+    for picture_hash in (made.image_hash, made.decoded_hash):
+        store.save(picture_hash, "net", one)
+    assert "fewer than two" in store.measure("fid", [made]).reason
     with pytest.raises(ConfigError, match="cannot compare"):
         frechet_distance(one, one)
 
