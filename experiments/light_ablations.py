@@ -61,16 +61,12 @@ def ablation_teacher() -> TrainConfig:
 def ablation_stage2() -> TrainConfig:
     """Stage II of the light model: its generator alone learns, so files stay as they are."""
     config = _short(small_stage2(), "stage2")
-    weights = light_stage1().objective.weights
+    terms, own = config.objective.stage1, light_stage1().objective.weights
+    weights = replace(terms.weights, coarse=own.coarse, structure=own.structure)
+    terms = replace(terms, weights=weights, window_px=0, validation_qualities=BYTES)
     return replace(
         config,
-        objective=replace(
-            config.objective,
-            score=SCORE,
-            weights=replace(config.objective.weights, coarse=weights.coarse, structure=weights.structure),
-            window_px=0,
-            validation_qualities=BYTES,
-        ),
+        objective=replace(config.objective, score=SCORE, stage1=terms),
         optim=replace(config.optim, lr=1e-4, warmup_steps=20),
     )
 

@@ -85,7 +85,8 @@ class Runs:
         if not file.exists():
             command = [str(ROOT / "runs/held_out.py"), str(run), *self.places, "--side", "256", "--fp32"]
             record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-            qualities = map(str, record["config"]["objective"]["validation_qualities"])
+            objective = record["config"]["objective"]
+            qualities = map(str, objective.get("stage1", objective)["validation_qualities"])
             self._call(str(file), *command, "--bytes", *qualities, "-o", str(file))
         return list(json.loads(file.read_text(encoding="utf-8")).values())
 

@@ -19,7 +19,8 @@ from onedc.train.stages.stage1 import Stage1
 from onedc.train.stages.stage2 import Stage2
 
 Log = list[dict[str, float]]
-QUICK = ("run.steps=2", "run.validate_every=0", "objective.drop_y=0")
+SHORT = ("run.steps=2", "run.validate_every=0")
+QUICK, STAGE2_QUICK = (*SHORT, "objective.drop_y=0"), (*SHORT, "objective.stage1.drop_y=0")
 
 
 def train(config: TrainConfig, out: Path) -> tuple[Trainer, Log]:
@@ -93,12 +94,12 @@ def test_scores_are_told_tokens_text_or_nothing(
     if guidance == "text":
         pytest.importorskip("transformers")
         settings.append(f"nets.text={write_clip(tmp_path)}")
-    trainer, log = train(tiny(*QUICK, *settings, recipe="tiny-stage2"), tmp_path / "run")
+    trainer, log = train(tiny(*STAGE2_QUICK, *settings, recipe="tiny-stage2"), tmp_path / "run")
     assert all("dmd" in line and "fake_noise_mse" in line for line in log)
     stage = trainer.stage
     assert isinstance(stage, Stage2)
     batch = next(iter(validation(trainer)))
-    _, told = stage._coded(batch)
+    _, told = stage._conditioned(batch)
     shape = {"tokens": (1, 64, 1, 1), "text": (1, 64, 1, 8), "none": None}[guidance]
     assert (None if told is None else tuple(told.shape)) == shape
 
@@ -107,11 +108,11 @@ def test_scores_are_told_tokens_text_or_nothing(
     ("domain", "settings"),
     [
         ("pixel", ("objective.dmd=0", "objective.gan=0")),
-        ("latent", tuple(f"objective.weights.{term}" for term in ("pixel=0", "lpips=0", "latent=0.5"))),
+        ("latent", tuple(f"objective.stage1.weights.{t}" for t in ("pixel=0", "lpips=0", "latent=0.5"))),
         (
             "mixed",
             (
-                *(f"objective.weights.{t}" for t in ("pixel=1", "coarse=1.5")),
+                *(f"objective.stage1.weights.{t}" for t in ("pixel=1", "coarse=1.5")),
                 "objective.dmd=0",
                 "objective.gan=0",
             ),
@@ -121,7 +122,8 @@ def test_scores_are_told_tokens_text_or_nothing(
 def test_stage2_in_one_domain(
     tiny: Callable[..., TrainConfig], tmp_path: Path, domain: str, settings: tuple[str, ...]
 ) -> None:
-    _, log = train(tiny(*QUICK, *settings, "objective.generator_every=1", recipe="tiny-stage2"), tmp_path)
+    every = "objective.generator_every=1"
+    _, log = train(tiny(*STAGE2_QUICK, every, *settings, recipe="tiny-stage2"), tmp_path)
     for line in log:
         expected = 0.625 * (line["lpips"] + line["l1"] / 2)
         if domain == "mixed":

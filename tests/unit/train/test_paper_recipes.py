@@ -19,7 +19,8 @@ from onedc.train.stages.build import build_stage
 def test_what_all_of_them_share_is_the_papers(recipe: str) -> None:
     config = find_recipe(recipe)
     assert (config.nets.lpips_net, config.nets.lpips_averages) == ("vgg", True)
-    assert (config.objective.inset, config.objective.decoder_fp32) == (False, True)
+    stage1 = getattr(config.objective, "stage1", config.objective)
+    assert (stage1.inset, stage1.decoder_fp32) == (False, True)
     assert (config.run.adapter_rank, config.run.precision, config.data.batch) == (64, "bf16", 32)
     assert config.recipe == recipe
     if recipe == "sd15-stage2":

@@ -114,7 +114,7 @@ def bits(config: TrainConfig) -> str:
     objective = config.objective
     power = imitation.RATE_POWER if isinstance(objective, ImitationConfig) else 1.0
     stage1 = getattr(objective, "stage1", objective)
-    if not isinstance(stage1, Stage1Config) or config.model.z_only:
+    if isinstance(objective, Stage2Config) or not isinstance(stage1, Stage1Config) or config.model.z_only:
         return ""
     stage = Stage1.__new__(Stage1)
     torch.nn.Module.__init__(stage)
@@ -140,12 +140,11 @@ def terms(config: TrainConfig) -> str:
     objective, found = config.objective, {}
     if isinstance(objective, ImitationConfig):
         found = {"y": 1.0, "z": imitation.Z_WEIGHT}
-        objective = objective.stage1
-    if isinstance(objective, Stage1Config | Stage2Config):
-        weights = objective.weights
+    stage1 = getattr(objective, "stage1", objective)
+    if isinstance(stage1, Stage1Config):
+        weights = stage1.weights
         found |= {f.name: getattr(weights, f.name) for f in fields(weights) if "rate" not in f.name}
-    if isinstance(objective, Stage1Config):
-        found |= {"distill": objective.distill.weight, "gan_share": objective.gan_share}
+        found |= {"distill": stage1.distill.weight, "gan_share": stage1.gan_share}
     if isinstance(objective, Stage2Config):
         found |= {"dmd": objective.dmd, "gan": objective.gan, "discriminator_gan": DISCRIMINATOR_GAN}
     return ", ".join(f"{name} {value:g}" for name, value in found.items() if value)

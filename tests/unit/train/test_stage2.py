@@ -131,12 +131,12 @@ def some_batch() -> Batch:
 
 
 def test_the_generator_loss_is_the_sum_of_its_terms(stage: Stage2) -> None:
-    config, batch = stage.config, some_batch()
+    config, batch = stage.stage2, some_batch()
     total, figures = stage.loss("generator", batch, 0)
     pixel = figures["lpips"] + figures["l1"] / 2
     expected = figures["dmd"] + 1e-3 * figures["gan_generator"] + 0.625 * pixel
     torch.testing.assert_close(total, expected)
-    coded, tokens = stage._coded(batch)
+    coded, tokens = stage._conditioned(batch)
     decoded = coded.decoded
     timesteps = batch.noise.integers("dmd_timestep", 20, 641)
     noisy = stage.diffusion.add_noise(
@@ -156,12 +156,12 @@ def test_stage_1s_terms_are_weighed_and_named_as_there(tiny: Callable[..., Train
     settings = (
         "objective.dmd=0",
         "objective.gan=0",
-        "objective.weights.latent=0.7",
-        "objective.weights.zonly=0.2",
+        "objective.stage1.weights.latent=0.7",
+        "objective.stage1.weights.zonly=0.2",
     )
-    stage = make_stage(tiny(*settings, "objective.weights.structure=0.5", recipe="tiny-stage2")).eval()
-    coded, _ = stage._coded(some_batch())
-    expected, named = stage.codec.distortion(stage.codec.pixel_terms(some_batch(), coded.decoded), coded)
+    stage = make_stage(tiny(*settings, "objective.stage1.weights.structure=0.5", recipe="tiny-stage2")).eval()
+    coded, _ = stage._conditioned(some_batch())
+    expected, named = stage.distortion(stage.pixel_terms(some_batch(), coded.decoded), coded)
     total, figures = stage.loss("generator", some_batch(), 0)
     torch.testing.assert_close(total, expected)
     assert set(named) == set(figures) - {"gan_generator"}
@@ -185,9 +185,9 @@ def test_the_critic_learns_noise_and_tells_apart(stage: Stage2) -> None:
     total, figures = stage.loss("discriminator", some_batch(), 0)
     torch.testing.assert_close(total, figures["fake_noise_mse"] + 1e-2 * figures["gan_discriminator"])
     total.backward()
-    assert all(p.grad is None for p in stage.codec.parameters())
-    assert isinstance(stage.head, GANHead)
-    assert stage.head.out.weight.grad is not None
+    assert all(p.grad is None for p in stage.model.parameters())
+    assert isinstance(stage.gan_head, GANHead)
+    assert stage.gan_head.out.weight.grad is not None
 
 
 def test_feature_heads_tell_two_kinds_of_features_apart() -> None:

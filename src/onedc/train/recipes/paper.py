@@ -9,7 +9,7 @@ from onedc.train.config import DataConfig, NetsConfig, OptimConfig, RunConfig, T
 from onedc.train.losses.distill import DistillConfig
 from onedc.train.networks.score import ScoreConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stages.stage2 import Stage2Config
+from onedc.train.stages.stage2 import STAGE2_TERMS, Stage2Config
 
 PAPER_LPIPS = NetsConfig(lpips_net="vgg", lpips_averages=True)
 LAMBDAS = (12.2, 7.4, 4.6, 2.9, 1.8, 1.1, 0.6)
@@ -79,10 +79,7 @@ def sd15_stage2() -> TrainConfig:
         objective=Stage2Config(
             score=ScoreConfig(unet=SD15.generator_unet, guidance="text"),
             guidance_weight=1.75,
-            window_px=0,
-            drop_y=0.0,
-            inset=False,
-            decoder_fp32=True,
+            stage1=replace(STAGE2_TERMS, window_px=0, drop_y=0.0, inset=False, decoder_fp32=True),
         ),
         nets=PAPER_LPIPS,
         data=sd15_stage1().data,

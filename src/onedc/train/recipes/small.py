@@ -173,7 +173,8 @@ def small_stage2() -> TrainConfig:
         needs=("start", "score"),
         model=SMALL,
         objective=Stage2Config(
-            weights=Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.5), generator_every=2
+            stage1=Stage1Config(weights=Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.5)),
+            generator_every=2,
         ),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
         optim=optim,

@@ -8,7 +8,7 @@ from onedc.config import SMALL, TINY, UNetConfig
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.networks.score import ScoreConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stages.stage2 import Stage2Config
+from onedc.train.stages.stage2 import STAGE2_TERMS, Stage2Config
 from onedc.train.stages.teacher import TeacherConfig
 from onedc.train.stages.tokenizer import TokenizerConfig
 
@@ -66,6 +66,9 @@ def tiny_stage2() -> TrainConfig:
     """For tests only."""
     config = tiny_stage1()
     objective = Stage2Config(
-        score=_TINY_SCORE, guidance_weight=1.5, generator_every=2, window_px=0, validation_qualities=(128,)
+        score=_TINY_SCORE,
+        guidance_weight=1.5,
+        generator_every=2,
+        stage1=replace(STAGE2_TERMS, window_px=0, validation_qualities=(128,)),
     )
     return replace(config, recipe="tiny-stage2", objective=objective, discriminator_optim=config.optim)

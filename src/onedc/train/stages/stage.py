@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
+from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 
@@ -71,6 +72,30 @@ class Stage(nn.Module, ABC):
     def pictures(self, batch: Batch) -> Tensor | None:
         """[B,3,H,W'] in [-1,1] to look at, or None."""
         return None
+
+
+class CodecStage(Stage):
+    """A stage round a codec. `autoencoder`: one beside it, whose latents the codec learns to make."""
+
+    def __init__(self, model: OneDC, optim: OptimConfig, autoencoder: nn.Module | None) -> None:
+        super().__init__()
+        self.model, self.optim, self.model_config = model, optim, model.config
+        self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
+
+    def vae(self) -> nn.Module:
+        """The autoencoder whose latents the generator is to make: the model's, or the one beside it."""
+        return self.model.vae if self.autoencoder is None else self.autoencoder
+
+    def vae_latents(self, batch: Batch) -> Tensor:
+        """The vae_latents [B,C,H/8,W/8] to be made of a batch: by `vae`, unless they came with it."""
+        if batch.vae_latents is not None:
+            return batch.vae_latents
+        with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
+            return self.vae().encode(batch.x)  # type: ignore[operator]
+
+    def seen(self, batch: Batch) -> Tensor | None:
+        """What g_a takes beside the pictures: what the model's own encoder makes of them, if it has one."""
+        return self.vae_latents(batch) if self.autoencoder is None else self.model.vae_latents(batch.x)
 
 
 def trainable(module: nn.Module, prefix: str) -> dict[str, nn.Parameter]:

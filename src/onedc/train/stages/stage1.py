@@ -28,7 +28,7 @@ from onedc.train.losses.pixels import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.losses.rate import rate_weight
 from onedc.train.optim.schedule import ramped
 from onedc.train.stages.coding import Analysed, analysed, reconstruct, spread_lack, used_share
-from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, panels, psnr, trainable
+from onedc.train.stages.stage import CodecStage, Figures, OptimizerGroup, panels, psnr, trainable
 from onedc.train.stages.start import linear_path, linear_start, spread_start
 from onedc.train.stages.tokenizer import PixelTokenizer
 
@@ -107,24 +107,7 @@ class Coded(NamedTuple):
     quality: Tensor  # bytes [B]
 
 
-def vae_latents_of(vae: nn.Module, batch: Batch) -> Tensor:
-    """The vae_latents of a batch by an autoencoder: from the cache where they came with it."""
-    if batch.vae_latents is not None:
-        return batch.vae_latents
-    with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
-        return vae.encode(batch.x)  # type: ignore[operator]
-
-
-def latents_seen(
-    model: OneDC, beside: nn.Module | None, batch: Batch, target: Tensor | None = None
-) -> Tensor | None:
-    """What g_a takes: what the model's own encoder makes, or without an autoencoder beside it `target`."""
-    if beside is not None:
-        return model.vae_latents(batch.x)
-    return vae_latents_of(model.vae, batch) if target is None else target
-
-
-class Stage1(Stage):
+class Stage1(CodecStage):
     """The codec learns rate and distortion at qualities drawn per picture, its VAE's encoder apart.
 
     With an `autoencoder` beside it, the encoder learns too: the latents to be made are then that one's.
@@ -142,12 +125,10 @@ class Stage1(Stage):
         discriminator_optim: OptimConfig | None = None,
         autoencoder: nn.Module | None = None,
     ) -> None:
-        super().__init__()
-        self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
-        self.model, self.lpips, self.config, self.optim = model, lpips, config, optim
+        super().__init__(model, optim, autoencoder)
+        self.lpips, self.config = lpips, config
         self.discriminator = Discriminator(config.gan_share, lpips.widths) if config.gan_share else None
         self.discriminator_optim = discriminator_optim or optim
-        self.model_config = model.config
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.train_decoder)
         if autoencoder is not None and model.config.vae == "taef2":
@@ -177,8 +158,7 @@ class Stage1(Stage):
         if self.config.linear_start:
             linear_start(self.model, latents)
         if self.config.spread_start:
-            seen = latents_seen(self.model, self.autoencoder, replace(few[0], x=x), latents)
-            spread_start(self.model, x, seen)
+            spread_start(self.model, x, self.seen(replace(few[0], x=x, vae_latents=latents)))
 
     def stored(self) -> dict[str, nn.Module]:
         others = {"head": self.head, "discriminator": self.discriminator}
@@ -205,14 +185,6 @@ class Stage1(Stage):
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
         return {"vae_latents": self.vae().encode(x)}  # type: ignore[operator]
-
-    def vae(self) -> nn.Module:
-        """The autoencoder whose latents the generator is to make: the model's, or the one beside it."""
-        return self.model.vae if self.autoencoder is None else self.autoencoder
-
-    def vae_latents(self, batch: Batch) -> Tensor:
-        """The vae_latents [B,C,H/8,W/8] of a batch."""
-        return vae_latents_of(self.vae(), batch)
 
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: drawn from 1 to the highest, or 0 for the share without y."""
@@ -247,7 +219,7 @@ class Stage1(Stage):
         """The batch through the whole codec but the autoencoder's decoder."""
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         offset, below = self.config.likelihood_offset, self.config.rounded_below
-        seen = latents_seen(self.model, self.autoencoder, batch, target)
+        seen = self.seen(replace(batch, vae_latents=target))
         sent = analysed(self.model, batch.x, seen, quality, batch.noise, rounded_below=below, offset=offset)
         decoded = self.model.synthesise(sent.y_hat, sent.z_semantic, quality)
         return Coded(sent, decoded, target, quality)
@@ -310,7 +282,7 @@ class Stage1(Stage):
             return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
 
     def validate(self, batch: Batch) -> Figures:
-        seen = latents_seen(self.model, self.autoencoder, batch)
+        seen = self.seen(batch)
         figures: Figures = {}
         for byte in self._validated():
             quality = torch.full((len(batch.x),), byte, device=batch.x.device)
@@ -336,7 +308,7 @@ class Stage1(Stage):
 
     def pictures(self, batch: Batch) -> Tensor:
         quality = torch.full((len(batch.x),), self._validated()[-1], device=batch.x.device)
-        seen = latents_seen(self.model, self.autoencoder, batch)
+        seen = self.seen(batch)
         decoded, _ = reconstruct(self.model, batch.x, seen, quality)
         x_hat = self._decode(decoded).clamp(-1, 1)
         return panels(batch.x, x_hat)

@@ -8,7 +8,7 @@ Source: Xue et al. 2025 (OneDC).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,31 +24,26 @@ from onedc.train.losses.gan import discriminator_gan_loss, generator_gan_loss
 from onedc.train.networks.discriminators import GANHead
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.coding import analysed
-from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights, latents_seen
+from onedc.train.stages.stage import Figures, OptimizerGroup, trainable
+from onedc.train.stages.stage1 import Coded, Stage1, Stage1Config, Stage1Weights
 
 TIMESTEP_LOW, TIMESTEP_HIGH = 20, 640  # of distribution matching, both inclusive
 DISCRIMINATOR_GAN = 1e-2  # weight of the GAN beside the fake score's error
+STAGE2_TERMS = Stage1Config(weights=Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.0))
+"""The paper's terms of stage I in stage II; its 0.625 is of L1 in [0,1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage2Config:
-    """Weights of the terms, timesteps and steps."""
+    """`stage1` says the terms of pixels and latents, the qualities, and what validation measures."""
 
+    stage1: Stage1Config = STAGE2_TERMS
     score: ScoreConfig = field(default_factory=ScoreConfig)
     guidance_weight: float = 1.0  # of classifier-free guidance by the real score; 1: none
     dmd: float = 1.0
     gan: float = 1e-3
-    weights: Stage1Weights = field(  # of the terms of stage I; the paper's 0.625 is of L1 in [0,1]
-        default_factory=lambda: Stage1Weights(lpips=0.625, pixel=0.3125, latent=0.0)
-    )
     generator_every: int = 10  # steps of the discriminator for one of the generator
     storage: str = "fp32"  # or "bf16": how networks that stay as they are and the fake score are kept
-    window_px: int = 128  # see Stage1Config
-    drop_y: float = 0.1  # see Stage1Config
-    validation_qualities: tuple[int, ...] = (32, 96, 160, 224)  # quality bytes of validation
-    inset: bool = True  # see Stage1Config
-    decoder_fp32: bool = False  # see Stage1Config
 
     def __post_init__(self) -> None:
         if self.storage not in ("fp32", "bf16"):
@@ -57,10 +52,8 @@ class Stage2Config:
             raise ConfigError("objective.generator_every: must be at least 1")
 
 
-class Stage2(Stage):
+class Stage2(Stage1):
     """Two optimizers: of the generator, and of the discriminator (fake score and GAN head)."""
-
-    best_by = "loss"
 
     def __init__(
         self,
@@ -73,19 +66,8 @@ class Stage2(Stage):
         text: TextEncoder | None = None,
         autoencoder: nn.Module | None = None,
     ) -> None:
-        super().__init__()
-        self.text = text
-        self.config, self.optim, self.discriminator_optim = config, optim, discriminator_optim
-        pixel = Stage1Config(
-            weights=config.weights,
-            window_px=config.window_px,
-            drop_y=config.drop_y,
-            validation_qualities=config.validation_qualities,
-            inset=config.inset,
-            decoder_fp32=config.decoder_fp32,
-        )
-        self.codec = Stage1(model, lpips, pixel, optim, autoencoder=autoencoder)
-        self.model_config = model.config
+        super().__init__(model, lpips, config.stage1, optim, None, discriminator_optim, autoencoder)
+        self.stage2, self.text = config, text
         self.real_score = real_score.requires_grad_(False).eval()
         self._freeze_codec()
         if config.storage == "bf16":
@@ -94,45 +76,42 @@ class Stage2(Stage):
         self.fake_score.load_state_dict(real_score.state_dict())
         if config.storage == "bf16":
             halve(self.fake_score.parameters())
-        self.head = GANHead(config.score.unet.widths[-1])
+        self.gan_head = GANHead(config.score.unet.widths[-1])
         self.diffusion = Diffusion()
 
     def _freeze_codec(self) -> None:
         """Train the generator alone; keep what is frozen in bf16 if asked for."""
-        model = self.codec.model
+        model = self.model
         trained = [p for p in model.generator.parameters() if p.requires_grad]
         model.requires_grad_(False)
         for p in trained:
             p.requires_grad_(True)
-        if self.config.storage == "bf16":
+        if self.stage2.storage == "bf16":
             kept, named = ("vae.", *precise_nets(model.config)), model.named_parameters()
             halve(p for name, p in named if not p.requires_grad and not name.startswith(kept))
 
     def stored(self) -> dict[str, nn.Module]:
-        return {"model": self.codec.model, "fake_score": self.fake_score, "head": self.head}
+        return {"model": self.model, "fake_score": self.fake_score, "head": self.gan_head}
 
     def optimizer_groups(self) -> list[OptimizerGroup]:
-        generator = trainable(self.codec.model, "model")
-        discriminator = trainable(self.fake_score, "fake_score") | trainable(self.head, "head")
+        generator = trainable(self.model, "model")
+        discriminator = trainable(self.fake_score, "fake_score") | trainable(self.gan_head, "head")
         return [
-            OptimizerGroup("generator", generator, self.optim, every=self.config.generator_every),
+            OptimizerGroup("generator", generator, self.optim, every=self.stage2.generator_every),
             OptimizerGroup("discriminator", discriminator, self.discriminator_optim, ema=False),
         ]
-
-    def vae(self) -> nn.Module:
-        return self.codec.vae()
 
     def train(self, mode: bool = True) -> Stage2:
         super().train(mode)
         self.real_score.eval()
         return self
 
-    def _coded(self, batch: Batch) -> tuple[Coded, Tensor | None]:
+    def _conditioned(self, batch: Batch) -> tuple[Coded, Tensor | None]:
         """The batch with gradients to what is trained, and the condition of the score networks."""
-        model = self.codec.model
-        quality, target = self.codec.qualities(batch.noise), self.codec.vae_latents(batch)
+        model = self.model
+        quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         with torch.no_grad():
-            seen = latents_seen(model, self.codec.autoencoder, batch, target)
+            seen = self.seen(replace(batch, vae_latents=target))
             sent = analysed(model, batch.x, seen, quality)
             tokens = model.semantic(sent.z_semantic)
         x_hat = model.g_s(sent.y_hat, tokens, quality)
@@ -141,15 +120,14 @@ class Stage2(Stage):
         coded = Coded(sent, model.generator(x_hat, tokens, quality), target, quality)
         if self.text is not None:
             return coded, self.text(batch.captions)
-        return coded, tokens if self.config.score.guidance == "tokens" else None
+        return coded, tokens if self.stage2.score.guidance == "tokens" else None
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         return self._generator_loss(batch) if group == "generator" else self._discriminator_loss(batch)
 
     def _generator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
-        config, (coded, tokens) = self.config, self._coded(batch)
-        terms = self.codec.pixel_terms(batch, coded.decoded)
-        total, figures = self.codec.distortion(terms, coded)
+        config, (coded, tokens) = self.stage2, self._conditioned(batch)
+        total, figures = self.distortion(self.pixel_terms(batch, coded.decoded), coded)
         if config.dmd:
             gradient = self._dmd_gradient(batch, coded.decoded.detach(), tokens)
             figures["dmd"] = dmd_loss(coded.decoded, gradient)
@@ -161,7 +139,7 @@ class Stage2(Stage):
 
     @torch.no_grad()
     def _dmd_gradient(self, batch: Batch, latents: Tensor, tokens: Tensor | None) -> Tensor:
-        weight = self.config.guidance_weight
+        weight = self.stage2.guidance_weight
         timesteps = batch.noise.integers("dmd_timestep", TIMESTEP_LOW, TIMESTEP_HIGH + 1)
         noisy = self.diffusion.add_noise(
             latents, batch.noise.normal("dmd_noise", *latents.shape[1:]), timesteps
@@ -178,11 +156,11 @@ class Stage2(Stage):
         timesteps = batch.noise.integers(f"{tag}_timestep", 0, TIMESTEPS)
         noise = batch.noise.normal(f"{tag}_noise", *latents.shape[1:])
         noisy = self.diffusion.add_noise(latents, noise, timesteps)
-        return self.head(self.fake_score.middle(noisy, timesteps, tokens))
+        return self.gan_head(self.fake_score.middle(noisy, timesteps, tokens))
 
     def _discriminator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
         with torch.no_grad():
-            coded, tokens = self._coded(batch)
+            coded, tokens = self._conditioned(batch)
         real = self._logits(batch, coded.target, tokens, "real_gan")
         fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
         error = self._fake_error(batch, coded.decoded, tokens)
@@ -200,12 +178,6 @@ class Stage2(Stage):
         timesteps = batch.noise.integers("fake_timestep", 0, TIMESTEPS)
         predicted = self.fake_score(self.diffusion.add_noise(decoded, noise, timesteps), timesteps, tokens)
         return F.mse_loss(predicted.float(), noise)
-
-    def validate(self, batch: Batch) -> Figures:
-        return self.codec.validate(batch)
-
-    def pictures(self, batch: Batch) -> Tensor:
-        return self.codec.pictures(batch)
 
 
 def halve(parameters: Iterable[nn.Parameter]) -> None:

@@ -5,7 +5,7 @@ Noise prediction, mean squared error, timesteps uniform.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,7 @@ from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
-from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
-from onedc.train.stages.stage1 import latents_seen, vae_latents_of
+from onedc.train.stages.stage import CodecStage, Figures, OptimizerGroup, trainable
 
 DROPOUT = 0.1  # share of training images whose tokens or captions are dropped
 VALIDATION_TIMESTEPS = (100, 300, 500, 700)
@@ -30,7 +29,7 @@ class TeacherConfig:
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
 
-class Teacher(Stage):
+class Teacher(CodecStage):
     """Only the score network is trained. With guidance by tokens these come from a frozen codec."""
 
     best_by = "loss"
@@ -43,11 +42,8 @@ class Teacher(Stage):
         text: TextEncoder | None = None,
         autoencoder: nn.Module | None = None,
     ) -> None:
-        super().__init__()
-        self.text = text
-        self.autoencoder = None if autoencoder is None else autoencoder.requires_grad_(False).eval()
-        self.model, self.config, self.optim = model.requires_grad_(False), config, optim
-        self.model_config = model.config
+        super().__init__(model.requires_grad_(False), optim, autoencoder)
+        self.text, self.config = text, config
         self.score_net = ScoreNetwork(config.score, model.config)
         self.diffusion = Diffusion()
 
@@ -57,19 +53,16 @@ class Teacher(Stage):
     def optimizer_groups(self) -> list[OptimizerGroup]:
         return [OptimizerGroup("teacher", trainable(self.score_net, "score"), self.optim)]
 
-    def vae(self) -> nn.Module:
-        return self.model.vae if self.autoencoder is None else self.autoencoder
-
     def _condition(self, batch: Batch, latents: Tensor) -> Tensor | None:
         """The condition of the score network for each picture: tokens, its caption, or none."""
         if self.text is not None:
             return self.text(batch.captions)
         if self.config.score.guidance != "tokens":
             return None
-        return tokens_of(self.model, batch.x, latents_seen(self.model, self.autoencoder, batch, latents))
+        return tokens_of(self.model, batch.x, self.seen(replace(batch, vae_latents=latents)))
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        latents = vae_latents_of(self.vae(), batch)
+        latents = self.vae_latents(batch)
         timesteps = batch.noise.integers("timestep", 0, TIMESTEPS)
         condition = self._condition(batch, latents)
         if condition is not None:
@@ -82,7 +75,7 @@ class Teacher(Stage):
         return error, {"noise_mse": error}
 
     def validate(self, batch: Batch) -> Figures:
-        latents = vae_latents_of(self.vae(), batch)
+        latents = self.vae_latents(batch)
         condition, errors = self._condition(batch, latents), {}
         for timestep in VALIDATION_TIMESTEPS:
             at = torch.full((len(latents),), timestep, device=latents.device)
