@@ -14,6 +14,7 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import save_file
+from tests.unit.train import tiny_recipes  # noqa: F401  the recipes of tests alone
 
 from onedc.model.lpips import LPIPS
 from onedc.train.config import TrainConfig, apply_settings

@@ -20,7 +20,7 @@ from onedc.train.losses.distill import DistillHead, distillation
 from onedc.train.networks.loading import load_tokenizer, start_tensors
 from onedc.train.recipes import RECIPES
 from onedc.train.stages.build import STAGES
-from onedc.train.stages.tokenizer import PixelTokenizer, TokenizerConfig
+from onedc.train.stages.tokenizer import CHANNELS, PixelTokenizer
 
 
 def test_distillation_is_cross_entropy_and_expected_code_error() -> None:
@@ -51,23 +51,23 @@ def test_the_head_doubles_the_resolution() -> None:
 
 def test_the_tokenizer_begins_with_even_components() -> None:
     torch.manual_seed(0)
-    tokenizer = PixelTokenizer(TokenizerConfig(codes=8, channels=4))
+    tokenizer = PixelTokenizer(8)
     pictures = [torch.rand(1, 3, 128, 128) * 2 - 1 for _ in range(6)]
     tokenizer.begin(pictures)
     points = torch.cat([tokenizer.project(x) for x in pictures]).flatten(0, 2)
     assert points.mean(dim=0).abs().max() < 1e-2
     codes, indices = tokenizer(pictures[0])
-    assert codes.shape == (1, 4, 4, 4)
+    assert codes.shape == (1, CHANNELS, 4, 4)
     assert torch.equal(codes[0, :, 1, 2], tokenizer.codebook[indices[0, 1, 2]])
     assert indices.unique().numel() > 1
-    with pytest.raises(ConfigError, match="start_images"):
-        PixelTokenizer(TokenizerConfig(codes=200)).begin(pictures[:1])
+    with pytest.raises(ConfigError, match="16 positions for 200 codes"):
+        PixelTokenizer(200).begin(pictures[:1])
 
 
 def test_a_trained_tokenizer_says_the_nearest_code(tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
     settings = ("run.steps=2", "run.validate_every=2")
-    with pytest.raises(ConfigError, match=r"64 channels of 48"):
-        tiny(*settings, "objective.channels=64", recipe="tiny-tokenizer")
+    with pytest.raises(ConfigError, match=r"objective\.codes: 1 is no codebook"):
+        tiny(*settings, "objective.codes=1", recipe="tiny-tokenizer")
     Trainer(tiny(*settings, recipe="tiny-tokenizer"), tmp_path, resume=False).run()
     teacher = load_tokenizer(NetsConfig(teacher=str(tmp_path)))
     x = torch.rand(1, 3, 64, 96) * 2 - 1

@@ -79,6 +79,7 @@ def test_stop_and_resume_equals_an_uninterrupted_run(
 PROGRAM = """
 import sys
 from pathlib import Path
+import tests.unit.train.tiny_recipes
 from accelerate.state import AcceleratorState
 from onedc.train.config import apply_settings
 from onedc.train.loop import Trainer

@@ -20,7 +20,7 @@ from onedc.pretrained.loading import fill, load_network, read_lpips, read_tensor
 from onedc.train.checkpoint import find_checkpoint, read_state
 from onedc.train.config import NetsConfig
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
-from onedc.train.stages.tokenizer import PixelTokenizer, TokenizerConfig
+from onedc.train.stages.tokenizer import PixelTokenizer
 from onedc.weights import BUNDLED
 from onedc.weights.file import trainable_tensors
 from onedc.weights.lora import merged, rank_of
@@ -210,8 +210,7 @@ def load_tokenizer(nets: NetsConfig) -> PixelTokenizer | MaskGITTokenizer:
         load_network(maskgit, "maskgit-vqgan", nets.teacher)
         return maskgit
     tensors = checkpoint_model(find_checkpoint(place), "tokenizer")
-    codes, channels = tensors["codebook"].shape
-    tokenizer = PixelTokenizer(TokenizerConfig(codes=codes, channels=channels))
+    tokenizer = PixelTokenizer(len(tensors["codebook"]))
     fill(tokenizer, tensors, nets.teacher)
     return tokenizer
 

@@ -38,10 +38,7 @@ RECIPES: dict[str, Recipe] = {
     "sd15-zonly": paper.sd15_zonly,
     **{f"sd15-rate-{weight:g}": partial(paper.sd15_rate, weight) for weight in paper.LAMBDAS},
     "toy-stage1": tiny.toy_stage1,
-    "tiny-tokenizer": tiny.tiny_tokenizer,
-    "tiny-teacher": tiny.tiny_teacher,
     "tiny-stage1": tiny.tiny_stage1,
-    "tiny-stage2": tiny.tiny_stage2,
 }
 
 

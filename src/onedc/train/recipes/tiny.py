@@ -1,16 +1,12 @@
-"""Recipes of minutes: a toy of one's own photos, and what the tests train."""
+"""Recipes of minutes: a toy of one's own photos, and what tests and examples train."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from onedc.config import SMALL, TINY, UNetConfig
+from onedc.config import SMALL, TINY
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
-from onedc.train.networks.score import ScoreConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
-from onedc.train.stages.stage2 import STAGE2_TERMS, Stage2Config
-from onedc.train.stages.teacher import TeacherConfig
-from onedc.train.stages.tokenizer import TokenizerConfig
 
 _WIDE = replace(TINY, vae_width=SMALL.vae_width, reduced_vae=SMALL.reduced_vae)
 
@@ -41,34 +37,3 @@ def toy_stage1() -> TrainConfig:
         optim=OptimConfig(lr=5e-4, clip=1.0, warmup_steps=10, decay_steps=100),
         run=RunConfig(steps=200, ema=0.9, validate_every=0, checkpoint_every=50),
     )
-
-
-def tiny_tokenizer() -> TrainConfig:
-    """For tests only."""
-    config = tiny_stage1()
-    objective = TokenizerConfig(codes=16, channels=8, start_images=4)
-    optim = OptimConfig(lr=1e-2, weight_decay=0.0)
-    return replace(config, recipe="tiny-tokenizer", objective=objective, optim=optim)
-
-
-_TINY_SCORE = ScoreConfig(
-    unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=32),
-    guidance="tokens",
-)
-
-
-def tiny_teacher() -> TrainConfig:
-    """For tests only."""
-    return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=_TINY_SCORE))
-
-
-def tiny_stage2() -> TrainConfig:
-    """For tests only."""
-    config = tiny_stage1()
-    objective = Stage2Config(
-        score=_TINY_SCORE,
-        guidance_weight=1.5,
-        generator_every=2,
-        stage1=replace(STAGE2_TERMS, window_px=0, validation_qualities=(128,)),
-    )
-    return replace(config, recipe="tiny-stage2", objective=objective, discriminator_optim=config.optim)

@@ -69,7 +69,7 @@ def _imitation(objective: ImitationConfig, config: TrainConfig) -> Stage:
 
 
 def _tokenizer(objective: TokenizerConfig, config: TrainConfig) -> Stage:
-    return Tokenizer(PixelTokenizer(objective), config.model, objective, config.optim)
+    return Tokenizer(PixelTokenizer(objective.codes), config.model, config.optim)
 
 
 def _teacher(objective: TeacherConfig, config: TrainConfig) -> Stage:

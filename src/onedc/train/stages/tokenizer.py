@@ -21,21 +21,19 @@ from onedc.train.data.batches import Batch
 from onedc.train.stages.stage import Figures, OptimizerGroup, Stage, trainable
 
 FEATURES = 48  # of 32x32 pixels: means of 8x8 pixels in three colours
+CHANNELS = 10  # principal components that a code describes
+START_IMAGES = 256  # crops that components and first codes are taken from
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """Size of the codebook and what it is begun with."""
+    """Size of the codebook."""
 
     codes: int = 1024
-    channels: int = 10  # principal components that a code describes
-    start_images: int = 256  # crops that components and first codes are taken from
 
     def __post_init__(self) -> None:
-        if self.codes < 2 or not 1 <= self.channels <= FEATURES:
-            raise ConfigError(
-                f"objective: {self.codes} codes of {self.channels} channels of {FEATURES} are no codebook"
-            )
+        if self.codes < 2:
+            raise ConfigError(f"objective.codes: {self.codes} is no codebook")
 
 
 def coarse(x: Tensor) -> Tensor:
@@ -44,16 +42,16 @@ def coarse(x: Tensor) -> Tensor:
 
 
 class PixelTokenizer(nn.Module):
-    """x [B,3,H,W] in [-1,1] -> codes [B,C,H/32,W/32] and indices [B,H/32,W/32]."""
+    """x [B,3,H,W] in [-1,1] -> codes [B,CHANNELS,H/32,W/32] and indices [B,H/32,W/32]."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, codes: int) -> None:
         super().__init__()
-        self.codebook = nn.Parameter(torch.randn(config.codes, config.channels))
+        self.codebook = nn.Parameter(torch.randn(codes, CHANNELS))
         self.register_buffer("middle", torch.zeros(FEATURES))
-        self.register_buffer("axes", torch.zeros(FEATURES, config.channels))
+        self.register_buffer("axes", torch.zeros(FEATURES, CHANNELS))
 
     def project(self, x: Tensor) -> Tensor:
-        """Pictures -> evened principal components [B,h,w,C] of their features."""
+        """Pictures -> evened principal components [B,h,w,CHANNELS] of their features."""
         return (coarse(x) - self.get_buffer("middle")) @ self.get_buffer("axes")
 
     def nearest(self, points: Tensor) -> Tensor:
@@ -73,13 +71,10 @@ class PixelTokenizer(nn.Module):
         """
         points = torch.cat([coarse(x).flatten(0, 2) for x in pictures]).double()
         if len(points) < len(self.codebook):
-            raise ConfigError(
-                f"objective.start_images: {len(points)} positions for {len(self.codebook)} codes"
-            )
+            raise ConfigError(f"objective.codes: {len(points)} positions for {len(self.codebook)} codes")
         middle = points.mean(dim=0)
         values, vectors = torch.linalg.eigh((points - middle).T @ (points - middle) / len(points))
-        count = self.codebook.shape[1]
-        axes = vectors[:, -count:] / values[-count:].clamp(min=1e-6).sqrt()
+        axes = vectors[:, -CHANNELS:] / values[-CHANNELS:].clamp(min=1e-6).sqrt()
         self.get_buffer("middle").copy_(middle)
         self.get_buffer("axes").copy_(axes)
         spread = torch.linspace(0, len(points) - 1, len(self.codebook)).long()
@@ -91,15 +86,12 @@ class Tokenizer(Stage):
 
     best_by = "loss"
 
-    def __init__(
-        self, tokenizer: PixelTokenizer, model: ModelConfig, config: TokenizerConfig, optim: OptimConfig
-    ) -> None:
+    def __init__(self, tokenizer: PixelTokenizer, model: ModelConfig, optim: OptimConfig) -> None:
         super().__init__()
-        self.tokenizer, self.model_config, self.config, self.optim = tokenizer, model, config, optim
+        self.tokenizer, self.model_config, self.optim = tokenizer, model, optim
 
     def begin(self, samples: Iterable[Batch]) -> None:
-        few = itertools.islice(samples, self.config.start_images)
-        self.tokenizer.begin(batch.x for batch in few)
+        self.tokenizer.begin(batch.x for batch in itertools.islice(samples, START_IMAGES))
 
     def stored(self) -> dict[str, nn.Module]:
         return {"tokenizer": self.tokenizer}
