@@ -22,11 +22,10 @@ SCORE = ScoreConfig(
 )
 
 
-def _short(config: TrainConfig, name: str) -> TrainConfig:
+def _short(config: TrainConfig) -> TrainConfig:
     """The config of a short run with crops of 128 px from windows whose latents are kept."""
     return replace(
         config,
-        recipe=f"ablation-{name}",
         model=LIGHT,
         data=replace(config.data, batch=8, crop_px=128, view_px=256, validation_images=32),
         run=replace(config.run, precision="no", ema=0.99),
@@ -35,7 +34,7 @@ def _short(config: TrainConfig, name: str) -> TrainConfig:
 
 def ablation_stage1() -> TrainConfig:
     """Stage I of the light model, without a discriminator and up to the paper's rates."""
-    config = _short(light_stage1(), "stage1")
+    config = _short(light_stage1())
     objective = config.objective
     return replace(
         config,
@@ -53,14 +52,14 @@ def ablation_stage1() -> TrainConfig:
 
 def ablation_teacher() -> TrainConfig:
     """A narrow diffusion model of TAEF2's latents, the real score of ablation-stage2."""
-    config = _short(small_teacher(), "teacher")
+    config = _short(small_teacher())
     optim = OptimConfig(kind="muon", lr=1e-3, betas=(0.9, 0.99), clip=1.0, warmup_steps=20, decay_share=0.5)
     return replace(config, objective=replace(config.objective, score=SCORE), optim=optim)
 
 
 def ablation_stage2() -> TrainConfig:
     """Stage II of the light model: its generator alone learns, so files stay as they are."""
-    config = _short(small_stage2(), "stage2")
+    config = _short(small_stage2())
     terms, own = config.objective.stage1, light_stage1().objective.weights
     weights = replace(terms.weights, coarse=own.coarse, structure=own.structure)
     terms = replace(terms, weights=weights, window_px=0, validation_qualities=BYTES)

@@ -85,7 +85,6 @@ def levels_apart(z_hat: Tensor) -> Tensor:
 def light_probe() -> TrainConfig:
     """How many of the tokens of nets.teacher can be predicted from z of nets.start, a run of stage I."""
     return TrainConfig(
-        recipe="light-probe",
         needs=("start",),
         model=LIGHT,
         objective=ProbeConfig(),
@@ -97,7 +96,7 @@ def light_probe() -> TrainConfig:
 
 def tiny_probe() -> TrainConfig:
     """For tests only."""
-    return replace(tiny_stage1(), recipe="tiny-probe", objective=ProbeConfig())
+    return replace(tiny_stage1(), objective=ProbeConfig())
 
 
 STAGES[ProbeConfig] = lambda _, config: Probe(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from onedc.train.config import NetsConfig
-from onedc.train.recipes import RECIPES
+from onedc.train.recipes import RECIPES, find_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,25 +59,25 @@ def default_of(field: Field[Any]) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-def unset(recipes: dict[str, Any], text: str) -> set[Key]:
-    """Fields that no recipe chooses a value for, nor any "name=value" of the text."""
-    settings = [setting for make in recipes.values() for setting in settings_of(make())]
+def unset(configs: Iterable[Any], text: str) -> set[Key]:
+    """Fields that no recipe's config chooses a value for, nor any "name=value" of the text."""
+    settings = [setting for config in configs for setting in settings_of(config)]
     named = set(re.findall(r"(?<![\w.])([a-z_]+(?:\.[a-z_0-9]+)+)=", text))
     chosen = {setting.key for setting in settings if setting.chosen or setting.dotted in named}
     return {setting.key for setting in settings} - chosen
 
 
-def recipes_in_use() -> dict[str, Any]:
-    """Recipes of the package and of experiments; tests have more."""
+def configs_in_use() -> list[Any]:
+    """Those of the package's recipes and of experiments'; tests have more."""
     with patch.dict(RECIPES):
         runpy.run_path(str(ROOT / "experiments/light_ablations.py"))
         made = {name: getattr(make, "func", make) for name, make in RECIPES.items()}
-        return {name: RECIPES[name] for name in made if not made[name].__module__.startswith("tests.")}
+        return [find_recipe(name) for name in made if not made[name].__module__.startswith("tests.")]
 
 
 def test_every_field_is_set_somewhere() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in (*PAGES, *SCRIPTS))
-    assert unset(recipes_in_use(), text) - OF_THE_MACHINE == set()
+    assert unset(configs_in_use(), text) - OF_THE_MACHINE == set()
 
 
 def test_a_field_that_nobody_sets_is_found() -> None:
@@ -91,5 +91,5 @@ def test_a_field_that_nobody_sets_is_found() -> None:
     class Whole:
         some: Some
 
-    recipes = {"one": lambda: Whole(Some()), "two": lambda: Whole(Some(chosen=2))}
-    assert unset(recipes, "onedc train one --set some.named=3 other.forgotten=2") == {("Some", "forgotten")}
+    configs = [Whole(Some()), Whole(Some(chosen=2))]
+    assert unset(configs, "onedc train one --set some.named=3 other.forgotten=2") == {("Some", "forgotten")}

@@ -151,7 +151,7 @@ class NetsConfig:
 class TrainConfig:
     """Everything that a training run depends on."""
 
-    recipe: str  # the name it goes by
+    recipe: str = ""  # the name it goes by, once `find_recipe` found it
     model: ModelConfig
     objective: Any  # a frozen dataclass; its class selects the stage
     needs: tuple[str, ...] = ()  # fields of `nets` without which it refuses; "random" there is an answer

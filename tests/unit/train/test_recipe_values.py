@@ -161,7 +161,7 @@ def moves(config: TrainConfig) -> str:
 def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
     """Who moves what: without memory for the weights."""
     run = RunConfig(adapter_rank=adapter_rank)
-    config = TrainConfig(recipe="", model=model, objective=objective, run=run)
+    config = TrainConfig(model=model, objective=objective, run=run)
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(stages, "load_model", random_model)
         patch.setattr(stages, "load_lpips", lambda nets, weight=1.0: LPIPS())

@@ -69,11 +69,11 @@ def _any_rate(command: str) -> str:
     return " ".join(re.sub(r"\brate-(12\.2|7\.4|2\.9|1\.8|1\.1|0\.6)\b", "rate-L", command).split())
 
 
-def narrow(recipe: Recipe, nets: NetsConfig) -> TrainConfig:
+def narrow(name: str, recipe: Recipe, nets: NetsConfig) -> TrainConfig:
     """A recipe of the paper's at tiny width, with networks of the test."""
     config = recipe()
-    settings = [*QUICK, f"run.validate_every={int(config.recipe == 'sd15-stage1')}"]
-    if config.recipe == "sd15-stage2":
+    settings = [*QUICK, f"run.validate_every={int(name == 'sd15-stage1')}"]
+    if name == "sd15-stage2":
         settings += ["objective.score.unet.widths=32", "objective.score.unet.attention=true"]
         settings += ["objective.score.unet.layers=1", "objective.generator_every=1"]
     else:
@@ -98,7 +98,7 @@ def places(tmp_path: Path, lpips_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     for name, recipe in list(RECIPES.items()):
         if name.startswith("sd15-"):
-            monkeypatch.setitem(RECIPES, name, partial(narrow, recipe, nets))
+            monkeypatch.setitem(RECIPES, name, partial(narrow, name, recipe, nets))
     write_catalog(tmp_path / "catalog")
     write_coco(tmp_path / "coco")
     (tmp_path / "kodak").mkdir()

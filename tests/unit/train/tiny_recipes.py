@@ -22,12 +22,12 @@ SCORE = ScoreConfig(
 def tiny_tokenizer() -> TrainConfig:
     """A codebook of 16 codes."""
     objective, optim = TokenizerConfig(codes=16), OptimConfig(lr=1e-2, weight_decay=0.0)
-    return replace(tiny_stage1(), recipe="tiny-tokenizer", objective=objective, optim=optim)
+    return replace(tiny_stage1(), objective=objective, optim=optim)
 
 
 def tiny_teacher() -> TrainConfig:
     """A narrow diffusion model."""
-    return replace(tiny_stage1(), recipe="tiny-teacher", objective=TeacherConfig(score=SCORE))
+    return replace(tiny_stage1(), objective=TeacherConfig(score=SCORE))
 
 
 def tiny_stage2() -> TrainConfig:
@@ -39,7 +39,7 @@ def tiny_stage2() -> TrainConfig:
         generator_every=2,
         stage1=replace(STAGE2_TERMS, window_px=0, validation_qualities=(128,)),
     )
-    return replace(config, recipe="tiny-stage2", objective=objective, discriminator_optim=config.optim)
+    return replace(config, objective=objective, discriminator_optim=config.optim)
 
 
 RECIPES |= {"tiny-tokenizer": tiny_tokenizer, "tiny-teacher": tiny_teacher, "tiny-stage2": tiny_stage2}

@@ -15,14 +15,16 @@ from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.config import TrainConfig
 from onedc.train.networks.loading import takes_taef2
-from onedc.train.recipes import paper, small, tiny
-from onedc.train.recipes.light import LIGHT_RECIPES
+from onedc.train.recipes import light, paper, small, tiny
 
 Recipe = Callable[[], TrainConfig]
 
-
 RECIPES: dict[str, Recipe] = {
-    **LIGHT_RECIPES,
+    "small-reduced": light.small_reduced,
+    "light-imitation": light.light_imitation,
+    "light-stage1": light.light_stage1,
+    "light-imitation-gpu": light.light_imitation_gpu,
+    "light-stage1-gpu": light.light_stage1_gpu,
     "small-tokenizer": small.small_tokenizer,
     "small-teacher": small.small_teacher,
     "small-stage1": small.small_stage1,
@@ -43,14 +45,14 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str) -> TrainConfig:
-    """The config of a recipe.
+    """The config of a recipe, which bears its name.
 
     Raises:
         ConfigError: no recipe of that name.
     """
     if name not in RECIPES:
         raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return replace(RECIPES[name](), recipe=name)
 
 
 def listed() -> str:

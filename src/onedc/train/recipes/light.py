@@ -5,7 +5,6 @@ Each goes on from the run before it (nets.start). Those that end in -gpu are for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from onedc.config import LIGHT, SMALL
@@ -34,7 +33,6 @@ def light_imitation() -> TrainConfig:
     """The light model's parts, each taught by the codec of nets.codec."""
     weights = Stage1Weights(lpips=1.0, pixel=4.0, **RATES)
     return TrainConfig(
-        recipe="light-imitation",
         model=LIGHT,
         objective=ImitationConfig(stage1=replace(STAGE1, weights=weights, drop_y=0.2, gan_share=0.0)),
         data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
@@ -48,13 +46,12 @@ def small_reduced() -> TrainConfig:
     config = light_imitation()
     objective = replace(config.objective, stage1=replace(config.objective.stage1, window_px=128))
     optim = replace(config.optim, lr=6e-4)
-    return replace(config, recipe="small-reduced", model=SMALL, objective=objective, optim=optim)
+    return replace(config, model=SMALL, objective=objective, optim=optim)
 
 
 def light_stage1() -> TrainConfig:
     """The light model, stage I beside a discriminator, from a run of light-imitation (nets.start) on."""
     return TrainConfig(
-        recipe="light-stage1",
         needs=("start",),
         model=LIGHT,
         objective=STAGE1,
@@ -79,7 +76,6 @@ def _on_gpu(config: TrainConfig, minutes: float) -> TrainConfig:
     """So many minutes behind the making of a pool."""
     return replace(
         config,
-        recipe=f"{config.recipe}-gpu",
         data=replace(config.data, batch=32, crop_px=320, pool_windows=4),
         run=replace(
             config.run,
@@ -91,12 +87,3 @@ def _on_gpu(config: TrainConfig, minutes: float) -> TrainConfig:
             checkpoint_every=2000,
         ),
     )
-
-
-LIGHT_RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    "small-reduced": small_reduced,
-    "light-imitation": light_imitation,
-    "light-stage1": light_stage1,
-    "light-imitation-gpu": light_imitation_gpu,
-    "light-stage1-gpu": light_stage1_gpu,
-}

@@ -19,7 +19,6 @@ LAMBDAS = (12.2, 7.4, 4.6, 2.9, 1.8, 1.1, 0.6)
 def sd15_stage1() -> TrainConfig:
     """The paper's model, stage I. Its single rate is the weight of the bits: 4.6."""
     return TrainConfig(
-        recipe="sd15-stage1",
         needs=("vae", "generator"),
         model=SD15,
         objective=Stage1Config(
@@ -51,29 +50,26 @@ def sd15_decay() -> TrainConfig:
     objective = replace(config.objective, ramp_steps=0)
     optim = replace(config.optim, warmup_steps=0, decay_steps=50_000)
     run = replace(config.run, steps=50_000)
-    return replace(config, recipe="sd15-decay", needs=("start",), objective=objective, optim=optim, run=run)
+    return replace(config, needs=("start",), objective=objective, optim=optim, run=run)
 
 
 def sd15_rate(weight: float) -> TrainConfig:
     """Another of the paper's rates, from nets.start on: as the decay, with another weight of the bits."""
     config = sd15_decay()
     weights = replace(config.objective.weights, rate_low=weight, rate_high=weight)
-    return replace(
-        config, recipe=f"sd15-rate-{weight:g}", objective=replace(config.objective, weights=weights)
-    )
+    return replace(config, objective=replace(config.objective, weights=weights))
 
 
 def sd15_zonly() -> TrainConfig:
     """The paper's model at 0.0034 bpp: z alone, from nets.start on."""
     config = sd15_decay()
-    return replace(config, recipe="sd15-zonly", model=replace(config.model, z_only=True))
+    return replace(config, model=replace(config.model, z_only=True))
 
 
 def sd15_stage2() -> TrainConfig:
     """The paper's model, stage II. nets.score and nets.text: the UNet and text encoder of SD 1.5."""
     optim = OptimConfig(lr=1e-6, warmup_steps=125)
     return TrainConfig(
-        recipe="sd15-stage2",
         needs=("start", "score"),
         model=SD15,
         objective=Stage2Config(

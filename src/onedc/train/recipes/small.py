@@ -20,7 +20,6 @@ ROUNDED_BELOW = 107
 def small_stage1() -> TrainConfig:
     """The bundled model, stage I: everything but the autoencoder, from a linear code."""
     return TrainConfig(
-        recipe="small-stage1",
         model=SMALL,
         objective=Stage1Config(
             weights=Stage1Weights(
@@ -60,7 +59,6 @@ def small_decay() -> TrainConfig:
     )
     return replace(
         config,
-        recipe="small-decay",
         needs=("start",),
         optim=optim,
         objective=objective,
@@ -76,7 +74,6 @@ def small_gpu() -> TrainConfig:
     )
     return replace(
         config,
-        recipe="small-gpu",
         objective=objective,
         data=replace(config.data, batch=56, crop_px=384, pool_windows=8),
         optim=replace(
@@ -92,7 +89,6 @@ def small_gpu_gan() -> TrainConfig:
     objective = replace(config.objective, gan_share=0.5, train_decoder=False)
     return replace(
         config,
-        recipe="small-gpu-gan",
         objective=objective,
         optim=replace(config.optim, lr=1.5e-4, decay_share=0.6),
         discriminator_optim=OptimConfig(lr=1e-3, betas=(0.5, 0.99)),
@@ -113,7 +109,6 @@ def small_preview() -> TrainConfig:
     )
     return replace(
         config,
-        recipe="small-preview",
         objective=objective,
         data=replace(config.data, batch=6, crop_px=384),
         optim=replace(config.optim, lr=2e-2, warmup_steps=5, decay_steps=60),
@@ -134,7 +129,6 @@ def small_low() -> TrainConfig:
     )
     return replace(
         config,
-        recipe="small-low",
         objective=objective,
         optim=OptimConfig(lr=2.5e-2, betas=(0.8, 0.98), weight_decay=0.0, warmup_steps=10, decay_share=0.7),
         run=replace(config.run, steps=150, ema=0.95, log_every=10, validate_every=50),
@@ -144,7 +138,6 @@ def small_low() -> TrainConfig:
 def small_tokenizer() -> TrainConfig:
     """The tokens that small-stage1 may learn to predict: nets.teacher is a run of this."""
     return TrainConfig(
-        recipe="small-tokenizer",
         model=SMALL,
         objective=TokenizerConfig(),
         data=DataConfig(batch=32, crop_px=256, held_out=HELD_OUT),
@@ -156,7 +149,6 @@ def small_tokenizer() -> TrainConfig:
 def small_teacher() -> TrainConfig:
     """A diffusion model of TAEF2's latents: the real score of small-stage2."""
     return TrainConfig(
-        recipe="small-teacher",
         model=SMALL,
         objective=TeacherConfig(),
         data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
@@ -169,7 +161,6 @@ def small_stage2() -> TrainConfig:
     """The bundled model, stage II: nets.start is a run of stage I, nets.score one of the teacher."""
     optim = OptimConfig(lr=2e-5, betas=(0.9, 0.99), clip=1.0, warmup_steps=100)
     return TrainConfig(
-        recipe="small-stage2",
         needs=("start", "score"),
         model=SMALL,
         objective=Stage2Config(

@@ -14,7 +14,6 @@ _WIDE = replace(TINY, vae_width=SMALL.vae_width, reduced_vae=SMALL.reduced_vae)
 def tiny_stage1() -> TrainConfig:
     """A model that is good for tests only, in a few steps on small crops."""
     return TrainConfig(
-        recipe="tiny-stage1",
         model=TINY,
         objective=Stage1Config(window_px=0, ramp_steps=10, validation_qualities=(64, 192)),
         data=DataConfig(
@@ -28,7 +27,6 @@ def tiny_stage1() -> TrainConfig:
 def toy_stage1() -> TrainConfig:
     """To try training: a little codec round the bundled autoencoder, of photos alone, in minutes on a CPU."""
     return TrainConfig(
-        recipe="toy-stage1",
         model=replace(_WIDE, name="toy", y_channels=64, synthesis_widths=(96, 32)),
         objective=Stage1Config(
             weights=Stage1Weights(lpips=0.0, pixel=3.0), window_px=0, linear_start=True, spread_start=True
