@@ -1,9 +1,9 @@
 """Checkpoints: a folder for each, written whole or not at all; the last few and the best are kept.
 
-    RUN/checkpoints/step-00000500/   model, ema, optim, rank-0 ... (.safetensors) and state.json
-    RUN/checkpoints/best.json        {"step": 500, "value": 0.31}
+    RUN/checkpoints/step-00000500/   model, ema, optim (.safetensors) and state.json
 
-They hold tensors of a run's networks, EMA and optimizers, and random numbers, of each process its own.
+They hold tensors of a run's networks, EMA and optimizers, the same in all its processes, and the value of its
+validation. Random numbers need none: those of a step follow from its position in the run (`data/noise.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from onedc.errors import OutputError, WeightsError
@@ -32,16 +29,15 @@ Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d{8})")
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best validation so far."""
+class Best(NamedTuple):
+    """The best validation among the checkpoints there are."""
 
-    step: int
     value: float
+    step: int
 
 
 class CheckpointFolder:
-    """The checkpoints of one run. `part` methods build one up; `commit` makes it appear."""
+    """The checkpoints of one run, written by one process."""
 
     def __init__(self, run: Path, keep: int) -> None:
         self.folder, self.keep = run / "checkpoints", keep
@@ -55,37 +51,31 @@ class CheckpointFolder:
         """Where the checkpoint after `step` steps is."""
         return self.folder / f"step-{step:08d}"
 
-    def _part(self, step: int) -> Path:
-        return self.folder / f".step-{step:08d}.part"
+    def save(self, step: int, files: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, let it appear as a whole, and delete those no longer kept.
 
-    def begin(self, step: int) -> None:
-        """Make room for a new checkpoint."""
-        shutil.rmtree(self._part(step), ignore_errors=True)
-        make_folder(self._part(step))
+        Args:
+            files: tensors by the name of their file, without its suffix.
+            state: what state.json is to hold; "validation" is what checkpoints are compared by.
 
-    def write(self, step: int, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Add a file of tensors. Raises OutputError where it cannot be written; older ones are untouched."""
-        file = self._part(step) / f"{name}.safetensors"
-        with self._or_given_up(step, file):
-            write_safetensors(file, {k: Entry.of(t) for k, t in tensors.items()}, {})
-
-    def commit(self, step: int, state: Mapping[str, Any]) -> None:
-        """Add state.json, let the checkpoint appear, and delete those no longer kept. Raises as `write`."""
-        file = self._part(step) / "state.json"
-        with self._or_given_up(step, file):
-            write_whole(file, json.dumps(state, indent=1).encode())
-            if self.path(step).exists():
-                shutil.rmtree(self.path(step))
-            self._part(step).rename(self.path(step))
-        self._prune()
-
-    @contextmanager
-    def _or_given_up(self, step: int, file: Path) -> Iterator[None]:
+        Raises:
+            OutputError: it cannot be written; nothing of it is left, and older ones are untouched.
+        """
+        part = self.folder / f".step-{step:08d}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        make_folder(part)
+        file = part
         try:
-            yield
+            for name, tensors in files.items():
+                file = part / f"{name}.safetensors"
+                write_safetensors(file, {k: Entry.of(t) for k, t in tensors.items()}, {})
+            file = part / "state.json"
+            write_whole(file, json.dumps(state, indent=1).encode())
+            part.rename(self.path(step))
         except OSError as error:
-            shutil.rmtree(self._part(step), ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
             raise OutputError(f"{file}: checkpoint not written ({error}); earlier ones are kept") from error
+        self._prune()
 
     def _prune(self) -> None:
         best = self.best()
@@ -94,19 +84,9 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step))
 
     def best(self) -> Best | None:
-        """The best validation so far, if there was one. Raises WeightsError: the note of it is damaged."""
-        file = self.folder / "best.json"
-        try:
-            return Best(**json.loads(file.read_text())) if file.exists() else None
-        except (ValueError, TypeError) as error:
-            raise WeightsError(
-                f"{file}: damaged; delete it, and the next validation notes the best"
-            ) from error
-
-    def set_best(self, best: Best) -> None:
-        """Note that the checkpoint of this step is the best."""
-        note = json.dumps({"step": best.step, "value": best.value})
-        write_whole(self.folder / "best.json", note.encode(), force=True)
+        """The checkpoint of the best validation, if one was validated. Raises WeightsError: a damaged one."""
+        values = {step: read_state(self.path(step)).get("validation") for step in self.steps()}
+        return min((Best(value, step) for step, value in values.items() if value is not None), default=None)
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -121,7 +101,7 @@ def find_checkpoint(place: Path) -> Path:
     steps, best = folder.steps(), folder.best()
     if not steps:
         raise WeightsError(f"{place}: neither a checkpoint nor a run that has one")
-    return folder.path(best.step if best and best.step in steps else steps[-1])
+    return folder.path(best.step if best else steps[-1])
 
 
 def read_tensors(checkpoint: Path, name: str) -> Tensors:
@@ -147,10 +127,10 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def shared_tensors(
+def files_of(
     modules: Mapping[str, nn.Module], mean: RunningMean | None, optimizers: Sequence[GroupOptimizer]
 ) -> dict[str, Tensors]:
-    """The tensors of a checkpoint's files that are the same in all processes."""
+    """The tensors of a checkpoint by the names of its files."""
     found = {"model": module_tensors(modules)}
     if mean:
         found["ema"] = mean.means
@@ -158,13 +138,13 @@ def shared_tensors(
     return found
 
 
-def fill_shared(
+def fill_from(
     folder: Path,
     modules: Mapping[str, nn.Module],
     mean: RunningMean | None,
     optimizers: Sequence[GroupOptimizer],
 ) -> None:
-    """The opposite of `shared_tensors`, of the files of a checkpoint.
+    """The opposite of `files_of`: fill modules, means and optimizers from a checkpoint.
 
     Raises:
         WeightsError: the checkpoint is damaged or of another model.
@@ -192,19 +172,3 @@ def fill_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
     for prefix, module in modules.items():
         own = {k[len(prefix) + 1 :]: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
         loading.fill(module, own, str(origin), f"the {prefix} of this run")
-
-
-def random_state() -> Tensors:
-    """State of torch's generators in this process."""
-    state = {"cpu": torch.get_rng_state()}
-    for index in range(torch.cuda.device_count()):
-        state[f"cuda{index}"] = torch.cuda.get_rng_state(index)
-    return state
-
-
-def set_random_state(tensors: Mapping[str, Tensor]) -> None:
-    """The opposite of `random_state`; generators that are not stored keep their state."""
-    torch.set_rng_state(tensors["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)

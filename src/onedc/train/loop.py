@@ -74,9 +74,9 @@ class Trainer:
         self.mean = RunningMean(averaged, config.run.ema) if config.run.ema else None
         self.step, self.skipped, self.begun = 0, 0, time.monotonic()
         self.replay = self._replay()
-        set_seed(derived_seed(config.run.seed, self.rank) % 2**32)
         if done:
             self._restore(self.checkpoints.path(done[-1]))
+        set_seed(derived_seed(config.run.seed, self.rank, self.step) % 2**32)  # for a pool alone
         self.positions = Positions(
             config.data, config.run.seed, start=self.step, steps=config.run.steps,
             rank=self.rank, world=self.world, parts=config.run.accumulation,
@@ -182,10 +182,11 @@ class Trainer:
             ended, over = self.done >= 1, self.clock.over()
             if self.step % run.log_every == 0 or ended:
                 self._report(meter.take(), log)
+            value = None
             if run.validate_every and (self.step % run.validate_every == 0 or ended):
-                self._validate(log)
-            if over or ended or self.step % run.checkpoint_every == 0:
-                self._save()
+                value = self._validate(log)
+            if over or ended or self.step % run.checkpoint_every == 0 or self._is_best(value):
+                self._save(value)
             if not ended and not over:
                 parts = [next(batches) for _ in range(run.accumulation)]
 
@@ -251,8 +252,8 @@ class Trainer:
         return OneDCError(f"{self.out}: {what} at step {self.step}, and is not saved; {advice}")
 
     @torch.no_grad()
-    def _validate(self, log: RunLog | None) -> None:
-        """Figures over the validation images, with the running mean of the weights; notes the best."""
+    def _validate(self, log: RunLog | None) -> float | None:
+        """Figures over the validation images, with the running mean of the weights; the one that counts."""
         self.stage.eval()
         meter = Meter(self.accelerator)
         shown: list[Tensor] = []
@@ -268,7 +269,7 @@ class Trainer:
                     shown.append(picture)
         values = meter.take()
         if not values:
-            return
+            return None
         value = values[self.stage.best_by]
         if not math.isfinite(value):
             raise self._diverged(f"val_{self.stage.best_by} is {value}")
@@ -278,48 +279,35 @@ class Trainer:
             log.say(f"validation at step {self.step}: {figures}")
             if shown:
                 log.pictures(self.step, "validation", torch.cat(shown))
-        best = self.checkpoints.best()
-        if best is None or value < best.value:
-            self._save(ck.Best(self.step, value))
+        return value
 
-    def _save(self, best: ck.Best | None = None) -> None:
-        """A checkpoint of this moment, unless there is one; and the note that it is the best.
+    def _is_best(self, value: float | None) -> bool:
+        best = self.checkpoints.best() if value is not None else None
+        return value is not None and (best is None or value < best.value)
+
+    def _save(self, value: float | None) -> None:
+        """A checkpoint of this moment and, if there was one, of its validation.
 
         Raises:
             OneDCError: values that are not finite; nothing is written.
         """
-        main, folder, step = self.accelerator.is_main_process, self.checkpoints, self.step
-        there = step in folder.steps()
+        files = ck.files_of(self.stage.stored(), self.mean, self.optimizers)
+        bad = next(filter(None, map(ck.not_finite, files.values())), None)
+        if bad:
+            raise self._diverged(f"{bad} is not finite")
         self.accelerator.wait_for_everyone()
-        if not there:
-            shared = ck.shared_tensors(self.stage.stored(), self.mean, self.optimizers)
-            bad = next(filter(None, map(ck.not_finite, shared.values())), None)
-            if bad:
-                raise self._diverged(f"{bad} is not finite")
-            if main:
-                folder.begin(step)
-            self.accelerator.wait_for_everyone()
-            folder.write(step, f"rank-{self.rank}", ck.random_state())
-            self.accelerator.wait_for_everyone()
-            if main:
-                self._write_shared(step, shared)
-        if main and best:
-            folder.set_best(best)
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            self.checkpoints.save(self.step, files, {
+                "step": self.step,
+                "recipe": self.config.recipe,
+                "stage": type(self.config.objective).__name__,
+                "model": self.stage.model_config.to_json(),
+                "validation": value,
+                "scaler": scaler.state_dict() if scaler else None,
+                "skipped": self.skipped,
+            })  # fmt: skip
         self.accelerator.wait_for_everyone()
-
-    def _write_shared(self, step: int, files: dict[str, ck.Tensors]) -> None:
-        """The main process's part of a checkpoint: what is the same in all processes."""
-        for name, tensors in files.items():
-            self.checkpoints.write(step, name, tensors)
-        scaler = self.accelerator.scaler
-        self.checkpoints.commit(step, {
-            "step": step,
-            "recipe": self.config.recipe,
-            "stage": type(self.config.objective).__name__,
-            "model": self.stage.model_config.to_json(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "skipped": self.skipped,
-        })  # fmt: skip
 
     def _restore(self, folder: Path) -> None:
         """Everything as it was when `folder` was written.
@@ -331,9 +319,7 @@ class Trainer:
         stage = type(self.config.objective).__name__
         if state["stage"] != stage:
             raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")
-        ck.fill_shared(folder, self.stage.stored(), self.mean, self.optimizers)
+        ck.fill_from(folder, self.stage.stored(), self.mean, self.optimizers)
         if state["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        if (folder / f"rank-{self.rank}.safetensors").exists():  # a run may go on with more processes
-            ck.set_random_state(ck.read_tensors(folder, f"rank-{self.rank}"))
         self.step, self.skipped = state["step"], state["skipped"]

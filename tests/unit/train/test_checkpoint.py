@@ -15,29 +15,31 @@ from onedc.train.optim.optimizer import GroupOptimizer
 from onedc.train.stages.stage import OptimizerGroup
 
 
-def write(folder: ck.CheckpointFolder, step: int, value: float = 1.0) -> None:
-    folder.begin(step)
-    folder.write(step, "model", {"w": torch.full((3,), value)})
-    folder.commit(step, {"step": step})
+def write(folder: ck.CheckpointFolder, step: int, value: float = 1.0, **state: float) -> None:
+    folder.save(step, {"model": {"w": torch.full((3,), value)}}, {"step": step, **state})
 
 
 def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=2)
-    for step in (10, 20, 30, 40):
-        write(folder, step)
-        if step == 10:
-            folder.set_best(ck.Best(10, 0.5))
+    write(folder, 10, validation=0.5)
+    write(folder, 20, validation=0.6)
+    assert folder.best() == ck.Best(0.5, 10)
+    write(folder, 30)
+    write(folder, 40)
     assert folder.steps() == [10, 30, 40]
-    assert folder.best() == ck.Best(10, 0.5)
+    assert folder.best() == ck.Best(0.5, 10)
+    assert ck.find_checkpoint(tmp_path) == folder.path(10)
+    write(folder, 50, validation=0.4)
+    assert folder.steps() == [40, 50]
     assert ck.read_state(folder.path(40)) == {"step": 40}
     assert torch.equal(ck.read_tensors(folder.path(40), "model")["w"], torch.ones(3))
 
 
-def test_a_damaged_note_of_the_best_is_named(tmp_path: Path) -> None:
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=1)
     write(folder, 10)
-    (folder.folder / "best.json").write_text("")
-    with pytest.raises(WeightsError, match=r"best\.json: damaged; delete it"):
+    (folder.path(10) / "state.json").write_text("")
+    with pytest.raises(WeightsError, match=r"step-00000010: not a checkpoint"):
         folder.best()
 
 
@@ -76,9 +78,7 @@ def test_tensors_of_every_type_go_round(tmp_path: Path) -> None:
     tensors = {str(dtype): torch.arange(6).view(2, 3).to(dtype) for dtype in types}
     tensors["one"] = torch.tensor(3.0)
     tensors["last"] = torch.randn(2, 4, 3, 3).to(memory_format=torch.channels_last)
-    folder.begin(1)
-    folder.write(1, "model", tensors)
-    folder.commit(1, {"step": 1})
+    folder.save(1, {"model": tensors}, {"step": 1})
     found = ck.read_tensors(folder.path(1), "model")
     assert found.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -88,11 +88,13 @@ def test_tensors_of_every_type_go_round(tmp_path: Path) -> None:
 
 def test_an_interrupted_write_is_no_checkpoint(tmp_path: Path) -> None:
     folder = ck.CheckpointFolder(tmp_path, keep=1)
-    folder.begin(10)
-    folder.write(10, "model", {"w": torch.ones(1)})
+    left = tmp_path / "checkpoints/.step-00000010.part"
+    left.mkdir(parents=True)
+    (left / "optim.safetensors").write_bytes(b"half")
     assert folder.steps() == []
     write(folder, 10, 2.0)  # a second attempt starts afresh
     assert float(ck.read_tensors(folder.path(10), "model")["w"][0]) == 2.0
+    assert {path.name for path in folder.path(10).iterdir()} == {"model.safetensors", "state.json"}
 
 
 def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path) -> None:
@@ -124,10 +126,3 @@ def test_optimiser_state_goes_round(tmp_path: Path) -> None:
     assert all(torch.equal(p, q) for p, q in zip(first.parameters, second.parameters, strict=True))
     with pytest.raises(WeightsError, match="unknown parameter"):
         made("a.b").fill(tensors, tmp_path)
-
-
-def test_random_state_goes_round() -> None:
-    state = ck.random_state()
-    first = torch.rand(3)
-    ck.set_random_state(state)
-    assert torch.equal(torch.rand(3), first)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
-from onedc.train.checkpoint import not_finite
+from onedc.train.checkpoint import find_checkpoint, not_finite, read_state
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.report import RunLog
@@ -150,8 +150,17 @@ def test_a_run_leaves_its_records(tiny: Tiny, tmp_path: Path) -> None:
     names = {name for line in log_of(tmp_path) for name in line}
     assert {"bpp", "lpips", "l1", "loss_codec", "lr", "val_loss", "val_bpp_64"} <= names
     assert list((tmp_path / "tensorboard").iterdir())
-    best = json.loads((tmp_path / "checkpoints/best.json").read_text())
-    assert (tmp_path / f"checkpoints/step-{best['step']:08d}").is_dir()
+    best = read_state(find_checkpoint(tmp_path))
+    losses = {line["step"]: line["val_loss"] for line in log_of(tmp_path) if "val_loss" in line}
+    assert best["validation"] == losses[best["step"]] == min(losses.values())
+
+
+def test_a_session_draws_other_numbers_for_a_pool(tiny: Tiny, tmp_path: Path) -> None:
+    first = Trainer(tiny(*QUICK), tmp_path, resume=False, max_minutes=0.0)
+    before = torch.initial_seed()
+    first.run()
+    Trainer(tiny(*QUICK), tmp_path, resume=True)
+    assert torch.initial_seed() != before
 
 
 def test_no_time_means_a_checkpoint_after_one_step(tiny: Tiny, tmp_path: Path) -> None:
