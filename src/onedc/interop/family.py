@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from onedc.config import ModelConfig
-from onedc.errors import ConfigError, WeightsError
+from onedc.errors import WeightsError
 from onedc.files import file_sha256
 from onedc.interop.convert import (
     STORAGE,
@@ -29,9 +29,10 @@ from onedc.interop.convert import (
     origin,
     read_published,
 )
-from onedc.interop.keys import LORA_SCALE, merge_lora, own_adapters, unet_key
-from onedc.model.lora import ALPHA, DOWN, UP
-from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
+from onedc.interop.keys import merge_lora, own_adapters, unet_key
+from onedc.model.lora import DOWN, UP
+from onedc.pretrained.checkpoint import Checkpoint
+from onedc.pretrained.runs import run_config, stored_network
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, FORMAT, SHARED
 from onedc.weights.file import SEAM_NETS, file_metadata
 from onedc.weights.layout import SEAM
@@ -48,7 +49,6 @@ class Rate:
     weights: Checkpoint  # our keys, adapters merged
     unmerged: Checkpoint  # our keys with the ends "", ADAPTER_DOWN and ADAPTER_UP, of adapted layers only
     integers: dict[str, Tensor]
-    scale: float = LORA_SCALE  # factor of its adapters; 0 where it has none
 
 
 def open_rate(published: Published, options: Options) -> Rate:
@@ -79,7 +79,7 @@ def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
         rates: two or more, lowest first; the first may be the one for z only.
 
     Raises:
-        WeightsError: one twice, one for z only behind others, or adapters of several ranks.
+        WeightsError: one twice, or one for z only behind others.
         OutputError: the output cannot be written.
     """
     if any(rate.config.z_only for rate in rates[1:]):
@@ -88,8 +88,6 @@ def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
         if _equal_integers(one, other):
             names = f"{one.weights.name}, {other.weights.name}"
             raise WeightsError(f"{names}: the same codec twice; name the files of different rates")
-    if len({rate.scale for rate in rates if rate.scale}) > 1:
-        raise WeightsError("a family's adapters must be of one rank")
     dtype = STORAGE[options.storage]
     entries: dict[str, Entry] = {}
     for key in rates[0].weights.shapes:
@@ -133,12 +131,8 @@ def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:
     return {
         "format": FORMAT,
         "model_id": str(options.model_id),
-        "adapter_scale": str(max(rate.scale for rate in rates)),
         "members": json.dumps(members),
     }
-
-
-_LEAD = "model."
 
 
 def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
@@ -151,10 +145,10 @@ def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
     Raises:
         WeightsError: not a checkpoint of a codec of one rate, or a damaged one.
     """
-    config, stored = _config(checkpoint), _stored(checkpoint)
-    rank = next((shape[0] for key, shape in stored.shapes.items() if key.endswith(DOWN)), 0)
-    scale = ALPHA / rank if rank else 0.0
-    weights = merge_lora(stored, scale)
+    config, stored = run_config(checkpoint), stored_network(checkpoint)
+    if config.quality_knots or config.analysis_unet is None:
+        raise WeightsError(f"{checkpoint}: {config.name} has all rates in one model; `onedc export` takes it")
+    weights = merge_lora(stored)
     if options.fold_time:
         config, weights = fold_time(config, weights)
     return Rate(
@@ -164,28 +158,4 @@ def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
         weights=weights,
         unmerged=unmerged(stored, weights),
         integers=convert_seam(config, weights),
-        scale=scale,
     )
-
-
-def _config(checkpoint: Path) -> ModelConfig:
-    try:
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-        config = ModelConfig.from_json(state["model"])
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-        raise WeightsError(f"{checkpoint}: state.json has no usable model ({error})") from error
-    if config.quality_knots or config.analysis_unet is None:
-        raise WeightsError(f"{checkpoint}: {config.name} has all rates in one model; `onedc export` takes it")
-    return config
-
-
-def _stored(checkpoint: Path) -> Checkpoint:
-    """The codec's tensors, the running mean before the plain weights."""
-    files = [open_checkpoint(checkpoint / "model.safetensors")]
-    if (checkpoint / "ema.safetensors").exists():
-        files.append(open_checkpoint(checkpoint / "ema.safetensors"))
-    both = joined(str(checkpoint), files)
-    found = {key.removeprefix(_LEAD): key for key in both.shapes if key.startswith(_LEAD)}
-    if not found:
-        raise WeightsError(f"{checkpoint}: a checkpoint without a codec")
-    return both.chosen(found)

@@ -1,23 +1,18 @@
 """Keys of the published networks and what each is called here.
 
-Only names and the arithmetic that merges an adapter into its layer; files are opened elsewhere.
+Only names, those of adapters too; files are opened elsewhere.
 """
 
 from __future__ import annotations
 
-import math
 import re
 
 from torch import Tensor
 
-from onedc.errors import WeightsError
 from onedc.model.lora import DOWN, UP
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.pretrained.loading import newer_attention
-from onedc.weights.lora import with_adapter
-
-LORA_SCALE = 0.125
-"""alpha / rank of the published adapters: 8 / 64."""
+from onedc.weights.lora import merged_shapes, read_merged
 
 # In order; the first prefix that fits is replaced.
 _CODEC_PREFIXES = {
@@ -84,32 +79,15 @@ def own_adapters(published: str) -> str:
     return layer.replace(".lora_A.default.weight", DOWN).replace(".lora_B.default.weight", UP)
 
 
-def merge_lora(checkpoint: Checkpoint, scale: float = LORA_SCALE) -> Checkpoint:
-    """The same network with its adapters, published or ours, merged: weight = base + scale * up @ down.
+def merge_lora(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network in fp32, its adapters, published or ours, merged into their layers.
 
     Raises:
         WeightsError: half an adapter, an adapter of the wrong shape, or one without a layer.
     """
     own = checkpoint.renamed(own_adapters)
-    adapted = {key.removesuffix(end) for end in (DOWN, UP) for key in own.shapes if key.endswith(end)}
-    for layer in adapted:
-        _check_adapter(own, layer)
 
     def read(key: str) -> Tensor:
-        layer = key.removesuffix(".weight")
-        if layer not in adapted or layer == key:
-            return own.tensor(key)
-        base, down, up = (own.tensor(layer + end) for end in (".weight", DOWN, UP))
-        return with_adapter(base.float(), down, up, scale)
+        return read_merged(key, own.shapes, lambda stored: own.tensor(stored).float())
 
-    shapes = {key: shape for key, shape in own.shapes.items() if not key.endswith((DOWN, UP))}
-    return Checkpoint(name=own.name, shapes=shapes, read=read)
-
-
-def _check_adapter(own: Checkpoint, layer: str) -> None:
-    """Both halves of an adapter and the layer it belongs to, with shapes that fit each other."""
-    base, down, up = (own.shapes.get(layer + end) for end in (".weight", DOWN, UP))
-    if base is None or down is None or up is None:
-        raise WeightsError(f"{own.name}: the adapter of {layer!r} is not complete")
-    if (up[0], *down[1:]) != base or up[1] != down[0] or math.prod(up[2:]) != 1:
-        raise WeightsError(f"{own.name}: the adapter of {layer!r} does not fit: {base}, {down}, {up}")
+    return Checkpoint(name=own.name, shapes=merged_shapes(own.shapes, own.name), read=read)

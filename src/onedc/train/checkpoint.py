@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from onedc.errors import OutputError, WeightsError
 from onedc.files import make_folder, write_whole
 from onedc.pretrained import loading
+from onedc.pretrained.runs import read_state
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 if TYPE_CHECKING:
@@ -114,17 +115,6 @@ def read_tensors(checkpoint: Path, name: str) -> Tensors:
         return loading.read_tensors(checkpoint / f"{name}.safetensors")
     except WeightsError as error:
         raise WeightsError(f"{error}; delete this checkpoint to go on from another one") from error
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """state.json of a checkpoint. Raises WeightsError: missing or damaged."""
-    try:
-        state = json.loads((checkpoint / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{checkpoint}: not a checkpoint ({error})") from error
-    if not isinstance(state, dict) or "step" not in state:
-        raise WeightsError(f"{checkpoint}: state.json is not one of a checkpoint")
-    return state
 
 
 def files_of(

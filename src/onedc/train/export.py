@@ -12,7 +12,7 @@ import torch
 from onedc.engine.onnx_export import can_export, export_graphs
 from onedc.errors import WeightsError
 from onedc.files import refuse_existing, write_whole
-from onedc.train.checkpoint import read_state
+from onedc.pretrained.runs import read_state
 from onedc.train.networks.loading import load_checkpoint
 from onedc.train.report import last_validation, read_log, read_run_file
 from onedc.weights.file import read_content, save_changed, save_weights, weights_of

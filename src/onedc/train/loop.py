@@ -20,6 +20,7 @@ from torch import Tensor
 
 from onedc.datasets.photos import Photos
 from onedc.errors import ConfigError, OneDCError, WeightsError
+from onedc.pretrained.runs import read_state
 from onedc.train import checkpoint as ck
 from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.data.batches import Batch, Collate, Positions, loader, to_device, validation_batches
@@ -315,7 +316,7 @@ class Trainer:
         Raises:
             WeightsError: the checkpoint is damaged or of another stage or model.
         """
-        state = ck.read_state(folder)
+        state = read_state(folder)
         stage = type(self.config.objective).__name__
         if state["stage"] != stage:
             raise WeightsError(f"{folder}: a checkpoint of {state['stage']}, but this recipe is {stage}")

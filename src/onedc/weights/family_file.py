@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from onedc.config import ModelConfig
 from onedc.errors import ConfigError, WeightsError
+from onedc.model.lora import DOWN, UP
 from onedc.weights.file import Weights, assemble
 from onedc.weights.layout import opened
-from onedc.weights.lora import with_adapter
+from onedc.weights.lora import merged
 
 FORMAT = "onedc-family-1"
 SHARED = "shared."
@@ -41,13 +41,11 @@ class FamilyFile:
     Attributes:
         model_id: what .1dc headers say; 192..255.
         members: lowest rate first; the first may be one for z only.
-        adapter_scale: factor of every adapter's product.
     """
 
     path: Path
     model_id: int
     members: tuple[Member, ...]
-    adapter_scale: float
 
 
 def is_family(path: str | Path) -> bool:
@@ -73,7 +71,6 @@ def read_family(path: str | Path) -> FamilyFile:
             path=Path(path),
             model_id=int(metadata["model_id"]),
             members=members,
-            adapter_scale=float(metadata["adapter_scale"]),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path}: unusable metadata: {error}") from error
@@ -100,13 +97,13 @@ def load_member(family: FamilyFile, index: int, *, dtype: torch.dtype = torch.fl
     with opened(family.path, "pt") as file:
         names = list(file.keys())
         tensors = {
-            name.removeprefix(prefix): file.get_tensor(name)
+            _in_a_network(name.removeprefix(prefix)): file.get_tensor(name)
             for prefix in (SHARED, own)
             for name in names
             if name.startswith(prefix)
         }
+    tensors = merged(tensors, f"{family.path}, rate {member.rate}")
     try:
-        _merge(tensors, family.adapter_scale)
         return assemble(member.config, family.model_id, tensors, seam_digest=member.seam_sha256, dtype=dtype)
     except RuntimeError as error:
         raise WeightsError(f"{family.path}: damaged: {error}") from error
@@ -114,11 +111,6 @@ def load_member(family: FamilyFile, index: int, *, dtype: torch.dtype = torch.fl
         raise WeightsError(f"{family.path}, rate {member.rate}: {error}") from error
 
 
-def _merge(tensors: dict[str, Tensor], scale: float) -> None:
-    """Add the adapters to the shared layers that they belong to, and take them out of the table."""
-    for name in [name for name in tensors if name.endswith(ADAPTER_DOWN)]:
-        layer = name.removesuffix(ADAPTER_DOWN)
-        if layer not in tensors or layer + ADAPTER_UP not in tensors:
-            raise WeightsError(f"the adapter of {layer!r} is not complete")
-        down, up = tensors.pop(name), tensors.pop(layer + ADAPTER_UP)
-        tensors[layer] = with_adapter(tensors[layer], down, up, scale)
+def _in_a_network(name: str) -> str:
+    """The name within a network of a weight or of an adapter, which here stands beside its weight's name."""
+    return name.replace(f".weight{ADAPTER_DOWN}", DOWN).replace(f".weight{ADAPTER_UP}", UP)

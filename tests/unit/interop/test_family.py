@@ -18,6 +18,7 @@ from onedc.errors import ConfigError, FormatError, WeightsError
 from onedc.interop.convert import Options
 from onedc.interop.family import Rate, write_family
 from onedc.loading import load
+from onedc.model.lora import ALPHA
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors
 from onedc.seam.torch_seam import seam_integers
@@ -41,7 +42,7 @@ def opened(index: int, folder: Path, *, z_only: bool = False) -> Rate:
     state["generator.unet.conv_in.bias"] = torch.randn(32)
     down, up = torch.randn(4, 32, 3, 3), torch.randn(32, 4, 1, 1)
     unmerged = {ADAPTED: state[ADAPTED], ADAPTED + ADAPTER_DOWN: down, ADAPTED + ADAPTER_UP: up}
-    state[ADAPTED] = state[ADAPTED] + 0.125 * (up.flatten(1) @ down.flatten(1)).view(32, 32, 3, 3)
+    state[ADAPTED] = state[ADAPTED] + ALPHA / 4 * (up.flatten(1) @ down.flatten(1)).view(32, 32, 3, 3)
     model.load_state_dict(state)
     file = folder / f"rate{index}"
     file.write_bytes(bytes([index]))

@@ -56,8 +56,8 @@ def adapted(base: nn.Module, down: nn.Module, up: nn.Module) -> dict[str, Tensor
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_merged_convolution_does_what_the_adapter_did(stride: int) -> None:
     torch.manual_seed(0)
-    base, down = (nn.Conv2d(12, c, 3, stride, padding=1, bias=c == 20) for c in (20, 4))
-    up, x = nn.Conv2d(4, 20, 1, bias=False), torch.randn(1, 12, 10, 10)
+    base, down = (nn.Conv2d(12, c, 3, stride, padding=1, bias=c == 20) for c in (20, 64))
+    up, x = nn.Conv2d(64, 20, 1, bias=False), torch.randn(1, 12, 10, 10)
     unmerged = base(x) + 0.125 * up(down(x))
     merged = merge_lora(from_tensors("unet", adapted(base, down, up)))
     assert dict(merged.shapes) == {"layer.weight": (20, 12, 3, 3), "layer.bias": (20,)}
@@ -69,7 +69,7 @@ def test_a_merged_convolution_does_what_the_adapter_did(stride: int) -> None:
 @torch.no_grad()
 def test_a_merged_linear_layer_does_what_the_adapter_did() -> None:
     torch.manual_seed(0)
-    base, down, up = nn.Linear(12, 20), nn.Linear(12, 4, bias=False), nn.Linear(4, 20, bias=False)
+    base, down, up = nn.Linear(12, 20), nn.Linear(12, 64, bias=False), nn.Linear(64, 20, bias=False)
     x = torch.randn(3, 12)
     unmerged = base(x) + 0.125 * up(down(x))
     base.weight.copy_(merge_lora(from_tensors("unet", adapted(base, down, up))).tensor("layer.weight"))

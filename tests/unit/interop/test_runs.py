@@ -44,7 +44,7 @@ def write_run(folder: Path, index: int, config: ModelConfig = CONFIG) -> Path:
     (place / "state.json").write_text(json.dumps({"model": config.to_json(), "step": 1}))
     save_file({f"model.{key}": t for key, t in model.state_dict().items()}, place / "model.safetensors")
     plain = OneDC(config).eval()
-    plain.load_state_dict(merged(model.state_dict()))
+    plain.load_state_dict(merged(model.state_dict(), "run"))
     save_weights(folder / f"{index}.safetensors", plain, model_id=200, dtype=torch.float32)
     return folder / f"run{index}"
 
@@ -69,6 +69,9 @@ def test_runs_become_a_family_that_codes_as_each_of_them(tmp_path: Path) -> None
 
 
 def test_what_is_no_rate_of_a_family_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"not a checkpoint .*state\.json"):
+        open_run(tmp_path, "4.6", Options())
+    (tmp_path / "state.json").write_text('{"step": 1}')
     with pytest.raises(WeightsError, match=r"state\.json has no usable model"):
         open_run(tmp_path, "4.6", Options())
     several = write_run(tmp_path, 0, replace(CONFIG, quality_knots=2))

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from onedc.errors import OutputError, WeightsError
+from onedc.pretrained.runs import read_state
 from onedc.train import checkpoint as ck
 from onedc.train.config import OptimConfig
 from onedc.train.optim.optimizer import GroupOptimizer
@@ -31,7 +32,7 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     assert ck.find_checkpoint(tmp_path) == folder.path(10)
     write(folder, 50, validation=0.4)
     assert folder.steps() == [40, 50]
-    assert ck.read_state(folder.path(40)) == {"step": 40}
+    assert read_state(folder.path(40)) == {"step": 40}
     assert torch.equal(ck.read_tensors(folder.path(40), "model")["w"], torch.ones(3))
 
 
@@ -99,7 +100,7 @@ def test_an_interrupted_write_is_no_checkpoint(tmp_path: Path) -> None:
 
 def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a checkpoint"):
-        ck.read_state(tmp_path)
+        read_state(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         ck.read_tensors(tmp_path, "model")

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from onedc.errors import ConfigError, OneDCError, OutputError, WeightsError
-from onedc.train.checkpoint import find_checkpoint, not_finite, read_state
+from onedc.pretrained.runs import read_state
+from onedc.train.checkpoint import find_checkpoint, not_finite
 from onedc.train.config import TrainConfig
 from onedc.train.loop import Trainer
 from onedc.train.report import RunLog

@@ -16,8 +16,9 @@ from onedc.model.lpips import LPIPS
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
 from onedc.model.taef2 import TAEF2
-from onedc.pretrained.loading import fill, load_network, read_lpips, read_tensors
-from onedc.train.checkpoint import find_checkpoint, read_state
+from onedc.pretrained.loading import fill, load_network, read_lpips
+from onedc.pretrained.runs import run_config, stored_network
+from onedc.train.checkpoint import find_checkpoint
 from onedc.train.config import NetsConfig
 from onedc.train.networks.score import ScoreConfig, ScoreNetwork, TextEncoder
 from onedc.train.stages.tokenizer import PixelTokenizer
@@ -56,7 +57,7 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
         adapted = adapter_rank > 0 and rank_of(tensors) == adapter_rank
         if adapted:
             adapt(model.generator.unet, adapter_rank)
-        fill(model, tensors if adapted else merged(tensors), nets.start)
+        fill(model, tensors if adapted else merged(tensors, nets.start), nets.start)
     if adapter_rank and not adapted:
         adapt(model.generator.unet, adapter_rank)
     return model
@@ -148,11 +149,7 @@ def load_checkpoint(folder: Path) -> OneDC:
     Raises:
         WeightsError: not a checkpoint of a codec, or a damaged one.
     """
-    try:
-        config = ModelConfig.from_json(read_state(folder)["model"])
-    except (KeyError, ConfigError) as error:
-        raise WeightsError(f"{folder}: state.json has no usable model ({error})") from error
-    return _filled(config, checkpoint_model(folder), str(folder))
+    return _filled(run_config(folder), checkpoint_model(folder), str(folder))
 
 
 def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
@@ -161,7 +158,7 @@ def checkpoint_model(path: Path, prefix: str = "model") -> dict[str, Tensor]:
     Raises:
         WeightsError: missing or damaged.
     """
-    return merged(checkpoint_tensors(path, prefix))
+    return merged(checkpoint_tensors(path, prefix), str(path))
 
 
 def checkpoint_tensors(path: Path, prefix: str = "model") -> dict[str, Tensor]:
@@ -170,14 +167,8 @@ def checkpoint_tensors(path: Path, prefix: str = "model") -> dict[str, Tensor]:
     Raises:
         WeightsError: missing or damaged.
     """
-    lead = f"{prefix}."
-    stored = read_tensors(path / "model.safetensors")
-    if (path / "ema.safetensors").exists():
-        stored |= read_tensors(path / "ema.safetensors")
-    found = {name.removeprefix(lead): t for name, t in stored.items() if name.startswith(lead)}
-    if not found:
-        raise WeightsError(f"{path}: a checkpoint without the network {prefix!r}")
-    return found
+    stored = stored_network(path, prefix)
+    return {name: stored.tensor(name) for name in stored.shapes}
 
 
 def load_score(config: ScoreConfig, model: ModelConfig, nets: NetsConfig) -> ScoreNetwork:
