@@ -7,9 +7,8 @@
       --rate 12 a/model.safetensors a/model_1.safetensors --rate 4.6 b/model.safetensors b/model_1.safetensors
 
 The files must hold every expected weight and no others. The adapters of the UNet are merged into it, and the
-networks between z and y become integers; --measure tells the cost in bytes on your pictures. Several --rate,
-lowest rate first, make a family file, which stores what they share once; -q then chooses among them. Files
-are read as plain tensors: nothing in them is ever run.
+networks between z and y become integers. Several --rate, lowest rate first, make a family file, which stores
+what they share once; -q then chooses among them. Files are read as plain tensors: nothing in them is run.
 """
 
 from __future__ import annotations
@@ -66,33 +65,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.option(parser, "--lambda L", str, "the model's rate, stored as a note", dest="note", default="")
     text = "keep the constant time embeddings as layers: to train on from the file (nets.start)"
     cli.switch(parser, "--keep-time", text, off="fold_time")
-    text = "pictures on which to measure the cost of the integers"
-    cli.option(parser, "--measure IMAGE", str, text, nargs="+", default=())
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
-    from onedc.image import read_image
-    from onedc.interop.convert import Options, convert, read_published
-    from onedc.interop.family import write_family
-    from onedc.interop.seam_cost import measure_seam
+    from onedc.interop.convert import Options, convert
+    from onedc.interop.family import convert_family
 
     _check(args)
     refuse_existing(args.output, force=args.force)
-    pictures = [read_image(name) for name in args.measure]
-    models, options, output = _models(args), cli.given(Options, args), Path(args.output)
-    if args.runs or args.rate:
-        write_family(_rates(args, models, options), output, options)
+    if args.runs:
+        return _convert_runs(args)
+    models = _models(args)
+    options = cli.given(Options, args)
+    if args.rate:
+        convert_family(models, Path(args.output), options)
     else:
-        convert(models[0], output, options)
-    print(f"{output}: {os.path.getsize(output):,} bytes, {args.storage}, model id {args.model_id}")
-    for model in models if pictures else []:
-        if not model.z_only:
-            cost = measure_seam(*read_published(model, options), pictures)
-            print(
-                f"{model.unet}: y of {len(pictures)} pictures takes {cost.float_bytes} bytes with floats, "
-                f"{cost.integer_bytes} with integers ({cost.percent:+.3f} %)"
-            )
+        convert(models[0], Path(args.output), options)
+    _tell_size(args)
     return 0
 
 
@@ -100,8 +90,8 @@ def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for arguments that do not go together."""
     single = (args.unet is not None, args.codec is not None)
     if args.runs:
-        if any(single) or args.z_only or args.rate or args.vae or args.measure:
-            raise UsageError("--run has all its networks; leave other files, --z-only and --measure away")
+        if any(single) or args.z_only or args.rate or args.vae:
+            raise UsageError("--run has all its networks; leave other files and --z-only away")
         _check_rates("--run", args.runs)
     elif args.vae is None:
         raise UsageError("--vae is missing: name the autoencoder of the published files")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments.seam_cost import compare_seam, measure_seam
 from safetensors.torch import save_file
 
 from onedc.cli.main import main
 from onedc.config import TINY
 from onedc.errors import WeightsError
 from onedc.interop.convert import Options, Published, build_network, fold_time, open_unet, read_published
-from onedc.interop.seam_cost import compare_seam, measure_seam
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors
 

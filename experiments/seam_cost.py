@@ -1,12 +1,17 @@
 """What it costs in bytes that the networks between z and y run in integers, measured on pictures.
 
-The same y is coded twice, with the trained floats and with the integers made of them.
+    python experiments/seam_cost.py --unet UNET --codec CODEC --vae VAE IMAGES...
+
+The same y is coded twice, with the published floats and with the integers that `onedc convert` makes of them.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onedc.cli.jobs import exit_status
 from onedc.config import ModelConfig
 from onedc.engine.torch_engine import pad, to_tensor
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
-from onedc.interop.convert import build_network
+from onedc.image import read_image
+from onedc.interop.convert import Options, Published, build_network, read_published
 from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.pretrained.checkpoint import Checkpoint
+from onedc.pretrained.places import find_weights
 from onedc.seam.parts import y_writer
 from onedc.seam.protocol import Code
 from onedc.seam.torch_seam import FixedSeam, TorchSeam, seam_integers
@@ -87,3 +95,26 @@ def compare_seam(
             total + len(stream.finish()) for total, stream in zip(totals, (floats, integers), strict=True)
         ]
     return SeamCost(float_bytes=totals[0], integer_bytes=totals[1])
+
+
+def main() -> None:
+    """Measure on the pictures that are named, and print both sizes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--unet", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--vae", required=True, help="file, folder or hub id, as of `onedc convert`")
+    parser.add_argument("images", nargs="+")
+    args = parser.parse_args()
+    published = Published(unet=args.unet, codec=args.codec, vae=find_weights(args.vae, "vae"))
+    pictures = [read_image(name) for name in args.images]
+    cost = measure_seam(*read_published(published, Options()), pictures)
+    print(
+        f"y of {len(pictures)} pictures takes {cost.float_bytes} bytes with floats, "
+        f"{cost.integer_bytes} with integers ({cost.percent:+.3f} %)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
