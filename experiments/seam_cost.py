@@ -25,7 +25,7 @@ from onedc.engine.torch_engine import pad, to_tensor
 from onedc.entropy.coder import SymbolEncoder
 from onedc.entropy.tables import load_tables
 from onedc.image import read_image
-from onedc.interop.convert import Options, Published, build_network, read_published
+from onedc.interop.convert import Published, build_network, read_published
 from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.pretrained.places import find_weights
@@ -109,7 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     published = Published(unet=args.unet, codec=args.codec, vae=find_weights(args.vae, "vae"))
     pictures = [read_image(name) for name in args.images]
-    cost = measure_seam(*read_published(published, Options()), pictures)
+    cost = measure_seam(*read_published(published), pictures)
     print(
         f"y of {len(pictures)} pictures takes {cost.float_bytes} bytes with floats, "
         f"{cost.integer_bytes} with integers ({cost.percent:+.3f} %)"

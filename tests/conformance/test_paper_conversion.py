@@ -51,7 +51,7 @@ def convert(folder: Path, output: str, *options: str) -> Path:
 
 
 def test_fp32_conversion_loses_nothing(folder: Path) -> None:
-    path = convert(folder, "fp32.safetensors", "--storage", "fp32", "--keep-time", "--lambda", "4.6")
+    path = convert(folder, "fp32.safetensors", "--storage", "fp32", "--lambda", "4.6")
     integers = seam_integers(network("h_s"), network("prior"), load_tables().scale.tolist())  # type: ignore[arg-type]
     with safe_open(path, "pt") as file:
         keys = set(file.keys())

@@ -63,8 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "written into .1dc files, 192 (default) to 255"
     cli.option(parser, "--model-id N", int, text, default=PRIVATE_MODEL_IDS.start)
     cli.option(parser, "--lambda L", str, "the model's rate, stored as a note", dest="note", default="")
-    text = "keep the constant time embeddings as layers: to train on from the file (nets.start)"
-    cli.switch(parser, "--keep-time", text, off="fold_time")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,6 +82,22 @@ def run(args: argparse.Namespace) -> int:
         convert(models[0], Path(args.output), options)
     _tell_size(args)
     return 0
+
+
+def _convert_runs(args: argparse.Namespace) -> int:
+    """A family of training runs."""
+    from onedc.interop.convert import Options
+    from onedc.interop.family import open_run, write_family
+    from onedc.train.checkpoint import find_checkpoint
+
+    rates = [open_run(find_checkpoint(Path(place)), rate) for rate, place in args.runs]
+    write_family(rates, Path(args.output), cli.given(Options, args))
+    _tell_size(args)
+    return 0
+
+
+def _tell_size(args: argparse.Namespace) -> None:
+    print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -1,30 +1,25 @@
 """Published checkpoints of the paper's model to one weights file of ours.
 
 Strict: every weight of every file is used once and none is missing. The networks between z and y become
-integers on the way (`seam.torch_seam`), and constant time embeddings a part of the convolutions that they are
-added behind: both UNets run at one timestep. Tensors pass through memory one by one. Prints nothing.
+integers on the way (`seam.torch_seam`). Tensors pass through memory one by one. Prints nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from onedc.config import SD15, ModelConfig, UNetConfig
+from onedc.config import SD15, ModelConfig
 from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import file_sha256
 from onedc.interop.keys import codec_key, merge_lora, unet_key, vae_key
-from onedc.model.analysis import TIMESTEP
 from onedc.model.onedc import PRECISE_NETS, OneDC
-from onedc.model.unet import TimeEmbedding
 from onedc.pretrained.checkpoint import Checkpoint, joined, open_checkpoint
 from onedc.pretrained.fitting import COMPILED, fit
 from onedc.seam.torch_seam import FixedSeam, seam_integers
@@ -52,7 +47,6 @@ class Options:
     """How published models are converted."""
 
     storage: str = "bf16"  # a key of STORAGE
-    fold_time: bool = True  # constant time embeddings into the convolutions before them
     model_id: int = PRIVATE_MODEL_IDS.start  # written into .1dc files; 192..255 are private
 
     def __post_init__(self) -> None:
@@ -67,7 +61,7 @@ def convert(published: Published, output: Path, options: Options) -> None:
         WeightsError: a file that is missing, damaged, of another network, or not finite in the storage type.
         OutputError: the output cannot be written.
     """
-    config, weights = read_published(published, options)
+    config, weights = read_published(published)
     integers = convert_seam(config, weights)
     entries = {SEAM + name: Entry.of(value) for name, value in integers.items()}
     for key in weights.shapes:
@@ -77,7 +71,7 @@ def convert(published: Published, output: Path, options: Options) -> None:
     write_safetensors(output, entries, notes | file_metadata(config, options.model_id, integers))
 
 
-def read_published(published: Published, options: Options) -> tuple[ModelConfig, Checkpoint]:
+def read_published(published: Published) -> tuple[ModelConfig, Checkpoint]:
     """The published weights under our keys, adapters merged, read when asked for; and their configuration.
 
     Raises:
@@ -90,9 +84,7 @@ def read_published(published: Published, options: Options) -> tuple[ModelConfig,
         fit(open_checkpoint(published.codec), "published codec", expected["codec"], codec_key).weights,
         fit(open_checkpoint(published.vae), "published autoencoder", expected["vae"], vae_key).weights,
     ]
-    config = replace(SD15, z_only=published.z_only)
-    weights = joined("published", parts)
-    return fold_time(config, weights) if options.fold_time else (config, weights)
+    return replace(SD15, z_only=published.z_only), joined("published", parts)
 
 
 def open_unet(path: Path) -> Checkpoint:
@@ -148,56 +140,3 @@ def expected_keys(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
         file = {"generator": "unet", "vae": "vae"}.get(key.partition(".")[0], "codec")
         files[file][key] = tuple(tensor.shape)
     return files
-
-
-_EMBEDDING, _PROJECTION = "time_embedding.", ".time_emb_proj."
-
-
-def fold_time(config: ModelConfig, weights: Checkpoint) -> tuple[ModelConfig, Checkpoint]:
-    """A model of a constant timestep as one without time embeddings.
-
-    Args:
-        config: of the weights; without a learned quality, which enters by the time embedding.
-        weights: under our keys.
-    Returns:
-        The configuration without time embeddings, and its weights.
-    """
-    vectors: dict[str, Tensor] = {}
-    for prefix, unet, timestep in _unets(config):
-        vectors |= {prefix: _activated(prefix, unet, timestep, weights)} if unet.time_channels else {}
-
-    def read(key: str) -> Tensor:
-        tensor = weights.tensor(key)
-        block, end = key.removesuffix(".conv1.bias"), ".conv1.bias"
-        prefix = next((p for p in vectors if key.startswith(p)), None)
-        if prefix is None or not key.endswith(end) or f"{block}{_PROJECTION}weight" not in weights.shapes:
-            return tensor
-        projection, bias = (
-            weights.tensor(f"{block}{_PROJECTION}{part}").double() for part in ("weight", "bias")
-        )
-        return (tensor.double() + projection @ vectors[prefix] + bias).to(tensor.dtype)
-
-    gone = tuple(prefix + _EMBEDDING for prefix in vectors)
-    shapes = {k: s for k, s in weights.shapes.items() if not k.startswith(gone) and _PROJECTION not in k}
-    assert config.analysis_unet is not None
-    folded = replace(
-        config,
-        analysis_unet=replace(config.analysis_unet, time_channels=0),
-        generator_unet=replace(config.generator_unet, time_channels=0),
-    )
-    return folded, Checkpoint(name=weights.name, shapes=shapes, read=read)
-
-
-def _unets(config: ModelConfig) -> Iterator[tuple[str, UNetConfig, int]]:
-    """Prefix, configuration and constant timestep of both UNets."""
-    assert config.analysis_unet is not None
-    yield "g_a.unet.", config.analysis_unet, TIMESTEP
-    yield "generator.unet.", config.generator_unet, config.timestep
-
-
-def _activated(prefix: str, unet: UNetConfig, timestep: int, weights: Checkpoint) -> Tensor:
-    """What the projections of all residual blocks see, float64 [time channels]."""
-    embedding = TimeEmbedding(unet.widths[0], unet.time_channels)
-    embedding.load_state_dict({k: weights.tensor(prefix + _EMBEDDING + k) for k in embedding.state_dict()})
-    with torch.inference_mode():
-        return F.silu(embedding.double()(torch.tensor([timestep])))[0]

@@ -24,7 +24,6 @@ from onedc.interop.convert import (
     Published,
     convert_seam,
     entry,
-    fold_time,
     open_unet,
     origin,
     read_published,
@@ -51,25 +50,44 @@ class Rate:
     integers: dict[str, Tensor]
 
 
-def open_rate(published: Published, options: Options) -> Rate:
-    """Open one published model and convert its seam. Raises WeightsError: see `convert`."""
-    config, weights = read_published(published, options)
+def convert_family(models: Sequence[Published], output: Path, options: Options) -> None:
+    """Write several rates as one family file.
+
+    Args:
+        models: lowest rate first; the first may be the one for z only.
+
+    Raises:
+        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
+        OutputError: the output cannot be written.
+    """
+    if len(models) < 2:
+        raise WeightsError("a family needs at least two models")
+    if any(model.z_only for model in models[1:]):
+        raise WeightsError("the model for z only must be the family's first")
+    rates = [open_rate(model) for model in models]
+    write_family(rates, output, options)
+
+
+def open_rate(published: Published) -> Rate:
+    """Open one published model and convert its seam."""
+    config, weights = read_published(published)
     return Rate(
         rate=published.rate,
         origin=origin(published),
         config=config,
         weights=weights,
-        unmerged=unmerged(open_unet(published.unet).renamed(own_adapters).renamed(unet_key), weights),
+        unmerged=unmerged(open_unet(published.unet).renamed(own_adapters).renamed(unet_key)),
         integers=convert_seam(config, weights),
     )
 
 
-def unmerged(stored: Checkpoint, weights: Checkpoint) -> Checkpoint:
-    """Adapted layers and their adapters, under our keys, of those weights that still exist."""
+def unmerged(stored: Checkpoint) -> Checkpoint:
+    """Adapted layers and their adapters, under our keys."""
     layers = [key.removesuffix(DOWN) for key in stored.shapes if key.endswith(DOWN)]
     ends = {"": ".weight", ADAPTER_DOWN: DOWN, ADAPTER_UP: UP}
-    kept = [layer for layer in layers if f"{layer}.weight" in weights.shapes]
-    return stored.chosen({f"{layer}.weight{end}": layer + own for layer in kept for end, own in ends.items()})
+    return stored.chosen(
+        {f"{layer}.weight{end}": layer + own for layer in layers for end, own in ends.items()}
+    )
 
 
 def write_family(rates: Sequence[Rate], output: Path, options: Options) -> None:
@@ -135,7 +153,7 @@ def _metadata(rates: Sequence[Rate], options: Options) -> dict[str, str]:
     }
 
 
-def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
+def open_run(checkpoint: Path, rate: str) -> Rate:
     """Open one checkpoint folder of a run; its running mean where there is one.
 
     Args:
@@ -149,13 +167,11 @@ def open_run(checkpoint: Path, rate: str, options: Options) -> Rate:
     if config.quality_knots or config.analysis_unet is None:
         raise WeightsError(f"{checkpoint}: {config.name} has all rates in one model; `onedc export` takes it")
     weights = merge_lora(stored)
-    if options.fold_time:
-        config, weights = fold_time(config, weights)
     return Rate(
         rate=rate,
         origin={"run": {"file": str(checkpoint), "sha256": file_sha256(checkpoint / "model.safetensors")}},
         config=config,
         weights=weights,
-        unmerged=unmerged(stored, weights),
+        unmerged=unmerged(stored),
         integers=convert_seam(config, weights),
     )

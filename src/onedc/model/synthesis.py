@@ -119,7 +119,7 @@ class OneStepGenerator(nn.Module):
         return noise, self.vae_reduction(x_hat.to(self.vae_reduction.skip.weight.dtype))
 
     def time_vector(self, quality: Tensor) -> Tensor | None:
-        """What the residual blocks learn of the timestep and the quality; None where that is folded in."""
+        """What the residual blocks learn of the timestep and the quality; None for a UNet without."""
         if not hasattr(self.unet, "time_embedding"):
             return None
         time = self.unet.time_embedding(torch.full_like(quality, self.timestep))

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from onedc.cli.main import main
 from onedc.config import TINY, ModelConfig
 from onedc.errors import WeightsError
-from onedc.interop.convert import Options
 from onedc.interop.family import open_run
 from onedc.loading import load
 from onedc.model.lora import UP, adapt
@@ -66,17 +65,18 @@ def test_runs_become_a_family_that_codes_as_each_of_them(tmp_path: Path) -> None
         names = set(file.keys())
     layer = "generator.unet.mid_block.resnets.0.conv1.weight"
     assert {f"shared.{layer}", f"0.{layer}.adapter_down", f"1.{layer}.adapter_up"} <= names
+    assert "shared.generator.unet.time_embedding.linear_1.weight" in names  # one may train on from it
 
 
 def test_what_is_no_rate_of_a_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"not a checkpoint .*state\.json"):
-        open_run(tmp_path, "4.6", Options())
+        open_run(tmp_path, "4.6")
     (tmp_path / "state.json").write_text('{"step": 1}')
     with pytest.raises(WeightsError, match=r"state\.json has no usable model"):
-        open_run(tmp_path, "4.6", Options())
+        open_run(tmp_path, "4.6")
     several = write_run(tmp_path, 0, replace(CONFIG, quality_knots=2))
     with pytest.raises(WeightsError, match="has all rates in one model"):
-        open_run(several / "checkpoints" / "step-00000001", "4.6", Options())
+        open_run(several / "checkpoints" / "step-00000001", "4.6")
     run = str(write_run(tmp_path, 1))
     assert main(["convert", "--run", "4.6", run, "-o", "x"]) == 2
     assert main(["convert", "--run", "4.6", run, "--run", "4.6", run, "-o", "x"]) == 2

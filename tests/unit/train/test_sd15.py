@@ -15,7 +15,6 @@ from tests.unit.train.test_data import write_coco
 from tests.unit.train.test_maskgit import small_tokenizer
 
 from onedc.config import TINY
-from onedc.errors import WeightsError
 from onedc.model.lora import UP
 from onedc.model.onedc import OneDC
 from onedc.train.config import NetsConfig, TrainConfig, apply_settings
@@ -23,7 +22,6 @@ from onedc.train.loop import Trainer
 from onedc.train.networks.loading import load_model
 from onedc.train.recipes import find_recipe
 from onedc.train.stages.stage1 import Stage1
-from onedc.weights.file import save_weights
 from onedc.weights.lora import merged
 
 pytest.importorskip("datasets")
@@ -98,14 +96,6 @@ def test_published_files_come_in_as_they_are(tmp_path: Path, monkeypatch: pytest
         assert torch.equal(t, model.vae.state_dict()[key])
     for key, t in loaded.generator.unet.state_dict().items():
         assert key.startswith("conv_in.") or torch.equal(t, unet[f"module.{key}"])
-
-
-def test_a_file_without_time_embeddings_says_how_to_convert_it(tmp_path: Path) -> None:
-    unet = replace(SINGLE_RATE.generator_unet, time_channels=0)
-    folded = OneDC(replace(SINGLE_RATE, generator_unet=unet)).eval()
-    save_weights(tmp_path / "folded.safetensors", folded, model_id=192)
-    with pytest.raises(WeightsError, match=r"folded\.safetensors: its time .* are folded.*--keep-time"):
-        load_model(SINGLE_RATE, NetsConfig(start=str(tmp_path / "folded.safetensors")))
 
 
 def test_stage2_goes_on_with_the_adapters_of_stage1(tmp_path: Path) -> None:

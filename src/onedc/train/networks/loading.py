@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import SMALL, ModelConfig
-from onedc.errors import ConfigError, WeightsError
+from onedc.errors import ConfigError
 from onedc.model.blocks import with_lower_knots
 from onedc.model.lora import adapt
 from onedc.model.lpips import LPIPS
@@ -130,16 +130,11 @@ def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:
     A weights file with fewer knots of quality than the configuration is taken for one of its highest rates.
 
     Raises:
-        WeightsError: missing, damaged, no codec, or one whose time embeddings are folded.
+        WeightsError: missing, damaged or no codec.
     """
     if not place.is_file():
         return checkpoint_tensors(find_checkpoint(place))
-    found, tensors = trainable_tensors(place)
-    if config.generator_unet.time_channels and not found.generator_unet.time_channels:
-        raise WeightsError(
-            f"{place}: its time embeddings are folded, so it cannot be trained on; "
-            "convert the published files again with --keep-time"
-        )
+    _, tensors = trainable_tensors(place)
     return with_lower_knots(tensors, config.quality_knots)
 
 
