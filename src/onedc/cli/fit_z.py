@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(args.output, force=args.force)
     content = read_content(args.weights)
     engine = TorchEngine(weights_of(content, args.weights))
-    fitted = fit_z_prior(engine, open_source(args.data), config, tell)
-    integers = {name: torch.from_numpy(value) for name, value in fitted.integers.items()}
+    fitted, figures = fit_z_prior(engine, open_source(args.data), config, tell)
+    integers = {name: torch.from_numpy(value) for name, value in fitted.items()}
     save_changed(content, args.output, z_prior=integers, force=args.force)
-    print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {fitted.summary()}")
+    print(f"{args.output}: {os.path.getsize(args.output):,} bytes; {figures}")
     return 0

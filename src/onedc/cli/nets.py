@@ -125,8 +125,7 @@ def _verdict(state: State) -> str:
     if not state.there:
         return f"not there ({state.path})"
     seen = ", the file that was seen before" if state.known else ""
-    origin = f", made of {state.origin}" if state.origin else ""
-    return f"{state.path} is whole{seen}; sha256 {state.sha256[:12]}...{origin}"
+    return f"{state.path} is whole{seen}; sha256 {state.sha256[:12]}..."
 
 
 def _tell_written(network: Network, path: Path, notes: tuple[str, ...]) -> None:

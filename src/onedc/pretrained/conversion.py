@@ -27,7 +27,6 @@ from onedc.pretrained.fitting import Fit, fit
 from onedc.pretrained.loading import LAYOUTS, shapes_of
 from onedc.pretrained.places import find_weights, folder_from_hub
 from onedc.pretrained.table import PARTS, TEXT, Network, find_networks
-from onedc.weights.layout import opened
 from onedc.weights.stream_writer import Entry, write_safetensors
 
 LPIPS_NAMES = ("lpips-squeeze", "lpips-vgg", "lpips-alex")
@@ -43,7 +42,6 @@ class State:
     there: bool
     fault: str = ""  # what is wrong, in one line
     sha256: str = ""
-    origin: str = ""  # what the file says it was made of
 
     @property
     def known(self) -> bool:
@@ -100,7 +98,7 @@ def check_network(network: Network, folder: Path) -> State:
             weights.tensor(key)
     except WeightsError as error:
         return State(network=network, path=path, there=True, fault=str(error))
-    return State(network=network, path=path, there=True, sha256=file_sha256(file), origin=_origin(file))
+    return State(network=network, path=path, there=True, sha256=file_sha256(file))
 
 
 def _lpips_weights(network: Network, backbone: Path, linear: Path) -> tuple[Checkpoint, tuple[str, ...]]:
@@ -136,16 +134,6 @@ def _write(target: Path, network: Network, weights: Checkpoint, paths: Sequence[
     }
     origin = [{"file": path.name, "sha256": file_sha256(path)} for path in paths]
     write_safetensors(target, entries, {"network": network.name, "origin": json.dumps(origin)})
-
-
-def _origin(file: Path) -> str:
-    """What a converted file says it was made of; "" where it says nothing."""
-    try:
-        with opened(file, "np") as tensors:
-            origin = json.loads((tensors.metadata() or {})["origin"])
-        return ", ".join(f"{each['file']} ({each['sha256'][:12]})" for each in origin)
-    except (WeightsError, KeyError, TypeError, ValueError):
-        return ""
 
 
 def _text_file(folder: Path) -> Path:

@@ -50,27 +50,6 @@ class FitConfig:
             raise ConfigError(f"view-px {self.view_px} must be a multiple of 64")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A fitted prior, and figures in bits for each position of z; the uniform code takes 14."""
-
-    integers: dict[str, NDArray[np.integer]]
-    photos: int  # that it was fitted to
-    codes: int  # different values of z among them, of 16384
-    bits: float  # on the photos it was fitted to
-    scored_photos: int
-    scored_bits: float | None  # on photos held out, None where there were none
-    scored_bits_float: float | None  # the same before the conversion to integers
-
-    def summary(self) -> str:
-        """One line of figures."""
-        text = f"{self.bits:.3f} bits a position of z on {self.photos} photos fitted to"
-        if self.scored_bits is not None:
-            text += f", {self.scored_bits:.3f} on {self.scored_photos} held out"
-            text += f" ({self.scored_bits_float:.3f} in floats)"
-        return f"{text}, 14 without; {self.codes} of {CODEBOOK_SIZE} values in use"
-
-
 class ZPriorTwin(nn.Module):
     """`LearnedZPrior` in floats: levels -> logits in bits."""
 
@@ -113,8 +92,14 @@ class ZPriorTwin(nn.Module):
 
 def fit_z_prior(
     engine: TorchEngine, source: Source, config: FitConfig, say: Callable[[str], None] = lambda _: None
-) -> Fitted:
-    """Fit a prior to the z that a model, in fp32 on the CPU, makes of photos; `say` is told of the progress.
+) -> tuple[dict[str, NDArray[np.integer]], str]:
+    """Fit a prior to the z that a model, in fp32 on the CPU, makes of photos.
+
+    Args:
+        say: is told of the progress.
+
+    Returns:
+        The prior's integers, and a line of figures in bits for each position of z; the uniform code takes 14.
 
     Raises:
         ConfigError: no photos to fit to.
@@ -128,16 +113,12 @@ def fit_z_prior(
     twin = fit_levels(fitted, config)
     integers = twin.integers()
     prior = LearnedZPrior(integers)
-    positions = _positions(fitted)
-    return Fitted(
-        integers=integers,
-        photos=len(fitted),
-        codes=len(np.unique(positions, axis=0)),
-        bits=position_bits(prior, fitted),
-        scored_photos=len(held_out),
-        scored_bits=position_bits(prior, held_out) if held_out else None,
-        scored_bits_float=float(twin.bits(*_examples(held_out)).detach()) if held_out else None,
-    )
+    text = f"{position_bits(prior, fitted):.3f} bits a position of z on {len(fitted)} photos fitted to"
+    if held_out:
+        floats = float(twin.bits(*_examples(held_out)).detach())
+        text += f", {position_bits(prior, held_out):.3f} on {len(held_out)} held out ({floats:.3f} in floats)"
+    codes = len(np.unique(_positions(fitted), axis=0))
+    return integers, f"{text}, 14 without; {codes} of {CODEBOOK_SIZE} values in use"
 
 
 def position_bits(prior: LearnedZPrior, photos: Levels) -> float:
