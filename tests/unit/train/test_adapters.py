@@ -81,9 +81,7 @@ def test_stages_move_adapters_alone_and_hand_on_merged_layers(
 
     AcceleratorState._reset_state(reset_partial_state=True)
     trainer = Trainer(second, tmp_path / "two", resume=False)
-    kept = dict(trainer.stage.named_parameters())[
-        "codec.model.generator.unet.mid_block.resnets.0.conv1.weight"
-    ]
+    kept = dict(trainer.stage.named_parameters())["model.generator.unet.mid_block.resnets.0.conv1.weight"]
     assert (kept.dtype, kept.requires_grad) == (torch.bfloat16, False)
     assert trainer.run().finished
     assert "dmd" in json.loads((tmp_path / "two/log.jsonl").read_text().splitlines()[-1])

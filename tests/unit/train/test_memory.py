@@ -82,8 +82,8 @@ def test_stage2_with_halved_networks(tiny: Callable[..., TrainConfig], tmp_path:
     trainer.run()
     kinds = {n: p.dtype for n, p in trainer.stage.named_parameters() if p.ndim > 1}
     whole = {n.split(".")[0] for n, dtype in kinds.items() if dtype == torch.float32}
-    assert whole == {"codec", "head"}
-    halves = {".".join(n.split(".")[:3]) for n, dtype in kinds.items() if dtype == torch.bfloat16}
-    assert "codec.model.g_a" in halves
-    assert "codec.model.generator" not in halves
+    assert whole == {"model", "lpips", "gan_head"}
+    halves = {".".join(n.split(".")[:2]) for n, dtype in kinds.items() if dtype == torch.bfloat16}
+    assert "model.g_a" in halves
+    assert "model.generator" not in halves
     assert Trainer(config, tmp_path, resume=True).run().finished
