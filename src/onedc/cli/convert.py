@@ -25,7 +25,7 @@ from onedc.container.packing import PRIVATE_MODEL_IDS
 from onedc.files import refuse_existing
 
 if TYPE_CHECKING:
-    from onedc.interop.convert import Options, Published
+    from onedc.interop.convert import Published
     from onedc.interop.family import Rate
 
 Z_ONLY = "z"
@@ -68,36 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from onedc.interop.convert import Options, convert
-    from onedc.interop.family import convert_family
+    from onedc.interop.family import write_family
 
     _check(args)
     refuse_existing(args.output, force=args.force)
-    if args.runs:
-        return _convert_runs(args)
-    models = _models(args)
-    options = cli.given(Options, args)
-    if args.rate:
-        convert_family(models, Path(args.output), options)
+    models, options, output = _models(args), cli.given(Options, args), Path(args.output)
+    if args.runs or args.rate:
+        write_family(_rates(args, models), output, options)
     else:
-        convert(models[0], Path(args.output), options)
-    _tell_size(args)
+        convert(models[0], output, options)
+    print(f"{output}: {os.path.getsize(output):,} bytes, {args.storage}, model id {args.model_id}")
     return 0
-
-
-def _convert_runs(args: argparse.Namespace) -> int:
-    """A family of training runs."""
-    from onedc.interop.convert import Options
-    from onedc.interop.family import open_run, write_family
-    from onedc.train.checkpoint import find_checkpoint
-
-    rates = [open_run(find_checkpoint(Path(place)), rate) for rate, place in args.runs]
-    write_family(rates, Path(args.output), cli.given(Options, args))
-    _tell_size(args)
-    return 0
-
-
-def _tell_size(args: argparse.Namespace) -> None:
-    print(f"{args.output}: {os.path.getsize(args.output):,} bytes, {args.storage}, model id {args.model_id}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -152,12 +133,12 @@ def _models(args: argparse.Namespace) -> list[Published]:
     ]
 
 
-def _rates(args: argparse.Namespace, models: list[Published], options: Options) -> list[Rate]:
+def _rates(args: argparse.Namespace, models: list[Published]) -> list[Rate]:
     """The rates of a family, opened: training runs, or else published models."""
     from onedc.interop.family import open_rate, open_run
 
     if not args.runs:
-        return [open_rate(model, options) for model in models]
+        return [open_rate(model) for model in models]
     from onedc.train.checkpoint import find_checkpoint
 
-    return [open_run(find_checkpoint(Path(place)), rate, options) for rate, place in args.runs]
+    return [open_run(find_checkpoint(Path(place)), rate) for rate, place in args.runs]

@@ -50,24 +50,6 @@ class Rate:
     integers: dict[str, Tensor]
 
 
-def convert_family(models: Sequence[Published], output: Path, options: Options) -> None:
-    """Write several rates as one family file.
-
-    Args:
-        models: lowest rate first; the first may be the one for z only.
-
-    Raises:
-        WeightsError: see `convert`; fewer than two models, one twice, or one for z alone behind others.
-        OutputError: the output cannot be written.
-    """
-    if len(models) < 2:
-        raise WeightsError("a family needs at least two models")
-    if any(model.z_only for model in models[1:]):
-        raise WeightsError("the model for z only must be the family's first")
-    rates = [open_rate(model) for model in models]
-    write_family(rates, output, options)
-
-
 def open_rate(published: Published) -> Rate:
     """Open one published model and convert its seam."""
     config, weights = read_published(published)
