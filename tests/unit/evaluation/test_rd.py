@@ -129,7 +129,8 @@ def test_a_metric_over_sets_compares_the_two_mean_curves(
     monkeypatch.setattr(FeatureStore, "measure", measure)
     for name, factor, gain in (("theirs", 1.0, 0), ("ours", 0.8, 0), ("far", 1.0, 90)):
         file = ResultsFile(results(tmp_path / name, name, factor, gain=gain))
-        file.rewrite(replace(r, features={"mobilenet": "net"}) for r in file.records.values())
+        records = file.records.values()
+        file.rewrite(replace(r, key=name + r.key, features={"mobilenet": "net"}) for r in records)
     curves = load_curves([tmp_path / name for name in ("theirs", "ours", "far")])
     found = compare(curves, "ours", "theirs", "fd_mobilenet")
     assert found.percent == pytest.approx(100 * (0.8 * 1.015 - 1)) and found.ci_low is None
