@@ -54,7 +54,7 @@ class OneByOne(nn.Module):
         super().__init__()
         self.attention = attention
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, tokens: None = None) -> Tensor:
         side, out = self.attention.window, torch.empty_like(x)
         for top in range(0, x.shape[-2], side):
             for left in range(0, x.shape[-1], side):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from onedc.model.blocks import GROUP_NORM, Link
 from onedc.model.tiling import tiled
-from onedc.model.unet import TimeResnet
+from onedc.model.unet import Level, MidBlock
 
 SCALING = 0.18215
 """Factor between what the autoencoder works in and the `vae_latents` everybody else sees."""
@@ -23,10 +23,6 @@ WINDOW = 16
 WIDTHS = (128, 256, 512, 512)
 LATENT_CHANNELS = 4
 LOGVAR_RANGE = (-30.0, 20.0)
-
-
-def _resnet(channels_in: int, channels_out: int) -> TimeResnet:
-    return TimeResnet(channels_in, channels_out, 0, GROUP_NORM)
 
 
 class WindowAttention(Link):
@@ -47,7 +43,7 @@ class WindowAttention(Link):
         self.to_v = nn.Linear(channels, channels)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, tokens: None = None) -> Tensor:
         rows, columns = (_strips(side, self.window) for side in x.shape[-2:])
         return torch.cat(
             [torch.cat([self._attend_windows(x[..., r, c]) for c in columns], dim=-1) for r in rows], dim=-2
@@ -118,48 +114,18 @@ def _phases(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return torch.stack([first, middle + last], dim), torch.stack([first + middle, last], dim)
 
 
-class DownLevel(nn.Module):
-    """One resolution of the encoder: residual blocks, then the way to the next."""
-
-    def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(
-            [_resnet(channels_in, channels_out), _resnet(channels_out, channels_out)]
-        )
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels_out)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in (*self.resnets, *self.downsamplers):
-            x = block(x)
-        return x
+def _level(channels_in: int, channels: int, blocks: int) -> Level:
+    """Residual blocks of one resolution, without the way to the next."""
+    return Level([channels_in, *(blocks - 1) * [channels]], channels, 0, None, GROUP_NORM)
 
 
-class UpLevel(nn.Module):
-    """One resolution of the decoder: residual blocks, then the way to the next."""
-
-    def __init__(self, channels_in: int, channels_out: int, *, last: bool) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(
-            [_resnet(channels_in if i == 0 else channels_out, channels_out) for i in range(3)]
-        )
-        self.upsamplers = nn.ModuleList([] if last else [Upsample(channels_out)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in (*self.resnets, *self.upsamplers):
-            x = block(x)
-        return x
-
-
-class MidBlock(nn.Module):
-    """The lowest resolution: a residual block, windowed attention, a residual block."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.attentions = nn.ModuleList([WindowAttention(channels)])
-        self.resnets = nn.ModuleList([_resnet(channels, channels), _resnet(channels, channels)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.resnets[1](self.attentions[0](self.resnets[0](x)))
+def _through(levels: nn.ModuleList, h: Tensor) -> Tensor:
+    """One level after the other: its residual blocks, then the way to the next."""
+    for level in levels:
+        for layers in level.children():
+            for layer in layers.children():
+                h = layer(h)
+    return h
 
 
 class Encoder(nn.Module):
@@ -169,18 +135,17 @@ class Encoder(nn.Module):
         super().__init__()
         widths_in = (WIDTHS[0], *WIDTHS[:-1])
         self.conv_in = nn.Conv2d(3, WIDTHS[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList(
-            [DownLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, WIDTHS, strict=True))]
-        )
-        self.mid_block = MidBlock(WIDTHS[-1])
+        levels = [_level(ci, co, 2) for ci, co in zip(widths_in, WIDTHS, strict=True)]
+        for level, width in zip(levels[:-1], WIDTHS, strict=False):
+            level.downsamplers = nn.ModuleList([Downsample(width)])
+        self.down_blocks = nn.ModuleList(levels)
+        self.mid_block = MidBlock(WIDTHS[-1], 0, WindowAttention, GROUP_NORM)
         self.conv_norm_out = GROUP_NORM(WIDTHS[-1])
         self.conv_out = nn.Conv2d(WIDTHS[-1], 2 * LATENT_CHANNELS, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_in(x)
-        for level in self.down_blocks:
-            h = level(h)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(h))))
+        h = _through(self.down_blocks, self.conv_in(x))
+        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(h, None, None))))
 
 
 class Decoder(nn.Module):
@@ -191,17 +156,16 @@ class Decoder(nn.Module):
         widths = WIDTHS[::-1]
         widths_in = (widths[0], *widths[:-1])
         self.conv_in = nn.Conv2d(LATENT_CHANNELS, widths[0], 3, padding=1)
-        self.up_blocks = nn.ModuleList(
-            [UpLevel(ci, co, last=i == 3) for i, (ci, co) in enumerate(zip(widths_in, widths, strict=True))]
-        )
-        self.mid_block = MidBlock(widths[0])
+        levels = [_level(ci, co, 3) for ci, co in zip(widths_in, widths, strict=True)]
+        for level, width in zip(levels[:-1], widths, strict=False):
+            level.upsamplers = nn.ModuleList([Upsample(width)])
+        self.up_blocks = nn.ModuleList(levels)
+        self.mid_block = MidBlock(widths[0], 0, WindowAttention, GROUP_NORM)
         self.conv_norm_out = GROUP_NORM(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.mid_block(self.conv_in(x))
-        for level in self.up_blocks:
-            h = level(h)
+        h = _through(self.up_blocks, self.mid_block(self.conv_in(x), None, None))
         return self.conv_out(F.silu(self.conv_norm_out(h)))
 
 
