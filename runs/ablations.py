@@ -165,12 +165,12 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def spread(values: Iterable[float | None], form: str, unit: str) -> str:
-    """Mean of the seeds and half of their range."""
+    """Mean of the seeds and, where there are several, half of their range."""
     numbers = [value for value in values if value is not None]
     if not numbers:
         return "no overlap"
-    half = (max(numbers) - min(numbers)) / 2
-    return f"{statistics.mean(numbers):{form}} ± {half:.1f}{unit}"
+    error = f" ± {(max(numbers) - min(numbers)) / 2:.1f}" if len(numbers) > 1 else ""
+    return f"{statistics.mean(numbers):{form}}{error}{unit}"
 
 
 def table(found: list[dict[str, Any]]) -> str:

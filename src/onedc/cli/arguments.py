@@ -168,9 +168,16 @@ def checked(kind: Callable[[str], T], fits: Callable[[T], bool], what: str) -> C
     return parse
 
 
-def listed(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+def listed(parse: Callable[[str], T], *, may_be_empty: bool = False) -> Callable[[str], tuple[T, ...]]:
     """A type for argparse: a list with commas, of what `parse` reads."""
-    return lambda text: tuple(parse(each.strip()) for each in text.split(",") if each.strip())
+
+    def read(text: str) -> tuple[T, ...]:
+        found = tuple(parse(each.strip()) for each in text.split(",") if each.strip())
+        if not found and not may_be_empty:
+            raise argparse.ArgumentTypeError(f"{text!r} is an empty list")
+        return found
+
+    return read
 
 
 def size(text: str) -> tuple[int, int]:
@@ -197,7 +204,7 @@ positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0"
 quality = checked(float, lambda value: 0 <= value <= 100, "a number in 0..100")
 whole = checked(int, lambda value: value > 0, "a whole number above 0")
 effort = checked(int, range(10).__contains__, "a whole number in 0..9")
-names = listed(str)
+names = listed(str, may_be_empty=True)
 numbers = listed(number)
 whole_numbers = listed(whole)
 sizes = listed(size)

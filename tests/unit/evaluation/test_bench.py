@@ -182,3 +182,10 @@ def test_wrong_usage_is_one_line(wrong: list[str], capsys: pytest.CaptureFixture
         status = int(str(stop.code))
     assert status == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--size", "--batch", "--memory"])
+def test_an_empty_list_is_refused(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", option, ","])
+    assert f"argument {option}: ',' is an empty list" in capsys.readouterr().err
