@@ -165,12 +165,14 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def spread(values: Iterable[float | None], form: str, unit: str) -> str:
-    """Mean of the seeds and, where there are several, half of their range."""
-    numbers = [value for value in values if value is not None]
+    """Mean of the seeds and, where there are several, half of their range; and how many have one."""
+    found = list(values)
+    numbers = [value for value in found if value is not None]
     if not numbers:
         return "no overlap"
     error = f" ± {(max(numbers) - min(numbers)) / 2:.1f}" if len(numbers) > 1 else ""
-    return f"{statistics.mean(numbers):{form}}{error}{unit}"
+    share = f" ({len(numbers)} of {len(found)} seeds)" if len(numbers) < len(found) else ""
+    return f"{statistics.mean(numbers):{form}}{error}{unit}{share}"
 
 
 def table(found: list[dict[str, Any]]) -> str:
