@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onedc.cli.jobs import exit_status
+from onedc.coding import y_writer
 from onedc.config import ModelConfig
 from onedc.engine.torch_engine import pad, to_tensor
 from onedc.entropy.coder import SymbolEncoder
@@ -29,9 +30,8 @@ from onedc.interop.convert import Published, build_network, read_published
 from onedc.model.hyperprior import FSQ, HyperSynthesis, SpatialPrior
 from onedc.pretrained.checkpoint import Checkpoint
 from onedc.pretrained.places import find_weights
-from onedc.seam.parts import y_writer
-from onedc.seam.protocol import Code
-from onedc.seam.torch_seam import FixedSeam, TorchSeam, seam_integers
+from onedc.seam.conversion import arrays_of, seam_integers
+from onedc.seam.fixed_point import Code, Seam
 
 _RATE = torch.ones(1, dtype=torch.int64)
 
@@ -78,7 +78,7 @@ def compare_seam(
 ) -> SeamCost:
     """Code pairs of y [1,N,H/16,W/16] and z_hat [1,7,H/64,W/64] with both forms of h_s and prior."""
     scales = torch.tensor(load_tables().scale)
-    seam = TorchSeam(FixedSeam(h_s, prior, seam_integers(h_s, prior, scales.tolist())))
+    seam = Seam(arrays_of(seam_integers(h_s, prior, scales.tolist())))
     totals = [0, 0]
     for y, z_hat in latents:
         floats, integers = SymbolEncoder(), SymbolEncoder()

@@ -13,7 +13,7 @@ from onedc.engine.source import ReadyModel
 from onedc.entropy.coder import SymbolEncoder
 from onedc.errors import ImageError
 from onedc.image.forms import Source, padded
-from onedc.seam.protocol import Hyper, Seam
+from onedc.seam.fixed_point import Hyper, Seam
 
 Y_PX = 16
 """Pixels of the picture across one position of y."""

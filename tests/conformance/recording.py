@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onedc.codec import Codec
-from onedc.seam.protocol import Code, Hyper
+from onedc.seam.fixed_point import Code, Hyper
 
 
 @dataclass

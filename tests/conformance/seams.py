@@ -26,7 +26,8 @@ from tests.web_package import build, node
 
 from onedc.codec import Codec
 from onedc.loading import load
-from onedc.seam.numpy_seam import NumpySeam
+from onedc.seam.conversion import arrays_of
+from onedc.seam.fixed_point import Seam
 from onedc.weights.file import load_weights
 
 HERE = Path(__file__).parent
@@ -93,9 +94,9 @@ def differing(wanted: Result, found: Result) -> int:
 def row(name: str, weights: Path, library: Path, files: Sequence[Path]) -> str:
     """Files of one model, and how many of their arrays differ between the programs."""
     codec = load(weights, engine="torch", precision="fp32", threads=1)
-    integers = {name: tensor.numpy() for name, tensor in load_weights(weights).seam_integers.items()}
+    seam = Seam(arrays_of(load_weights(weights).seam_integers))
     torch = [by_python(codec, path.read_bytes()) for path in files]
-    with mock.patch.object(codec.model.engine, "seam", NumpySeam(integers)):
+    with mock.patch.object(codec.model.engine, "seam", seam):
         numpy = [by_python(codec, path.read_bytes()) for path in files]
     browser = by_browser(library, weights, files)
     arrays = sum(1 + len(result["integers"]) for result in torch)

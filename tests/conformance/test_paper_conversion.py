@@ -21,7 +21,7 @@ from onedc.cli.main import main
 from onedc.config import SD15, ModelConfig
 from onedc.entropy.tables import load_tables
 from onedc.loading import load
-from onedc.seam.torch_seam import seam_integers
+from onedc.seam.conversion import seam_integers
 
 pytestmark = [needs_recordings, pytest.mark.large]
 

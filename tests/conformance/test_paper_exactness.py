@@ -18,7 +18,7 @@ from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
 from onedc.model.hyperprior import FSQ
-from onedc.seam.torch_seam import FixedSeam, seam_integers
+from onedc.seam.conversion import seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 pytestmark = [needs_recordings, pytest.mark.large]
@@ -30,9 +30,8 @@ def codec() -> Codec:
     h_s, prior = network("h_s"), network("prior")
     numbers = seam_integers(h_s, prior, load_tables().scale.tolist())  # type: ignore[arg-type]
     nets: Any = SimpleNamespace(to_precision=lambda dtype: SimpleNamespace(to=lambda *a, **k: None))
-    seam = FixedSeam(h_s, prior, numbers).eval()  # type: ignore[arg-type]
     weights = Weights(
-        config=SD15, model_id=192, seam_sha256=seam_sha256(numbers), nets=nets, seam=seam, z_prior={}
+        config=SD15, model_id=192, seam_sha256=seam_sha256(numbers), nets=nets, seam_integers=numbers
     )
     return Codec(ModelSource.of_one(ready_model(weights)))
 

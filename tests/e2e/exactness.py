@@ -30,7 +30,7 @@ from onedc.codec import Codec
 from onedc.engine.torch_engine import torch_engine_of
 from onedc.image import read_image
 from onedc.loading import load
-from onedc.seam.fixed_point import FixedConv2d
+from onedc.seam.fixed_point import Convolution, Seam
 
 Circumstance = Callable[[Codec], AbstractContextManager[None]]
 
@@ -64,38 +64,42 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(codec: Codec, names: Sequence[str] = ("h_s", "prior.trunk")) -> Iterator[None]:
-    """Modules of the seam through torch.compile."""
-    seam = torch_engine_of(codec.model).seam.module
+def compiled(codec: Codec, names: Sequence[str] = ("_to_entropy", "_trunk")) -> Iterator[None]:
+    """Layers of the seam through torch.compile."""
+    seam = torch_engine_of(codec.model).seam
     with ExitStack() as stack:
-        for module in map(seam.get_submodule, names):
-            compiled_forward = torch.compile(module.forward, dynamic=False)
-            stack.enter_context(mock.patch.object(module, "forward", compiled_forward))
+        for name in names:
+            layer = torch.compile(getattr(seam, name), dynamic=False)
+            stack.enter_context(mock.patch.object(seam, name, layer))
         yield
 
 
 def permuted(codec: Codec) -> AbstractContextManager[None]:
     """Every convolution of the seam as unfold + matmul, its sum in another order."""
-    fixed = isinstance(torch_engine_of(codec.model).seam.module, nn.Module)
-    kind = FixedConv2d if fixed else nn.Conv2d
-    name = "_sums" if kind is FixedConv2d else "forward"
-    return mock.patch.object(kind, name, _permuted_convolution)
+    if isinstance(torch_engine_of(codec.model).seam, Seam):
+        return mock.patch.object(Convolution, "sums", _permuted_sums)
+    return mock.patch.object(nn.Conv2d, "forward", _permuted_convolution)
 
 
-def _permuted_convolution(layer: FixedConv2d | nn.Conv2d, x: Tensor) -> Tensor:
-    weight, size = layer.weight, layer.weight.shape[-1]
-    rows = 0 if isinstance(layer, FixedConv2d) else size // 2  # fixed-point rows carry their halo
-    x = F.pad(x, (size // 2, size // 2, rows, rows))
-    columns = F.unfold(x, size).unflatten(1, (x.shape[1], size * size))
+def _permuted_sums(layer: Convolution, x: Tensor) -> Tensor:
+    return _permuted(layer.weight.permute(2, 3, 0, 1), x)
+
+
+def _permuted_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    return _permuted(layer.weight, x) + layer.bias[:, None, None]
+
+
+def _permuted(weight: Tensor, x: Tensor) -> Tensor:
+    """A convolution with a weight [out,in,k,k] of x [B,in,h,w]."""
+    size, (height, width) = weight.shape[-1], x.shape[2:]
+    columns = F.unfold(x, size, padding=size // 2).unflatten(1, (x.shape[1], size * size))
     if weight.shape[1] == 1 and size > 1:
         terms = (columns * weight.flatten(1)[None, :, :, None]).flip(2)
         out = terms.sum(dim=2)
     else:
         order = torch.randperm(weight[0].numel(), generator=torch.Generator().manual_seed(1))
         out = weight.flatten(1)[:, order] @ columns.flatten(1, 2)[:, order]
-    out = out.unflatten(2, (x.shape[2] - size + 1, x.shape[3] - size + 1))
-    bias = getattr(layer, "bias", None)
-    return out if bias is None else out + bias[:, None, None]
+    return out.unflatten(2, (height, width))
 
 
 @contextmanager
@@ -170,7 +174,7 @@ def compare(
 
 def float_mismatches(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: float) -> tuple[int, int]:
     """With the seam in bf16 and sums in another order: (integers that differ or cannot be decoded, all)."""
-    with mock.patch.object(torch_engine_of(codec.model).seam, "module", FloatSeam(codec)):
+    with mock.patch.object(torch_engine_of(codec.model), "seam", FloatSeam(codec)):
         wrong = total = 0
         for picture in pictures:
             with recorded(codec) as recording:

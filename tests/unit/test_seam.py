@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.conformance.fixture_model import build
 from torch import Tensor, nn
 
 from onedc.config import TINY
 from onedc.entropy.tables import load_tables
+from onedc.entropy.z_prior import levels_of
 from onedc.errors import WeightsError
-from onedc.model.hyperprior import collapse
 from onedc.model.onedc import OneDC
-from onedc.seam.torch_seam import FixedSeam, scale_thresholds, seam_integers
+from onedc.model.parts import collapse
+from onedc.seam.conversion import arrays_of, scale_thresholds, seam_integers, seam_shapes
+from onedc.seam.fixed_point import Convolution, LeakyReLU, Map, Seam
 from onedc.seam.units import UNITS
 
 SCALES = load_tables().scale.tolist()
@@ -31,16 +35,20 @@ def integers(model: OneDC) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def seam(model: OneDC, integers: dict[str, Tensor]) -> FixedSeam:
-    return FixedSeam(model.h_s, model.prior, integers)
+def seam(integers: dict[str, Tensor]) -> Seam:
+    return Seam(arrays_of(integers))
+
+
+def z_idx() -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(0, 4**7, (2, 2, 3))
 
 
 def z_hat() -> Tensor:
-    return torch.randint(-2, 2, (2, 7, 2, 3), generator=torch.Generator().manual_seed(0)) / 2
+    return torch.from_numpy(levels_of(z_idx())).movedim(-1, 1) / 2 - 1
 
 
-def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: FixedSeam) -> None:
-    hyper, z_semantic = seam.hyper(z_hat())
+def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+    hyper, z_semantic = map(torch.from_numpy, seam.hyper(z_idx()))
     float_hyper, float_semantic = model.h_s(z_hat())
     assert hyper.dtype == torch.float64
     assert torch.equal(hyper, hyper.round())
@@ -48,22 +56,27 @@ def test_hyper_features_are_near_the_float_ones(model: OneDC, seam: FixedSeam) -
     assert (z_semantic - float_semantic).abs().max() < 0.001
 
 
-def test_means_of_the_scan_are_near_the_float_ones(model: OneDC, seam: FixedSeam) -> None:
-    quality = torch.tensor([0, 200])
-    y_hat = seam.scan(seam.hyper(z_hat())[0], quality, lambda _, table_idx, mean: torch.zeros_like(mean))
-    float_y_hat = model.prior.scan(model.h_s(z_hat())[0], quality, lambda _, scale, mean: mean)
-    assert (y_hat - float_y_hat).abs().max() < 0.02
+def test_means_of_the_scan_are_near_the_float_ones(model: OneDC, seam: Seam) -> None:
+    quality = np.array([0, 200])
+    features = seam.hyper(z_idx()).features
+    y_hat = seam.scan(features, quality, lambda _, table_idx, mean: np.zeros(mean.shape, np.int32))
+    float_y_hat = model.prior.scan(
+        model.h_s(z_hat())[0], torch.from_numpy(quality), lambda _, scale, mean: mean
+    )
+    assert (torch.from_numpy(y_hat) - float_y_hat).abs().max() < 0.02
 
 
-def test_symbols_come_back_as_y(seam: FixedSeam) -> None:
-    quality = torch.tensor([120, 250])
-    hyper = seam.hyper(z_hat())[0]
-    y = torch.randn(2, TINY.y_channels, 8, 12, generator=torch.Generator().manual_seed(1))
-    gained = seam.gained(y, quality)
+def test_symbols_come_back_as_y(seam: Seam) -> None:
+    y = np.random.default_rng(1).standard_normal((2, TINY.y_channels, 8, 12), np.float32)
+    gained, step = (
+        np.concatenate([seam.gained(of, 120)[:1], seam.gained(of, 250)[1:]]) for of in (y, np.ones_like(y))
+    )
 
-    y_hat = seam.scan(hyper, quality, lambda part, _, mean: (collapse(gained, part) - mean).round())
-    step = (seam.gained(torch.ones_like(y), quality) ** -1).float()
-    assert ((y_hat - y).abs() <= 0.5 * step + 1e-3).all()
+    def code(part: int, _: NDArray[np.uint8], mean: NDArray[np.float64]) -> NDArray[np.int32]:
+        return np.rint(collapse(gained, part) - mean).astype(np.int32)
+
+    y_hat = seam.scan(seam.hyper(z_idx()).features, np.array([120, 250]), code)
+    assert (np.abs(y_hat - y) <= 0.5 / step + 1e-3).all()
 
 
 def test_the_index_follows_the_formula_of_the_scale_table() -> None:
@@ -75,17 +88,11 @@ def test_the_index_follows_the_formula_of_the_scale_table() -> None:
     assert found.tolist() == expected.long().tolist()
 
 
-def test_missing_and_unexpected_and_misshapen_integers_are_named(
-    model: OneDC, integers: dict[str, Tensor]
-) -> None:
-    name = "prior.fusion.0.depth.conv1.weight"
-    without = {key: value for key, value in integers.items() if key != name}
-    with pytest.raises(WeightsError, match=f"{name}' is missing"):
-        FixedSeam(model.h_s, model.prior, without)
-    with pytest.raises(WeightsError, match="unexpected tensor 'extra'"):
-        FixedSeam(model.h_s, model.prior, {**integers, "extra": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="expected integers"):
-        FixedSeam(model.h_s, model.prior, {**integers, name: integers[name].float()})
+def test_names_and_shapes_are_known_without_values(model: OneDC, integers: dict[str, Tensor]) -> None:
+    with torch.device("meta"):
+        nets = OneDC(model.config)
+    shapes = seam_shapes(nets.h_s, nets.prior)
+    assert shapes == {name: tuple(value.shape) for name, value in integers.items()}
 
 
 def test_a_seam_with_another_kind_of_layer_is_refused(model: OneDC) -> None:
@@ -95,20 +102,30 @@ def test_a_seam_with_another_kind_of_layer_is_refused(model: OneDC) -> None:
         seam_integers(strange.h_s, strange.prior, SCALES)
 
 
-def test_activations_fit_int32_whatever_the_weights(model: OneDC, integers: dict[str, Tensor]) -> None:
+def test_sums_that_could_leave_the_exact_range_are_not_exported() -> None:
+    wide = build()
+    wide.prior.reduction.bias.fill_(2.0**30)
+    with pytest.raises(WeightsError, match=r"prior\.reduction: a convolution whose sums can leave"):
+        seam_integers(wide.h_s, wide.prior, SCALES)
+
+
+def test_activations_fit_int32_whatever_the_weights(
+    integers: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Weights as large as they may be: sums run into the clamp everywhere, and skips add up behind it.
     wild = {
         name: torch.full_like(value, 2**14) if name.endswith(".weight") else value
         for name, value in integers.items()
     } | {name: torch.full_like(value, 1) for name, value in integers.items() if name.endswith(".shift")}
-    seam, largest = FixedSeam(model.h_s, model.prior, wild), [0.0]
+    seam, largest = Seam(arrays_of(wild)), [0.0]
+    for kind in (Convolution, LeakyReLU):
 
-    def watch(_module: nn.Module, _inputs: object, out: object) -> None:
-        for tensor in out if isinstance(out, tuple) else (out,):
-            largest[0] = max(largest[0], float(tensor.abs().max()))
+        def watched(self: Convolution | LeakyReLU, x: Map, run: object = kind.__call__) -> Map:
+            out = run(self, x)
+            largest[0] = max(largest[0], float(np.abs(x).max()), float(np.abs(out).max()))
+            return out
 
-    for part in seam.modules():
-        part.register_forward_hook(watch)
-    hyper, _ = seam.hyper(z_hat())
-    seam.scan(hyper, torch.tensor([0, 200]), lambda _, table_idx, mean: torch.full_like(mean, 30000))
-    assert 2**27 < largest[0] < 2**31
+        monkeypatch.setattr(kind, "__call__", watched)
+    features = seam.hyper(z_idx()).features
+    y_hat = seam.scan(features, np.array([0, 200]), lambda _, table_idx, mean: np.full(mean.shape, 30000))
+    assert 2**27 < max(largest[0], np.abs(features).max(), np.abs(y_hat).max() * UNITS) < 2**31

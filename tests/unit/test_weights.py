@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -14,10 +16,16 @@ from torch import Tensor
 
 from onedc.errors import WeightsError
 from onedc.model.onedc import OneDC
-from onedc.weights.file import load_weights, save_weights, trainable_tensors
+from onedc.seam.conversion import arrays_of
+from onedc.seam.fixed_point import Seam
+from onedc.weights.file import load_weights, save_weights, seam_sha256, trainable_tensors
+from onedc.weights.layout import digested
 
 Content = tuple[dict[str, Tensor], dict[str, str]]
 Change = Callable[[dict[str, Tensor], dict[str, str]], object]
+
+ZERO = sum(2 * 4**dimension for dimension in range(7))
+"""Codebook index of z_hat 0."""
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +53,8 @@ def test_saved_and_loaded_networks_are_the_same(tmp_path: Path) -> None:
     state = model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in loaded.nets.state_dict().items())
     assert not hasattr(loaded.nets, "h_s")
-    z_hat = torch.zeros(1, 7, 1, 2)
-    assert (loaded.seam.hyper(z_hat)[1] - model.h_s(z_hat)[1]).abs().max() < 1e-3
+    z_semantic = Seam(arrays_of(loaded.seam_integers)).hyper(np.full((1, 1, 2), ZERO)).z_semantic
+    assert (torch.from_numpy(z_semantic) - model.h_s(torch.zeros(1, 7, 1, 2))[1]).abs().max() < 1e-3
 
 
 def test_the_digest_depends_on_every_integer_and_on_nothing_else(tmp_path: Path, content: Content) -> None:
@@ -83,6 +91,44 @@ def test_files_that_do_not_fit_are_refused(
     content = ({name: value.clone() for name, value in content[0].items()}, content[1])
     with pytest.raises(WeightsError, match=message):
         load_weights(rewritten(tmp_path / "w.safetensors", content, change))
+
+
+REDUCTION = "seam.prior.reduction.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop(REDUCTION), f"tensor '{REDUCTION}' is missing"),
+        (lambda tensors: tensors.update({"seam.extra": torch.zeros(1)}), "unexpected tensor 'seam.extra'"),
+        (lambda tensors: tensors.update({REDUCTION: tensors[REDUCTION][:8]}), rf"'{REDUCTION}' is \(8, "),
+        (
+            lambda tensors: tensors.update({REDUCTION: tensors[REDUCTION].float()}),
+            "float32, expected integers",
+        ),
+        (lambda tensors: tensors["seam.prior.reduction.bias"].fill_(2**53), "sums can leave the exact range"),
+    ],
+)
+def test_integers_that_do_not_fit_the_configuration_are_refused(
+    tmp_path: Path, content: Content, change: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
+    def with_digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        change(tensors)
+        metadata["seam_sha256"] = seam_sha256(digested(tensors)).hex()
+
+    content = ({name: value.clone() for name, value in content[0].items()}, content[1])
+    with pytest.raises(WeightsError, match=message):
+        load_weights(rewritten(tmp_path / "w.safetensors", content, with_digest))
+
+
+def test_a_seam_of_another_depth_is_refused(tmp_path: Path, content: Content) -> None:
+    """Its integers make a seam by themselves, but not that of the configuration."""
+
+    def deeper(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        metadata["config"] = replace(CONFIG, prior_blocks=CONFIG.prior_blocks + 1).to_json()
+
+    with pytest.raises(WeightsError, match=rf"'seam\.prior\.trunk\.{CONFIG.prior_blocks}\..* is missing"):
+        load_weights(rewritten(tmp_path / "w.safetensors", content, deeper))
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -128,5 +174,8 @@ def test_training_can_go_on_from_a_weights_file(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert (tensors[name] - value).abs().max() <= 2e-4 * value.abs().max() + 1e-4, name
     save_weights(tmp_path / "again.safetensors", again, model_id=200, dtype=torch.float32)
-    first, second = (load_weights(tmp_path / f"{name}.safetensors").seam for name in ("m", "again"))
-    assert torch.equal(first.hyper(torch.zeros(1, 7, 1, 2))[0], second.hyper(torch.zeros(1, 7, 1, 2))[0])
+    loaded = (load_weights(tmp_path / f"{name}.safetensors") for name in ("m", "again"))
+    first, second = (
+        Seam(arrays_of(weights.seam_integers)).hyper(np.full((1, 1, 2), ZERO)) for weights in loaded
+    )
+    np.testing.assert_array_equal(first.features, second.features)

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from onedc.constants import QUALITY_MAX
 from onedc.effort.level import Progress
-from onedc.model.hyperprior import SpatialPrior, collapse, expand
+from onedc.model.hyperprior import SpatialPrior
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
+from onedc.model.parts import collapse, expand
 from onedc.model.taef2 import TAEF2
 
 STEP = 0.05

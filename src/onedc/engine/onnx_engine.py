@@ -23,8 +23,7 @@ from onedc.errors import ConfigError, WeightsError, one_line
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
 from onedc.model.tile_layout import Tile, tiles
-from onedc.seam.numpy_seam import NumpySeam
-from onedc.seam.protocol import Hyper
+from onedc.seam.fixed_point import Hyper, Seam
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
 
@@ -114,7 +113,7 @@ class OnnxEngine:
         threads: int | None = None,
         with_torch: Callable[[], Engine] | None = None,
     ) -> None:
-        self.seam = NumpySeam(arrays.seam)
+        self.seam = Seam(arrays.seam)
         self._sessions = Sessions(arrays.graphs, arrays.parameters, threads)
         self._with_torch = with_torch
 

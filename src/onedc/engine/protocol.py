@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onedc.effort.level import Effort
 from onedc.image.forms import Pixels
-from onedc.seam.protocol import Hyper, Seam
+from onedc.seam.fixed_point import Hyper, Seam
 
 EngineName: TypeAlias = Literal["auto", "onnx", "torch"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from onedc.image.forms import Pixels, padded
 from onedc.model.hyperprior import FSQ
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
-from onedc.seam.protocol import Hyper
-from onedc.seam.torch_seam import TorchSeam
+from onedc.seam.conversion import arrays_of
+from onedc.seam.fixed_point import SLICE_ELEMENTS, Hyper, Library, Seam
 from onedc.seam.units import UNITS
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
@@ -64,7 +65,7 @@ class TorchEngine:
         self.device, self.dtype = torch.device(device), dtype
         nets: Any = weights.nets
         self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
-        self.seam = TorchSeam(weights.seam.to(self.device if has_float64(self.device) else "cpu"))
+        self.seam = Seam(arrays_of(weights.seam_integers), seam_library(self.device))
         self._config, self._seam_integers = weights.config, weights.seam_integers
         self._lpips = None if lpips is None else lpips.to(self.device)
 
@@ -154,6 +155,15 @@ class TorchEngine:
         return values.to(self.device, self.dtype, memory_format=torch.channels_last)
 
 
+def seam_library(device: torch.device) -> Library:
+    """torch on a device, or on the processor where the device has no float64."""
+    if not has_float64(device):
+        device = torch.device("cpu")
+    # Elsewhere a kernel takes as long to start for a few positions as for many.
+    slice_elements = SLICE_ELEMENTS if device.type == "cpu" else 16 * SLICE_ELEMENTS
+    return Library(partial(torch.as_tensor, device=device), lambda t: t.cpu().numpy(), slice_elements)
+
+
 def torch_engine_of(model: ReadyModel) -> TorchEngine:
     """The engine of a model, for those who need the networks themselves.
 
@@ -178,7 +188,7 @@ def ready_model(
         model_id=weights.model_id,
         fingerprint=fingerprint(weights.seam_sha256),
         engine=TorchEngine(weights, device=device, dtype=dtype, lpips=lpips),
-        z_prior=z_prior_of({name: value.numpy() for name, value in weights.z_prior.items()}),
+        z_prior=z_prior_of(arrays_of(weights.z_prior)),
     )
 
 

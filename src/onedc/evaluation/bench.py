@@ -33,7 +33,7 @@ from onedc.evaluation.other_ways import as_reference, guided_step
 from onedc.image import RGBArray
 from onedc.loading import load
 from onedc.model.onedc import OneDC
-from onedc.seam.torch_seam import FixedSeam, seam_integers
+from onedc.seam.conversion import seam_integers
 from onedc.weights.file import Weights, seam_sha256
 
 PRESETS = {"small": SMALL, "sd15": SD15, "tiny": TINY}
@@ -174,11 +174,10 @@ def random_weights(config: ModelConfig, dtype: torch.dtype) -> Weights:
             value.fill_(1)
         setattr(nets.get_submodule(owner), key, torch.nn.Parameter(value, requires_grad=False))
     integers = seam_integers(nets.h_s, nets.prior, load_tables().scale.tolist())
-    seam = FixedSeam(nets.h_s, nets.prior, integers).eval()
     del nets.h_s, nets.prior
     nets.to_precision(dtype).eval()
     digest = seam_sha256(integers)
-    return Weights(config=config, model_id=0, seam_sha256=digest, nets=nets, seam=seam, z_prior={})
+    return Weights(config=config, model_id=0, seam_sha256=digest, nets=nets, seam_integers=integers)
 
 
 @dataclass(frozen=True)

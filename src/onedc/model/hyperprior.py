@@ -1,8 +1,8 @@
 """The hyperprior: h_a, the quantisation of z (FSQ), h_s, the tokens that z becomes, and the prior of y.
 
-h_s and the prior belong to the integer seam: no normalisation, no attention, no division there. One walk,
-`SpatialPrior.scan`, with different visitors: training adds noise, the encoder records symbols, the decoder
-reads them, the z-only mode answers with the means.
+h_s and the prior belong to the integer seam: no normalisation, no attention, no division there. Files are
+coded by its integers (`seam.fixed_point`). The floats here are what is trained, with noise, and what effort
+takes gradients through: one walk, `SpatialPrior.scan`, with different visitors.
 Sources: Xue et al. 2025 (OneDC), whose four-part spatial prior is that of DCVC; FSQ: Mentzer et al. 2023.
 """
 
@@ -15,7 +15,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from onedc.config import FSQ_DIMS, FSQ_LEVELS, PARTS, TURN, ModelConfig
+from onedc.config import FSQ_DIMS, FSQ_LEVELS, PARTS, ModelConfig
 from onedc.model.blocks import (
     AttentionBlock,
     DepthConvBlock,
@@ -25,6 +25,7 @@ from onedc.model.blocks import (
     ResnetBlock,
     RMSNorm2d,
 )
+from onedc.model.parts import collapse, expand
 
 
 class HyperAnalysis(nn.Module):
@@ -119,13 +120,6 @@ class FSQ(nn.Module):
         powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_hat.device)
         return (FSQ.to_levels(z_hat) * powers[:, None, None]).sum(dim=1)
 
-    @staticmethod
-    def from_indices(z_idx: Tensor) -> Tensor:
-        """Codebook index [B,h,w] -> z_hat [B,7,h,w] float32."""
-        powers = FSQ_LEVELS ** torch.arange(FSQ_DIMS, device=z_idx.device)
-        levels = z_idx[:, None] // powers[:, None, None] % FSQ_LEVELS
-        return (levels - FSQ_LEVELS // 2).float() / (FSQ_LEVELS // 2)
-
 
 Visitor = Callable[[int, Tensor, Tensor], Tensor]
 """(part, scale, mean) -> decoded values; all collapsed, [B,N/4,H/16,W/16], in the gained domain."""
@@ -199,23 +193,3 @@ class SpatialPrior(nn.Module):
     def gained(self, t: Tensor, quality: Tensor) -> Tensor:
         """`t` [B,N,...] times the gain of each picture's quality."""
         return t if self.gain is None else self.gain(t, quality)
-
-
-def _mask(part: int, like: Tensor) -> Tensor:
-    """1 where a group's position belongs to the part, else 0: [4 groups,1,1,2,1,2]."""
-    four = torch.arange(4, device=like.device)
-    return ((four ^ TURN[part])[:, None] == four).to(like.dtype).reshape(4, 1, 1, 2, 1, 2)
-
-
-def collapse(t: Tensor, part: int) -> Tensor:
-    """[B,N,h,w] -> [B,N/4,h,w]: at each position the one group of channels that belongs to the part."""
-    b, n, h, w = t.shape
-    cells = t.reshape(b, 4, n // 4, h // 2, 2, w // 2, 2)
-    return (cells * _mask(part, t)).sum(dim=1).reshape(b, n // 4, h, w)
-
-
-def expand(t: Tensor, part: int) -> Tensor:
-    """The inverse of `collapse`: [B,N/4,h,w] -> [B,N,h,w], zero where the part has nothing."""
-    b, n, h, w = t.shape
-    cells = t.reshape(b, 1, n, h // 2, 2, w // 2, 2)
-    return (cells * _mask(part, t)).reshape(b, 4 * n, h, w)

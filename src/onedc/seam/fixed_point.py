@@ -1,288 +1,349 @@
-"""Layers in fixed point, each the twin of a float layer that the integer seam may hold.
+"""The integer seam: h_s and the prior in fixed point, in numpy or, by the same code, in torch on any device.
 
-Activations are integers in units of 2**-FRACTION_BITS, held in float64, and every sum stays below 2**53: the
-same bits on any device, at any thread count, in any order of summation. What a layer takes and what it gives
-is clamped to +-LIMIT, so that a port may store activations, skips added, as int32. Knows single layers only.
+All that the two sides of the entropy coder must agree on, bit by bit, is computed here. Which layers there
+are is read off the names of the integers. Maps are [B,C,h,w] integers in float64, activations in units of
+2**-FRACTION_BITS; every sum stays below 2**53, so that none depends on its order. What a layer takes and what
+it gives is clamped to +-LIMIT, so that a port may store activations, skips added, as int32. Knows no bytes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import numpy as np
+from numpy.typing import NDArray
 
-from onedc.constants import QUALITY_MAX
+from onedc.config import PARTS
+from onedc.entropy.z_prior import levels_of
 from onedc.errors import WeightsError
-from onedc.model.blocks import QualityBias, QualityGain, QualityTable
-from onedc.seam.units import EXACT, FRACTION_BITS, GAIN_BITS, LIMIT, SLOPE_BITS, UNITS
+from onedc.model.parts import array_namespace, collapse, expand, zeros
+from onedc.seam.units import EXACT, GAIN_BITS, LIMIT, SLOPE_BITS, TABLES, UNITS
 
-WEIGHT_LIMIT = 2**15 - 1
-SLICE_ELEMENTS = 2**22
-"""Intermediate values of one slice of rows: larger images run in slices, so memory stays bounded."""
+SLICE_ELEMENTS = 2**20
+"""Values of the widest map within a block, on a processor: more positions run in slices."""
+HALO = 1
+"""Rows above and below that a block sees: it has one 3x3 kernel."""
+
+Map: TypeAlias = Any
+"""[B,C,h,w] float64, an array of the library that the seam runs in."""
+Layer: TypeAlias = Callable[[Map], Map]
+Code: TypeAlias = Callable[[int, NDArray[np.uint8], NDArray[np.float64]], NDArray[np.int32]]
+"""(part, table_idx, mean) -> symbols; all [B,N/4,h/16,w/16]."""
 
 
-Shapes = dict[str, tuple[int, ...]]
-"""Name -> shape of the integers of one layer."""
+class Library(NamedTuple):
+    """What the seam runs in: numpy, or torch on one device."""
+
+    put: Callable[[NDArray[Any]], Any]  # an array of numpy to one of the library
+    get: Callable[[Any], NDArray[Any]]  # and back
+    slice_elements: int = SLICE_ELEMENTS
 
 
-class FixedConv2d(nn.Module):
-    """A convolution of stride 1 with "same" padding on integers: 1x1, 3x3, or depthwise 3x3.
+NUMPY = Library(np.asarray, np.asarray)
 
-    out = clamp(floor((conv(x, weight) + bias + 2**(shift - 1)) / 2**shift)), bias in the accumulator's unit.
+
+class Hyper(NamedTuple):
+    """What h_s makes of z."""
+
+    features: NDArray[np.float64]  # integers, [B,C,h/16,w/16]
+    z_semantic: NDArray[np.float32]  # [B,C,h/64,w/64]
+
+
+class Integers:
+    """The integers of a seam by name, taken out one by one so that none is left over."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], library: Library) -> None:
+        self._left, self.library = dict(arrays), library
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
+    def take(self, name: str) -> NDArray[Any]:
+        """Remove and return one array. Raises WeightsError: it is missing, or of another type."""
+        if name not in self._left:
+            raise WeightsError(f"seam: tensor {name!r} is missing")
+        array = self._left.pop(name)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise WeightsError(f"seam: tensor {name!r} is {array.dtype}, expected integers")
+        return array
+
+    def finish(self) -> None:
+        """Raise WeightsError if some are left over."""
+        if self._left:
+            raise WeightsError(f"seam: unexpected tensor {min(self._left)!r}")
+
+
+class Seam:
+    """h_s and the prior; B is the batch, h and w the padded sides in pixels. Threads may share one.
 
     Args:
-        weight: [out, in, k, k] (depthwise: [channels, 1, 3, 3]) integers.
-        bias: [out] integers.
-        shift: scalar integer, at least 1.
+        arrays: the integers of a weights file, by name.
+        library: what they are computed in.
+
     Raises:
-        WeightsError: a shape that is none of the three, or a sum that could leave the exact range.
+        WeightsError: integers missing, left over, of shapes that do not fit, or outside the exact range.
     """
 
-    weight: Tensor
-    offset: Tensor
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], library: Library = NUMPY) -> None:
+        integers = Integers(arrays, library)
+        self._put, self._get = library.put, library.get
+        thresholds = integers.take("thresholds").astype(np.float64)
+        if thresholds.shape != (TABLES - 1,):
+            raise WeightsError(f"seam: {thresholds.size} thresholds, expected {TABLES - 1}")
+        self._thresholds = library.put(thresholds)
+        self._feat_in = _sequence(integers, "h_s.feat_in")
+        self._to_entropy = _sequence(integers, "h_s.to_entropy")
+        self._fusion = _sequence(integers, "prior.fusion")
+        self._reduction = Convolution(integers, "prior.reduction")
+        self._adaptors = [_block(integers, f"prior.adaptors.{part}") for part in range(PARTS - 1)]
+        self._trunk = _sequence(integers, "prior.trunk")
+        self._hyper_bias = _table(integers, "prior.hyper_bias.bias", EXACT)
+        self._context_bias = _table(integers, "prior.context_bias.bias", EXACT)
+        self._gain = _table(integers, "prior.gain.gain", EXACT / LIMIT - 1)
+        self._inverse_gain = _table(integers, "prior.gain.inverse", EXACT / LIMIT - 1)
+        integers.finish()
 
-    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
-        super().__init__()
-        bits = int(shift)
-        if not 1 <= bits <= 40 or weight.dim() != 4 or weight.shape[2:] not in ((1, 1), (3, 3)):
-            raise WeightsError(f"integer convolution with shift {bits} and weight {tuple(weight.shape)}")
-        offset = bias.double() + 2.0 ** (bits - 1)
-        worst = LIMIT * weight.double().abs().sum((1, 2, 3)) + offset.abs()
-        if not bool((worst < EXACT).all()):
-            raise WeightsError(f"integer convolution can reach {float(worst.max()):.3g}, beyond 2**53")
-        self.size = weight.shape[2]
-        self.depthwise = weight.shape[1] == 1 and self.size == 3
-        self.step = 2.0**-bits
-        self.register_buffer("weight", weight.double(), persistent=False)
-        self.register_buffer("offset", offset.view(-1, 1, 1), persistent=False)
+    def hyper(self, z_idx: NDArray[np.int64]) -> Hyper:
+        """What h_s makes of codebook indices [B,h/64,w/64]."""
+        levels = np.moveaxis(levels_of(z_idx), -1, 1)
+        z_semantic = self._feat_in(self._put((levels - 2).astype(np.float64) * (UNITS / 2)))
+        features = self._get(self._to_entropy(z_semantic))
+        return Hyper(features, self._get(z_semantic / UNITS).astype(np.float32))
 
-    @classmethod
-    def from_float(cls, conv: nn.Conv2d) -> dict[str, Tensor]:
-        """The integers (weight, bias, shift) of a trained convolution.
+    def gained(self, y: NDArray[np.float32], quality: int) -> NDArray[np.float64]:
+        """y [B,N,h/16,w/16] times the gain of a quality byte."""
+        units = self._put(np.rint(y.astype(np.float64, order="C") * UNITS))
+        return self._get(scaled(units, self._gain, self._put(np.full(len(y), quality))) / UNITS)
 
-        Raises:
-            WeightsError: strides, dilation, groups or padding that have no fixed-point form, or not finite.
+    def scan(
+        self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: Code
+    ) -> NDArray[np.float32]:
+        """The four-step walk over y.
+
+        Args:
+            features: from `hyper`.
+            qualities: quality bytes [B].
+            code: called for parts 0 to 3 with table indices and means in the gained domain; writes or reads
+                the symbols of the part and returns them.
+
+        Returns:
+            y_hat [B,N,h/16,w/16].
         """
-        size = conv.kernel_size[0]
-        same = conv.padding == (size // 2, size // 2) and conv.padding_mode == "zeros"
-        plain = conv.stride == conv.dilation == (1, 1) and conv.groups in (1, conv.in_channels)
-        if not (same and plain):
-            raise WeightsError(f"{conv} cannot run in fixed point")
-        weight = conv.weight.detach().double()
-        bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
-        peak = float(weight.abs().max())
-        if not math.isfinite(peak) or not bool(bias.isfinite().all()):
-            raise WeightsError(f"{conv} has weights that are not finite")
-        shift = min(24, math.floor(math.log2(WEIGHT_LIMIT / max(peak, 1e-9))))
-        return {
-            "weight": (weight * 2.0**shift).round().to(torch.int16),
-            "bias": (bias.double() * 2.0 ** (shift + FRACTION_BITS)).round().long(),
-            "shift": torch.tensor(shift, dtype=torch.int32),
-        }
-
-    @staticmethod
-    def to_float(integers: Mapping[str, Tensor], _knots: int) -> dict[str, Tensor]:
-        """The parameters that `from_float` would give these integers for."""
-        unit = 2.0 ** -int(integers["shift"])
-        weight, bias = integers["weight"].double() * unit, integers["bias"].double() * (unit / UNITS)
-        return {"weight": weight.float(), "bias": bias.float()}
-
-    @staticmethod
-    def shapes(conv: nn.Conv2d) -> Shapes:
-        """What `from_float` gives for a convolution, without looking at its values."""
-        return {"weight": tuple(conv.weight.shape), "bias": (conv.out_channels,), "shift": ()}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,in,h,w] -> [B,out,h,w], integers in float64."""
-        columns = 1 if self.depthwise else self.size**2
-        slices = list(row_slices(x.shape[2], columns * x.shape[0] * x.shape[1] * x.shape[3]))
-        sums = (self._sums(_rows_with_halo(x, top, bottom, self.size // 2)) for top, bottom in slices)
-        acc = next(sums) if len(slices) == 1 else torch.cat(list(sums), dim=2)
-        # Round first: a backend whose convolution is a little off still lands on the exact sum.
-        return _clamped(acc.round_().add_(self.offset).mul_(self.step).floor_())
-
-    def _sums(self, x: Tensor) -> Tensor:
-        """Convolution of rows that carry their halo above and below; zero padding left and right."""
-        if self.size == 1:
-            return pointwise(self.weight.flatten(1), x)
-        x = F.pad(x, (1, 1, 0, 0))
-        if self.depthwise:
-            return shifted_sum(self.weight, x)
-        columns = F.unfold(x, self.size)
-        return (self.weight.flatten(1) @ columns).unflatten(2, (x.shape[2] - 2, x.shape[3] - 2))
+        rates = self._put(qualities)
+        params = self._fusion(shifted(self._put(features), self._hyper_bias, rates))
+        context = shifted(self._reduction(params), self._context_bias, rates)
+        library, channels = array_namespace(context), context.shape[1]
+        y_hat = library.zeros_like(context)
+        for part in range(PARTS):
+            if part:
+                del params  # as large as all else
+                params = self._trunk(self._adaptors[part - 1](library.concatenate([y_hat, context], 1)))
+            scale, mean = (
+                collapse(scaled(half, self._gain, rates), part)
+                for half in (params[:, :channels], params[:, channels:])
+            )
+            table_idx = self._get(library.searchsorted(self._thresholds, scale, side="right"))
+            symbols = code(part, table_idx.astype(np.uint8), self._get(mean / UNITS))
+            decoded = self._put(symbols.astype(np.float64)) * UNITS + mean
+            y_hat += scaled(expand(decoded, part), self._inverse_gain, rates)
+        return self._get(y_hat / UNITS).astype(np.float32)
 
 
-class FixedLeakyReLU(nn.Module):
-    """max(x, floor((x * slope + 2**15) / 2**16)) on integers; `slope` in units of 2**-16, at most 2**15."""
+class Convolution:
+    """clamp(floor((sum(weight * clamp(x)) + bias + 2**(shift - 1)) / 2**shift)), zeros round x.
 
-    def __init__(self, slope: Tensor) -> None:
-        super().__init__()
-        self.slope = int(slope)
-        if not 0 <= self.slope <= 2 ** (SLOPE_BITS - 1):
-            raise WeightsError(f"integer LeakyReLU with slope {self.slope}/65536")
-
-    @classmethod
-    def from_float(cls, leaf: nn.LeakyReLU) -> dict[str, Tensor]:
-        """The slope as an integer."""
-        return {"slope": torch.tensor(round(leaf.negative_slope * 2**SLOPE_BITS), dtype=torch.int32)}
-
-    @staticmethod
-    def to_float(_integers: Mapping[str, Tensor], _knots: int) -> dict[str, Tensor]:
-        """No parameters."""
-        return {}
-
-    @staticmethod
-    def shapes(leaf: nn.LeakyReLU) -> Shapes:
-        """One number."""
-        return {"slope": ()}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Integers to integers, any shape."""
-        x = x.clamp(-LIMIT, LIMIT)
-        negative = (x * self.slope).add_(2 ** (SLOPE_BITS - 1)).mul_(2.0**-SLOPE_BITS).floor_()
-        return torch.maximum(x, negative, out=negative)
-
-
-class FixedQualityGain(nn.Module):
-    """QualityGain on integers: tables [256,C] by quality byte, in units of 2**-16.
+    Args:
+        integers: "weight", [out,in,k,k] with k 1 or 3, or depthwise [channels,1,3,3]; "bias" [out]; "shift"
+            1 to 40; each behind `name` and a dot.
 
     Raises:
-        WeightsError: a gain of 1000 or more, in either direction.
+        WeightsError: another shape or shift, or sums that could leave the exact range.
     """
 
-    gain: Tensor
-    inverse_gain: Tensor
+    def __init__(self, integers: Integers, name: str) -> None:
+        weight, bias = integers.take(f"{name}.weight"), integers.take(f"{name}.bias")
+        shift = int(integers.take(f"{name}.shift"))
+        if not 1 <= shift <= 40 or weight.ndim != 4 or weight.shape[2:] not in ((1, 1), (3, 3)):
+            raise WeightsError(f"seam: {name}: a convolution with shift {shift} and weight {weight.shape}")
+        taps = np.ascontiguousarray(np.moveaxis(weight.astype(np.float64), (2, 3), (0, 1)))
+        offset = bias.astype(np.float64) + 2.0 ** (shift - 1)
+        worst = LIMIT * np.abs(taps).sum(axis=(0, 1, 3)) + np.abs(offset)
+        if bias.shape != weight.shape[:1] or not (worst < EXACT).all():
+            raise WeightsError(f"seam: {name}: a convolution whose sums can leave the exact range")
+        self.weight = integers.library.put(taps)  # [k,k,out,in]
+        self.offset = integers.library.put(offset[:, None, None])
+        self.step = 2.0**-shift
+        self.depthwise = weight.shape[1:] == (1, 3, 3)
 
-    def __init__(self, gain: Tensor, inverse: Tensor) -> None:
-        super().__init__()
-        if not max(int(gain.abs().max()), int(inverse.abs().max())) < EXACT / LIMIT - 1:
-            raise WeightsError("integer quality gains beyond the exact range")
-        self.register_buffer("gain", gain.double(), persistent=False)
-        self.register_buffer("inverse_gain", inverse.double(), persistent=False)
+    def __call__(self, x: Map) -> Map:
+        """[B,in,h,w] -> [B,out,h,w]."""
+        sums, library = self.sums(x.clip(-LIMIT, LIMIT)), array_namespace(x)
+        library.round(sums, out=sums)  # products of matrices that are a little off land on the exact sum
+        sums += self.offset
+        sums *= self.step
+        library.floor(sums, out=sums)
+        return library.clip(sums, -LIMIT, LIMIT, out=sums)
 
-    @classmethod
-    def from_float(cls, leaf: QualityGain) -> dict[str, Tensor]:
-        """Both tables as integers."""
-        vectors = leaf.vectors(torch.arange(QUALITY_MAX + 1)).detach().double()
-        return {"gain": _units(vectors.exp(), GAIN_BITS), "inverse": _units((-vectors).exp(), GAIN_BITS)}
-
-    @staticmethod
-    def to_float(integers: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
-        """Logarithms of the gains at the knots."""
-        return QualityTable.fitted((integers["gain"].double() * 2.0**-GAIN_BITS).log(), knots)
-
-    @staticmethod
-    def shapes(leaf: QualityGain) -> Shapes:
-        """Two tables."""
-        return {"gain": _table_shape(leaf), "inverse": _table_shape(leaf)}
-
-    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
-        """Integers [B,C,h,w] and bytes [B] -> integers."""
-        return self._scaled(x, self.gain[quality])
-
-    def inverse(self, x: Tensor, quality: Tensor) -> Tensor:
-        """The opposite of forward, but for rounding."""
-        return self._scaled(x, self.inverse_gain[quality])
-
-    def _scaled(self, x: Tensor, gain: Tensor) -> Tensor:
-        scaled = x.clamp(-LIMIT, LIMIT) * gain[:, :, None, None]
-        return _clamped(scaled.add_(2 ** (GAIN_BITS - 1)).mul_(2.0**-GAIN_BITS).floor_())
-
-
-class FixedQualityBias(nn.Module):
-    """QualityBias on integers: a table [256,C] by quality byte, in activation units."""
-
-    bias: Tensor
-
-    def __init__(self, bias: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("bias", bias.double(), persistent=False)
-
-    @classmethod
-    def from_float(cls, leaf: QualityBias) -> dict[str, Tensor]:
-        """The table as integers."""
-        return {"bias": _units(leaf.vectors(torch.arange(QUALITY_MAX + 1)).detach().double(), FRACTION_BITS)}
-
-    @staticmethod
-    def to_float(integers: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
-        """Vectors at the knots."""
-        return QualityTable.fitted(integers["bias"].double() / UNITS, knots)
-
-    @staticmethod
-    def shapes(leaf: QualityBias) -> Shapes:
-        """One table."""
-        return {"bias": _table_shape(leaf)}
-
-    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
-        """Integers [B,C,h,w] and bytes [B] -> integers."""
-        return _clamped(x + self.bias[quality][:, :, None, None])
+    def sums(self, x: Map) -> Map:
+        """Weights times x, summed."""
+        if len(self.weight) == 1:
+            return _pointwise(self.weight[0, 0], x)
+        batch, channels, height, width = x.shape
+        padded = zeros(x, batch, channels, height + 2, width + 2)
+        padded[..., 1:-1, 1:-1] = x
+        sums = zeros(x, batch, self.weight.shape[2], height, width)
+        for tap in range(9):
+            row, column = divmod(tap, 3)
+            window = padded[..., row : row + height, column : column + width]
+            weight = self.weight[row, column]
+            sums += weight[:, :, None] * window if self.depthwise else _pointwise(weight, window)
+        return sums
 
 
-class SlicedRows(nn.Module):
-    """Runs a pointwise module in slices of rows, so that its wide inner maps stay small."""
+class LeakyReLU:
+    """max(x, floor((x * slope + 2**15) / 2**16)) of what a convolution gives, which is clamped.
 
-    def __init__(self, module: nn.Module, width: int) -> None:
-        super().__init__()
-        self.module, self.width = module, width
+    Raises:
+        WeightsError: a slope that is not 0 to 2**15.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As the module's own."""
-        slices = row_slices(x.shape[2], self.width * x.shape[0] * x.shape[3])
-        return torch.cat([self.module(x[:, :, top:bottom]) for top, bottom in slices], dim=2)
+    def __init__(self, integers: Integers, name: str) -> None:
+        slope = int(integers.take(f"{name}.slope"))
+        if not 0 <= slope <= 2 ** (SLOPE_BITS - 1):
+            raise WeightsError(f"seam: {name}: a LeakyReLU with slope {slope}/65536")
+        self.slope = slope * 2.0**-SLOPE_BITS
+
+    def __call__(self, x: Map) -> Map:
+        """Of any shape."""
+        negative, library = x * self.slope, array_namespace(x)
+        negative += 0.5
+        library.floor(negative, out=negative)
+        return library.maximum(x, negative, out=negative)
 
 
-def pointwise(weight: Tensor, x: Tensor) -> Tensor:
+def _table(integers: Integers, name: str, limit: float) -> Map | None:
+    """A table [256,C] over the quality byte; None in a model of a single rate."""
+    if name not in integers:
+        return None
+    table = integers.take(name).astype(np.float64)
+    if not np.abs(table).max() < limit:
+        raise WeightsError(f"seam: {name} is beyond the exact range")
+    return integers.library.put(table)
+
+
+def _sequence(integers: Integers, name: str) -> Layer:
+    """The layers name.0, name.1, ... one after the other; none is the identity."""
+    layers: list[Layer] = []
+    while (layer := _found(integers, f"{name}.{len(layers)}")) is not None:
+        layers.append(layer)
+
+    def run(x: Map) -> Map:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return run
+
+
+def _found(integers: Integers, name: str) -> Layer | None:
+    """The layer of a name, of the kind that its integers are of; None where there are none."""
+    kinds: dict[str, Callable[[Integers, str], Layer]] = {
+        "weight": Convolution,
+        "slope": LeakyReLU,
+        "depth.conv1.weight": _block,
+        "subpel_conv.weight": _upsampling,
+    }
+    for key, kind in kinds.items():
+        if f"{name}.{key}" in integers:
+            return kind(integers, name)
+    return None
+
+
+def _block(integers: Integers, name: str) -> Layer:
+    """`blocks.DepthConvBlock`."""
+    depth, ffn = f"{name}.depth", f"{name}.ffn"
+    conv1, depth_conv, conv2 = (
+        Convolution(integers, f"{depth}.{key}") for key in ("conv1", "depth_conv", "conv2")
+    )
+    skip, activation = _found(integers, f"{depth}.adaptor"), LeakyReLU(integers, f"{depth}.activation")
+    widen, narrow = (Convolution(integers, f"{ffn}.{key}") for key in ("conv", "conv_out"))
+    first, second = (LeakyReLU(integers, f"{ffn}.activation{index}") for index in (1, 2))
+
+    def run(x: Map) -> Map:
+        y = conv2(depth_conv(activation(conv1(x))))
+        y += x if skip is None else skip(x)
+        hidden = widen(y)
+        half = hidden.shape[1] // 2
+        mixed = first(hidden[:, :half])
+        mixed += second(hidden[:, half:])
+        y += narrow(mixed)
+        return y
+
+    positions = integers.library.slice_elements // len(widen.offset)
+    return partial(in_slices, run, positions=positions, channels=len(narrow.offset))
+
+
+def _upsampling(integers: Integers, name: str) -> Layer:
+    """`blocks.ResidualBlockUpsample`."""
+    subpel, upsample, conv = (
+        Convolution(integers, f"{name}.{key}") for key in ("subpel_conv", "upsample", "conv")
+    )
+    first, second = (LeakyReLU(integers, f"{name}.activation{index}") for index in (1, 2))
+
+    def run(x: Map) -> Map:
+        y = second(conv(first(_shuffled(subpel(x)))))
+        y += _shuffled(upsample(x))
+        return y
+
+    return run
+
+
+def _pointwise(weight: Map, x: Map) -> Map:
     """[out,in] times [B,in,h,w] -> [B,out,h,w]."""
-    return (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+    batch, channels, height, width = x.shape
+    return (weight @ x.reshape(batch, channels, height * width)).reshape(batch, -1, height, width)
 
 
-def shifted_sum(weight: Tensor, x: Tensor) -> Tensor:
-    """Depthwise 3x3 without padding as nine multiply-adds; float64 grouped convolution is slow on CPUs."""
-    height, width = x.shape[2] - 2, x.shape[3] - 2
-    total = x.new_zeros(*x.shape[:2], height, width)
-    for tap in range(9):
-        row, column = divmod(tap, 3)
-        window = x[:, :, row : row + height, column : column + width]
-        total.addcmul_(window, weight[:, 0, row, column].view(-1, 1, 1))
-    return total
+def in_slices(layer: Layer, x: Map, *, positions: int, channels: int) -> Map:
+    """A layer that sees HALO rows above and below, to `channels` channels; at most `positions` at a time.
+
+    More are cut into rows of single pictures. Integers do not depend on how rows are cut, and the edges of
+    the map are edges of a slice.
+    """
+    batch, _, height, width = x.shape
+    rows = max(HALO, positions // width)
+    if batch * height <= rows:
+        return layer(x)
+    out = zeros(x, batch, channels, height, width)
+    for picture in range(batch):
+        for top in range(0, height, rows):
+            first = max(top - HALO, 0)
+            found = layer(x[picture : picture + 1, :, first : top + rows + HALO])
+            out[picture, :, top : top + rows] = found[0, :, top - first :][:, :rows]
+    return out
 
 
-def row_slices(height: int, elements_per_row: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of at most SLICE_ELEMENTS values (but at least one row) that tile `height`."""
-    rows = max(1, SLICE_ELEMENTS // max(1, elements_per_row))
-    for top in range(0, height, rows):
-        yield top, min(top + rows, height)
+def _shuffled(x: Map) -> Map:
+    """[B,4C,h,w] -> [B,C,2h,2w]: pixel shuffle."""
+    batch, channels, height, width = x.shape
+    cells = x.reshape(batch, channels // 4, 2, 2, height, width)
+    cells = array_namespace(x).moveaxis(cells, (4, 5), (2, 4))
+    return cells.reshape(batch, channels // 4, 2 * height, 2 * width)
 
 
-def _rows_with_halo(x: Tensor, top: int, bottom: int, halo: int) -> Tensor:
-    """Rows top - halo to bottom + halo, clamped to the exact range, zeros outside the picture."""
-    first, last = max(0, top - halo), min(x.shape[2], bottom + halo)
-    rows = x[:, :, first:last].clamp(-LIMIT, LIMIT)
-    return F.pad(rows, (0, 0, halo - (top - first), halo - (last - bottom)))
+def scaled(x: Map, table: Map | None, qualities: Any) -> Map:
+    """clamp(floor((clamp(x) * gain + 2**15) / 2**16)) with the gains [C] of each picture's quality byte."""
+    if table is None:
+        return x
+    product, library = x.clip(-LIMIT, LIMIT), array_namespace(x)
+    product *= (table[qualities] * 2.0**-GAIN_BITS)[:, :, None, None]
+    product += 0.5
+    library.floor(product, out=product)
+    return library.clip(product, -LIMIT, LIMIT, out=product)
 
 
-def _clamped(x: Tensor) -> Tensor:
-    """x, changed in place, within +-LIMIT."""
-    return x.clamp_(-LIMIT, LIMIT)
-
-
-def _units(values: Tensor, bits: int) -> Tensor:
-    """Rounded to int32 in units of 2**-bits."""
-    return (values * 2.0**bits).round().clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32)
-
-
-def _table_shape(leaf: QualityTable) -> tuple[int, int]:
-    return (QUALITY_MAX + 1, leaf.knots.shape[1])
-
-
-FIXED: dict[type[nn.Module], Any] = {
-    nn.Conv2d: FixedConv2d,
-    nn.LeakyReLU: FixedLeakyReLU,
-    QualityGain: FixedQualityGain,
-    QualityBias: FixedQualityBias,
-}
-"""The fixed-point twin of every kind of leaf that the seam may hold."""
+def shifted(x: Map, table: Map | None, qualities: Any) -> Map:
+    """clamp(x + bias) with the biases [C] of each picture's quality byte."""
+    return x if table is None else (x + table[qualities][:, :, None, None]).clip(-LIMIT, LIMIT)

@@ -22,7 +22,8 @@ from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyperprior import HyperSynthesis, SpatialPrior
 from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets, unpacked_nets
-from onedc.seam.torch_seam import FixedSeam, seam_floats, seam_integers
+from onedc.seam.conversion import Shapes, arrays_of, seam_floats, seam_integers, seam_shapes
+from onedc.seam.fixed_point import Seam
 from onedc.weights.int8 import pack, unpack
 from onedc.weights.layout import (
     FORMAT,
@@ -52,8 +53,7 @@ class Weights:
         model_id: what .1dc headers say; 0..255.
         seam_sha256: digest of the integers of the seam and of the prior of z.
         nets: the float networks, in eval mode; h_s and prior are missing.
-        seam: h_s and prior in fixed point.
-        seam_integers: what the seam was made of, by name.
+        seam_integers: h_s and prior in fixed point, by name; see `seam.conversion`.
         z_prior: integers of the learned prior of z, by name; empty: the uniform code.
     """
 
@@ -61,8 +61,7 @@ class Weights:
     model_id: int
     seam_sha256: bytes
     nets: OneDC
-    seam: FixedSeam
-    seam_integers: Mapping[str, Tensor] = field(default_factory=dict)
+    seam_integers: Mapping[str, Tensor]
     z_prior: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -87,7 +86,6 @@ def save_weights(
     if not 0 <= model_id <= 255:
         raise WeightsError(f"model id {model_id} is not in 0..255")
     integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
-    FixedSeam(model.h_s, model.prior, integers)  # refuses sums that could leave the exact range
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
     precise, unpacked = precise_nets(model.config), unpacked_nets(model.config)
     for name, value in model.state_dict().items():
@@ -215,7 +213,8 @@ def assemble(
     with torch.device("meta"):
         nets = OneDC(config)
     integers = behind(SEAM, tensors)
-    seam = FixedSeam(nets.h_s, nets.prior, integers)
+    _check_shapes(integers, seam_shapes(nets.h_s, nets.prior), SEAM)
+    Seam(arrays_of(integers))  # refuses sums that could leave the exact range
     del nets.h_s, nets.prior
     _assign(
         nets, unpack({n: value for n, value in tensors.items() if not n.startswith((SEAM, Z_PRIOR, GRAPH))})
@@ -226,7 +225,6 @@ def assemble(
         model_id=model_id,
         seam_sha256=seam_digest,
         nets=nets,
-        seam=seam.eval(),
         seam_integers=integers,
         z_prior=behind(Z_PRIOR, tensors),
     )
@@ -234,7 +232,7 @@ def assemble(
 
 def seam_sha256(integers: Mapping[str, Tensor]) -> bytes:
     """`layout.integers_sha256` of tensors."""
-    return integers_sha256({name: value.cpu().contiguous().numpy() for name, value in integers.items()})
+    return integers_sha256(arrays_of(integers))
 
 
 def read_content(path: str | Path) -> Content:
@@ -252,16 +250,19 @@ def read_content(path: str | Path) -> Content:
 
 def _assign(nets: OneDC, tensors: dict[str, Tensor]) -> None:
     """Give the networks on the meta device their parameters, all of them and no others."""
-    expected = nets.state_dict()
+    _check_shapes(tensors, {name: tuple(value.shape) for name, value in nets.state_dict().items()})
+    nets.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], expected: Shapes, prefix: str = "") -> None:
+    """Raise WeightsError unless there are just these names, which stand behind `prefix`, of these shapes."""
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
-            raise WeightsError(f"tensor {name!r} is missing")
+            raise WeightsError(f"tensor {prefix + name!r} is missing")
         if name not in expected:
-            raise WeightsError(f"unexpected tensor {name!r}")
-        if tensors[name].shape != expected[name].shape:
-            shapes = f"{tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
-            raise WeightsError(f"tensor {name!r} is {shapes}")
-    nets.load_state_dict(tensors, strict=True, assign=True)
+            raise WeightsError(f"unexpected tensor {prefix + name!r}")
+        if (shape := tuple(tensors[name].shape)) != expected[name]:
+            raise WeightsError(f"tensor {prefix + name!r} is {shape}, expected {expected[name]}")
 
 
 def stored(name: str, value: Tensor, dtype: torch.dtype, precise: tuple[str, ...] = PRECISE_NETS) -> Tensor:

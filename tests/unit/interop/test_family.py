@@ -21,7 +21,7 @@ from onedc.loading import load
 from onedc.model.lora import ALPHA
 from onedc.model.onedc import OneDC
 from onedc.pretrained.checkpoint import from_tensors
-from onedc.seam.torch_seam import seam_integers
+from onedc.seam.conversion import seam_integers
 from onedc.weights.family_file import ADAPTER_DOWN, ADAPTER_UP, load_member, read_family
 from onedc.weights.file import save_weights
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from onedc.config import PARTS
 from onedc.errors import ConfigError
-from onedc.model.hyperprior import CENTRE, SPREAD, collapse, expand
+from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
+from onedc.model.parts import collapse, expand
 from onedc.train.config import TrainConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onedc.model.hyperprior import CENTRE, SPREAD, collapse
+from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.onedc import OneDC
+from onedc.model.parts import collapse
 from onedc.train.data.noise import Noise
 
 

@@ -1,4 +1,4 @@
-"""The seam without torch gives the integers of the one with torch: each kind of layer, and golden files."""
+"""The seam in numpy and in torch gives what the networks give in 64-bit integers, and golden files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.recording import recorded
+from tests.unit.integer_networks import IntegerNetworks
 
 from onedc.config import LIGHT, TINY, ModelConfig
+from onedc.engine.torch_engine import seam_library
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.loading import load
 from onedc.model.onedc import OneDC
-from onedc.seam import numpy_seam
-from onedc.seam.numpy_seam import NumpySeam
-from onedc.seam.parts import collapse
-from onedc.seam.protocol import Seam as SeamProtocol
-from onedc.seam.torch_seam import FixedSeam, TorchSeam, seam_integers
+from onedc.model.parts import collapse
+from onedc.seam.conversion import arrays_of, seam_integers
+from onedc.seam.fixed_point import NUMPY, Seam
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
 
@@ -33,23 +33,22 @@ CONFIGS = {
     "one rate": replace(TINY, quality_knots=0, prior_blocks=2),
     "light": replace(LIGHT, y_channels=16, hyper_channels=32),
 }
+LIBRARIES = {"numpy": NUMPY, "torch": seam_library(torch.device("cpu"))}
 
 
 def trained(config: ModelConfig) -> tuple[OneDC, dict[str, torch.Tensor]]:
     """Networks with random weights, no layer zero, and their integers."""
     torch.manual_seed(0)
-    model = OneDC(config).eval()
+    model = OneDC(config).eval().requires_grad_(False)
     for module in (model.h_s, model.prior):
         for parameter in module.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
     return model, seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
 
 
-def arrays(integers: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: value.numpy() for name, value in integers.items()}
-
-
-def everything(seam: SeamProtocol, z_idx: NDArray[np.int64], channels: int) -> dict[str, NDArray[Any]]:
+def everything(
+    seam: Seam | IntegerNetworks, z_idx: NDArray[np.int64], channels: int
+) -> dict[str, NDArray[Any]]:
     """All that a seam says of two pictures of two qualities."""
     batch, height, width = z_idx.shape
     y = np.random.default_rng(1).normal(0, 4, (batch, channels, 4 * height, 4 * width)).astype(np.float32)
@@ -64,38 +63,44 @@ def everything(seam: SeamProtocol, z_idx: NDArray[np.int64], channels: int) -> d
     return found
 
 
-@pytest.mark.parametrize("slices", [1, 2**20])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_the_same_integers_as_with_torch(name: str, slices: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numpy_seam, "SLICE_ELEMENTS", slices)
-    model, integers = trained(CONFIGS[name])
-    z_idx = np.random.default_rng(0).integers(0, 4**7, (2, 3, 2))
-    channels = CONFIGS[name].y_channels
-    with_torch = TorchSeam(FixedSeam(model.h_s, model.prior, integers))
-    wanted, found = (everything(seam, z_idx, channels) for seam in (with_torch, NumpySeam(arrays(integers))))
+def assert_same(found: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]]) -> None:
     assert wanted.keys() == found.keys()
     for key, value in wanted.items():
         assert value.dtype == found[key].dtype, key
         np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
-def test_activations_beyond_the_limit_are_clamped_alike() -> None:
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("slices", [1, 2**13, 2**20])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_integers_of_the_networks(name: str, slices: int, library: str) -> None:
+    model, integers = trained(CONFIGS[name])
+    z_idx = np.random.default_rng(0).integers(0, 4**7, (2, 3, 2))
+    seam = Seam(arrays_of(integers), LIBRARIES[library]._replace(slice_elements=slices))
+    found, wanted = (
+        everything(each, z_idx, CONFIGS[name].y_channels) for each in (seam, IntegerNetworks(model, integers))
+    )
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_activations_beyond_the_limit_are_clamped_alike(library: str) -> None:
     model, integers = trained(TINY)
     integers = {
         name: value * 200 if name.endswith("conv2.bias") else value for name, value in integers.items()
     }
     z_idx = np.random.default_rng(0).integers(0, 4**7, (1, 2, 2))
-    with_torch = TorchSeam(FixedSeam(model.h_s, model.prior, integers))
-    wanted, found = (everything(seam, z_idx, 16) for seam in (with_torch, NumpySeam(arrays(integers))))
+    seam = Seam(arrays_of(integers), LIBRARIES[library])
+    found, wanted = (everything(each, z_idx, 16) for each in (seam, IntegerNetworks(model, integers)))
     assert abs(wanted["features"]).max() >= 2**27
-    for key, value in wanted.items():
-        np.testing.assert_array_equal(found[key], value, err_msg=key)
+    assert_same(found, wanted)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("suite", "weights"), [("bundled", BUNDLED), ("cases", FIXTURE)])
-def test_golden_files(suite: str, weights: Path) -> None:
+def test_golden_files(suite: str, weights: Path, library: str) -> None:
     codec = load(weights, precision="fp32")
-    seam = NumpySeam(arrays(dict(load_weights(weights).seam_integers)))
+    seam = Seam(arrays_of(load_weights(weights).seam_integers), LIBRARIES[library])
     with mock.patch.object(codec.model.engine, "seam", seam):
         for folder in sorted((CASES / suite).iterdir()):
             with recorded(codec) as recording:
@@ -120,6 +125,6 @@ def test_golden_files(suite: str, weights: Path) -> None:
     ],
 )
 def test_integers_that_are_no_seam_are_refused(change: dict[str, Any], message: str) -> None:
-    changed = {**arrays(trained(TINY)[1]), **change}
+    changed = {**arrays_of(trained(TINY)[1]), **change}
     with pytest.raises(WeightsError, match=message):
-        NumpySeam({name: value for name, value in changed.items() if value is not None})
+        Seam({name: value for name, value in changed.items() if value is not None})
