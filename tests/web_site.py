@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,7 @@ from tests.unit.light_model import LITTLE, random_model
 from tests.web_package import build, example
 
 from onedc.codec import Codec
-from onedc.engine.graphs import PIXELS, SIDE, STEM
+from onedc.engine.graphs import ANALYSIS, LATENTS, PIXELS, SHARED, SIDE, STEM, TILE
 from onedc.loading import load
 from onedc.weights.file import save_weights
 
@@ -94,7 +95,9 @@ def built_site(root: Path, graphs_of: SharedGraphs) -> Path:
     build(folder, "--weights", str(root / "light.safetensors"))
     for name, config in ONE_RATE.items():
         light(folder / f"{name}.safetensors", model=random_model(config), graphs=graphs_of(config))
-    light(folder / "tiled.safetensors", graphs={name: tiled(name, graph) for name, graph in graphs.items()})
+    light(folder / "tiled.safetensors", graphs=with_facts(graphs, (STEM, PIXELS), {SIDE: "40"}))
+    overlap = {TILE: "512", SHARED: "64"}
+    light(folder / "blended.safetensors", graphs=with_facts(graphs, (ANALYSIS, LATENTS), overlap))
     build(root / "bundled")
     (folder / "bundled").mkdir()
     for part in (root / "bundled").glob("*.safetensors"):
@@ -104,12 +107,17 @@ def built_site(root: Path, graphs_of: SharedGraphs) -> Path:
     return folder
 
 
-def tiled(name: str, graph: bytes) -> bytes:
-    """A graph of a light model that runs in tiles instead of bands."""
-    model = onnx.load_from_string(graph)
-    if name in (STEM, PIXELS):
-        model.metadata_props.add(key=SIDE, value="40")
-    return bytes(model.SerializeToString())
+def with_facts(
+    graphs: Mapping[str, bytes], names: Sequence[str], facts: Mapping[str, str]
+) -> dict[str, bytes]:
+    """The graphs, of which some say more of how they run in tiles."""
+    told = dict(graphs)
+    for name in names:
+        model = onnx.load_from_string(graphs[name])
+        for key, value in facts.items():
+            model.metadata_props.add(key=key, value=value)
+        told[name] = bytes(model.SerializeToString())
+    return told
 
 
 def write_files(folder: Path, codec: Codec) -> None:

@@ -90,10 +90,10 @@ function encoderTensors(file) {
     if (!entry) refuse(`${weights}: it has no graphs; onedc export writes weights files that have`);
     return inflateSync(file.subarray(...entry.data_offsets.map((offset) => start + offset)));
   };
-  const [ours, others] = [["stem", "analysis"], ["latents", "pixels"]].map((names) => names.map(graphOf));
+  const [ours, others] = [["stem", "analysis", "hyper"], ["latents", "pixels"]].map((names) => names.map(graphOf));
   const parameter = (name) => name.replace(/\.int8_scale$/, "");
   const wanted = Object.keys(tensors).filter((name) => asked(ours, parameter(name)) && !asked(others, parameter(name)));
-  return new Set(["graph.stem", "graph.analysis", ...wanted]);
+  return new Set(["graph.stem", "graph.analysis", "graph.hyper", ...wanted]);
 }
 
 /** Whether a graph has a tensor of this name: field 8 of onnx.TensorProto. */

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from onedc.constants import Y_PX
 from onedc.effort.level import Effort
 from onedc.engine.source import ReadyModel
 from onedc.entropy.coder import SymbolEncoder
@@ -15,8 +16,6 @@ from onedc.errors import ImageError
 from onedc.image.forms import Source, padded
 from onedc.seam.fixed_point import Hyper, Seam
 
-Y_PX = 16
-"""Pixels of the picture across one position of y."""
 BEYOND_FROM = 181
 """From this quality byte on what lies wholly beyond the picture is coded as well.
 

@@ -12,11 +12,13 @@ from onedc.config import SD15
 from onedc.engine.device import fast_dtype
 from onedc.engine.torch_engine import TorchEngine, to_tensor
 from onedc.evaluation.bench import random_weights, sample_picture
-from onedc.model import tiling
+from onedc.model.tiling import Overlap
+from onedc.model.vae_kl import AutoencoderKL
 
 pytestmark = pytest.mark.large
 
 SIDE = 1024
+SMALLER = Overlap(640, 128)
 NEAR = 16
 """Pixels to each side of a border that count as near."""
 
@@ -43,8 +45,8 @@ def test_tiles_differ_no_more_at_their_borders(engine: TorchEngine, monkeypatch:
         return {"vae_latents": vae_latents, "y": y, "generated": generated, "picture": picture}
 
     whole = walk({})
-    monkeypatch.setattr(tiling, "SIDE_PX", 640)
-    assert [span.start for span in tiling.spans(SIDE)] == [0, 512]
+    monkeypatch.setattr(AutoencoderKL, "overlap", SMALLER)
+    assert [span.start for span in SMALLER.spans(SIDE)] == [0, 512]
     for name, tiled in walk(whole).items():
         difference = (tiled.float() - whole[name].float()).abs().mean(dim=(0, 1))
         near = near_a_border(SIDE // len(difference), len(difference))
@@ -56,7 +58,7 @@ def test_tiles_differ_no_more_at_their_borders(engine: TorchEngine, monkeypatch:
 
 def near_a_border(scale_px: int, positions: int) -> Tensor:
     """[h,w] bool: where a map of that scale is near an edge of a tile inside the picture."""
-    spans = tiling.spans(SIDE)
+    spans = SMALLER.spans(SIDE)
     edges = [edge for span in spans for edge in (span.start, span.stop) if 0 < edge < SIDE]
     centres = (torch.arange(positions) + 0.5) * scale_px
     reach = max(NEAR, scale_px)

@@ -186,6 +186,16 @@ def test_tiles_give_what_bands_give(browser: Any, plain: str, folder: Path, code
     assert share_of_integers_that_differ(codec, data, (folder / "large.1dc").read_bytes()) < 0.005
 
 
+def test_blended_tiles_are_those_of_python(browser: Any, plain: str, folder: Path) -> None:
+    python = load(folder / "blended.safetensors", threads=1)
+    browser.get(f"{plain}/blank.html")
+    settings = {"weights": "blended.safetensors"}
+    _, rgba = decoded(browser, "large.1dc", **settings)
+    assert_close(rgba, python.decode(folder / "large.1dc", output="numpy"))
+    data = bytes(browser.execute_async_script(ENCODE, "1100x1000.png", {"quality": 0}, settings))
+    assert share_of_integers_that_differ(python, data, python.encode(picture(1100, 1000), quality=0)) < 0.005
+
+
 def test_threads_where_the_page_may_have_them(
     browser: Any, isolated: str, folder: Path, codec: Codec
 ) -> None:

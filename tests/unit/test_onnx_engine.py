@@ -22,6 +22,7 @@ from tests.unit.light_model import LITTLE, random_model
 from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.config import SD15, TINY, ModelConfig
+from onedc.engine import onnx_engine
 from onedc.engine.graphs import FORMS
 from onedc.engine.onnx_engine import OnnxEngine
 from onedc.engine.onnx_export import export_graphs
@@ -29,6 +30,8 @@ from onedc.engine.torch_engine import TorchEngine
 from onedc.errors import ConfigError, WeightsError
 from onedc.loading import load
 from onedc.model import tile_layout
+from onedc.model.taef2 import TAEF2
+from onedc.model.tiling import Overlap
 from onedc.train.export import add_graphs
 from onedc.weights import BUNDLED
 from onedc.weights.arrays import read_arrays
@@ -121,6 +124,21 @@ def test_tiles_give_what_the_whole_picture_gives(onnx: Codec, monkeypatch: pytes
     monkeypatch.setattr(tile_layout, "HALOS", 1)
     assert onnx.encode(x) == data
     assert (onnx.decode(data, output="torch") - whole).abs().max() < 1e-5
+
+
+def test_blended_tiles_are_those_of_torch(
+    onnx: Codec, with_torch: Codec, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = picture(320, 448)
+    whole = onnx.decode(onnx.encode(x), output="torch")
+    small = Overlap(256, 64)
+    monkeypatch.setattr(TAEF2, "overlap", small)
+    monkeypatch.setattr(onnx_engine, "Overlap", lambda side_px, shared_px: small)
+    data = onnx.encode(x)
+    assert data == with_torch.encode(x)
+    pictures = [codec.decode(data, output="torch") for codec in (onnx, with_torch)]
+    assert (pictures[0] - pictures[1]).abs().max() < 1e-4
+    assert (config is LITTLE) == torch.equal(pictures[0], whole)
 
 
 def test_effort_is_that_of_torch(onnx: Codec, with_torch: Codec) -> None:

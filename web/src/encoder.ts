@@ -5,13 +5,11 @@ import type { Analysed, Engine } from "./engine.ts";
 import { OneDCError } from "./errors.ts";
 import type { Pixels } from "./float_maps.ts";
 import { encodeIntegers, type Wanted } from "./integers.ts";
-import { emptyMap, UNITS } from "./maps.ts";
+import { emptyMap, UNITS, Y_PX } from "./maps.ts";
 import { highestWithin } from "./rate.ts";
 import type { Weights } from "./weights.ts";
 
 const MOST_VALUE = 30000;
-/** Pixels of the picture across one position of y. */
-const Y_PX = 16;
 /** From this quality byte on what lies wholly beyond the picture is coded as well; below, its means are taken. */
 const BEYOND_FROM = 181;
 

@@ -2,11 +2,12 @@
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { WeightsError } from "./errors.ts";
-import { assembled, cropped, draw, toFloats, type Part, type Pixels, type Range } from "./float_maps.ts";
+import { assembled, blended, cropped, draw, toFloats, type Part, type Pixels, type Range } from "./float_maps.ts";
 import { inSinglePrecision, metadataOf, withParameters } from "./graphs.ts";
 import type { FloatMap, Integers } from "./integers.ts";
+import { Y_PX } from "./maps.ts";
 import { Runtime, hasGraphicsCard, type RuntimeOptions } from "./runtime.ts";
-import { tiles, type Layout, type Span } from "./tiles.ts";
+import { tiles, type Layout, type Overlap, type Span } from "./tiles.ts";
 import type { Weights } from "./weights.ts";
 
 /** What the encoder's networks make of a picture. */
@@ -21,6 +22,7 @@ interface Net {
   readonly session: InferenceSession;
   /** Of a graph that runs in tiles. */
   readonly layout: Layout;
+  readonly overlap: Overlap;
 }
 
 export class Engine {
@@ -51,13 +53,13 @@ export class Engine {
 
   /** The picture of a file; opaque. */
   async draw({ contents: { header }, quality, yHat, semantic }: Integers): Promise<Pixels> {
-    const { session } = await this.net("latents");
-    const { vae_latents: latents } = await session.run({
-      y_hat: this.input(yHat),
-      z_semantic: this.input(semantic),
-      quality: this.runtime.integer(quality),
-    });
-    const { width, height } = header, map = mapOf(latents!);
+    const { session, overlap } = await this.net("latents");
+    const latents = async ([y, z]: FloatMap[]) => {
+      const inputs = { y_hat: this.input(y!), z_semantic: this.input(z!), quality: this.runtime.integer(quality) };
+      const { vae_latents: made } = await session.run(inputs);
+      return [mapOf(made!)];
+    };
+    const { width, height } = header, map = (await blended(latents, [yHat, semantic], Y_PX, overlap))[0]!;
     const pixels = { width, height, rgba: new Uint8ClampedArray(4 * width * height).fill(255) };
     for await (const part of this.inTiles("pixels", pixels, (rows, columns) => cropped(map, rows, columns))) {
       draw(pixels, part);
@@ -71,9 +73,15 @@ export class Engine {
     for await (const part of this.inTiles("stem", pixels, (rows, columns) => toFloats(pixels, rows, columns))) {
       parts.push(part);
     }
-    const { session } = await this.net("analysis");
-    const { y, z_idx: zIdx } = await session.run({ features: this.input(assembled(parts)) });
-    return { y: mapOf(y!), zIdx: zIdx!.data as BigInt64Array };
+    const { session, overlap } = await this.net("analysis"), { session: hyper } = await this.net("hyper");
+    const analysis = async ([features]: FloatMap[]) => {
+      const { y, sem } = await session.run({ features: this.input(features!) });
+      return [mapOf(y!), mapOf(sem!)];
+    };
+    const { layout: { step } } = await this.net("stem");
+    const [y, sem] = await blended(analysis, [assembled(parts)], step, overlap);
+    const { z_idx: zIdx } = await hyper.run({ y: this.input(y!), sem: this.input(sem!) });
+    return { y: y!, zIdx: zIdx!.data as BigInt64Array };
   }
 
   /** The session of a graph, made when it is first asked for. Throws WeightsError. */
@@ -88,7 +96,8 @@ export class Engine {
     const whole = withParameters(graph, (parameter) => this.weights.parameter(parameter));
     const session = await this.runtime.session(name, this.runtime.backend === "webgpu" ? inSinglePrecision(whole) : whole);
     const fact = (key: string) => Number(metadataOf(graph, key) ?? NaN);
-    return { session, layout: { step: fact("step_px"), halo: fact("halo"), side: fact("side") } };
+    const layout = { step: fact("step_px"), halo: fact("halo"), side: fact("side") };
+    return { session, layout, overlap: { tile: fact("tile_px"), shared: fact("shared_px") } };
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Maps of floats as the networks take and give them: cut out, put together, from pixels and back. */
 
 import type { FloatMap } from "./integers.ts";
+import { stretches, weights, type Overlap } from "./tiles.ts";
 
 /** RGBA, row by row. */
 export interface Pixels {
@@ -48,6 +49,53 @@ export function assembled(parts: readonly Part[]): FloatMap {
     }
   }
   return { dims: [channels, rows, columns], data };
+}
+
+/**
+ * What a network that sees the whole picture makes of maps of it: tile by tile where the picture is large, blended.
+ *
+ * `step` is the pixels a side of a place of the first map.
+ */
+export async function blended(
+  net: (maps: FloatMap[]) => Promise<FloatMap[]>,
+  maps: readonly [FloatMap, ...FloatMap[]],
+  step: number,
+  overlap: Overlap,
+): Promise<FloatMap[]> {
+  const [, rows, columns] = maps[0].dims, height = rows * step, width = columns * step;
+  if (!(height * width > overlap.tile ** 2)) return net([...maps]);
+  const whole: FloatMap[] = [];
+  for (const down of stretches(height, overlap)) {
+    for (const across of stretches(width, overlap)) {
+      const parts = await net(maps.map((map) => cropped(map, scaled(down, map.dims[1] / height), scaled(across, map.dims[2] / width))));
+      for (const [index, part] of parts.entries()) {
+        const [channels, partRows, partColumns] = part.dims;
+        const perRow = partRows / (down[1] - down[0]), perColumn = partColumns / (across[1] - across[0]);
+        const dims = [channels, height * perRow, width * perColumn] as const;
+        const map = (whole[index] ??= { dims, data: new Float32Array(dims[0] * dims[1] * dims[2]) });
+        const byRow = weights(down, partRows, height, overlap), byColumn = weights(across, partColumns, width, overlap);
+        add(map, part, down[0] * perRow, across[0] * perColumn, byRow, byColumn);
+      }
+    }
+  }
+  return whole;
+}
+
+/** Add a part to a map at a place, by the weights of its rows and columns. */
+function add(map: FloatMap, part: FloatMap, top: number, left: number, byRow: Float32Array, byColumn: Float32Array): void {
+  const [channels, rows, columns] = part.dims, [, height, width] = map.dims;
+  for (let channel = 0, from = 0; channel < channels; channel++) {
+    for (let row = 0; row < rows; row++, from += columns) {
+      const to = (channel * height + top + row) * width + left;
+      for (let column = 0; column < columns; column++) {
+        map.data[to + column]! += Math.fround(part.data[from + column]! * byRow[row]!) * byColumn[column]!;
+      }
+    }
+  }
+}
+
+function scaled([from, to]: Range, places: number): Range {
+  return [Math.round(from * places), Math.round(to * places)];
 }
 
 /** A rectangle of a picture that goes on by repeating its border: 0 to 255 becomes [-1, 1]. */

@@ -4,6 +4,8 @@ import { WeightsError } from "./errors.ts";
 import type { IntegerTensor } from "./safetensors.ts";
 
 export const UNITS = 16384;
+/** Pixels a side of a place of y. */
+export const Y_PX = 16;
 const LIMIT = 2 ** 27, EXACT = 2 ** 53;
 
 /** Channels, rows and columns of integers. */

@@ -1,5 +1,7 @@
 /** How a large picture is cut into tiles, or bands of rows, as in Python: a function of its size alone. */
 
+import type { Range } from "./float_maps.ts";
+
 /** One side of a tile, in places of the coarser map: what is wanted, and what is computed with a halo round it. */
 export interface Span {
   readonly start: number;
@@ -37,4 +39,30 @@ function* spans(length: number, side: number, halo: number): Generator<Span> {
     const stop = Math.min(start + side, length);
     yield { start, stop, first: Math.max(start - halo, 0), last: Math.min(stop + halo, length) };
   }
+}
+
+/** How a picture is cut into tiles that overlap; `tile` is NaN for a graph that takes any size in one piece. */
+export interface Overlap {
+  /** Longest side of a tile in pixels; a picture of at most its square is a single tile. */
+  readonly tile: number;
+  /** Pixels that neighbours share; tiles begin and end on multiples of it. */
+  readonly shared: number;
+}
+
+/** One side of a picture in the fewest stretches of pixels, as even as can be. */
+export function stretches(length: number, { tile, shared }: Overlap): Range[] {
+  const count = Math.max(1, Math.ceil((length - shared) / (tile - shared)));
+  if (count === 1) return [[0, length]];
+  const even = Math.ceil((length + (count - 1) * shared) / count), side = Math.ceil(even / shared) * shared;
+  const found: Range[] = [];
+  for (let start = 0; start < length - shared; start += side - shared) found.push([start, Math.min(start + side, length)]);
+  return found;
+}
+
+/** Weights of a tile's places along one side: 1, but fading where a neighbour takes over. */
+export function weights([from, to]: Range, places: number, length: number, { shared }: Overlap): Float32Array {
+  return Float32Array.from({ length: places }, (_, place) => {
+    const centre = ((place + 0.5) * (to - from)) / places;
+    return (from > 0 ? Math.min(centre / shared, 1) : 1) * (to < length ? Math.min((to - from - centre) / shared, 1) : 1);
+  });
 }

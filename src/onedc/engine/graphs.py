@@ -19,10 +19,11 @@ class GraphForm:
     outputs: tuple[str, ...]
 
 
-STEM, ANALYSIS, LATENTS, PIXELS = "stem", "analysis", "latents", "pixels"
+STEM, ANALYSIS, HYPER, LATENTS, PIXELS = "stem", "analysis", "hyper", "latents", "pixels"
 FORMS = {
     STEM: GraphForm(inputs=("x",), outputs=("features",)),
-    ANALYSIS: GraphForm(inputs=("features",), outputs=("y", "z_idx")),
+    ANALYSIS: GraphForm(inputs=("features",), outputs=("y", "sem")),
+    HYPER: GraphForm(inputs=("y", "sem"), outputs=("z_idx",)),
     LATENTS: GraphForm(inputs=("y_hat", "z_semantic", "quality"), outputs=("vae_latents",)),
     PIXELS: GraphForm(inputs=("vae_latents",), outputs=("x",)),
 }
@@ -33,6 +34,8 @@ ANALYSIS and from LATENTS to PIXELS is the model's own affair; light: features a
 """
 STEP, HALO, SIDE = "step_px", "halo", "side"
 """Keys of the metadata of STEM and PIXELS, which run in tiles: see `model.tile_layout.tiles`."""
+TILE, SHARED = "tile_px", "shared_px"
+"""Keys of that of ANALYSIS and LATENTS where these run in blended tiles: see `model.tiling.Overlap`."""
 
 
 def parameters_in(graph: bytes, names: Iterable[str]) -> list[str]:

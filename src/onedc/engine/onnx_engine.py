@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -13,9 +13,23 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from onedc.constants import Y_PX
 from onedc.effort.level import Effort
 from onedc.engine import cores
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
+from onedc.engine.graphs import (
+    ANALYSIS,
+    FORMS,
+    HALO,
+    HYPER,
+    LATENTS,
+    PIXELS,
+    SHARED,
+    SIDE,
+    STEM,
+    STEP,
+    TILE,
+    parameters_in,
+)
 from onedc.engine.protocol import Engine
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
@@ -23,6 +37,7 @@ from onedc.errors import ConfigError, WeightsError, one_line
 from onedc.image.forms import Pixels
 from onedc.image.samples import to_bytes, to_floats
 from onedc.model.tile_layout import Tile, tiles
+from onedc.model.tiling import Overlap, blended
 from onedc.seam.fixed_point import Hyper, Seam
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
@@ -45,7 +60,9 @@ class Sessions:
     ) -> None:
         missing = sorted(FORMS.keys() - graphs.keys())
         if missing:
-            raise WeightsError(f"the graph {missing[0]!r} is missing")
+            raise WeightsError(
+                f"the graph {missing[0]!r} is missing: onedc export makes a weights file's graphs anew"
+            )
         self._graphs = graphs
         self._parameters = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in parameters.items()
@@ -131,7 +148,8 @@ class OnnxEngine:
                 sides = (side // step for side in rows.shape[:2])
                 features = np.empty((1, part.shape[1], *sides), np.float32)
             features[:, :, tile.rows.wanted(1), tile.columns.wanted(1)] = part
-        y, z_idx = self._sessions.run(ANALYSIS, features)
+        y, sem = self._blended(ANALYSIS, features, step_px=step)
+        (z_idx,) = self._sessions.run(HYPER, y, sem)
         return y[0], z_idx[0]
 
     def refine(
@@ -160,7 +178,8 @@ class OnnxEngine:
         step = self._sessions.facts(PIXELS)[STEP]
         for row, out in enumerate(pictures):
             one = slice(row, row + 1)
-            (latents,) = self._sessions.run(LATENTS, y_hat[one], z_semantic[one], qualities[one])
+            maps = y_hat[one], z_semantic[one]
+            (latents,) = self._blended(LATENTS, *maps, step_px=Y_PX, last=(qualities[one],))
             for tile, part in self._in_tiles(PIXELS, np.moveaxis(latents[0], 0, -1), _maps):
                 place = out[tile.rows.wanted(step), tile.columns.wanted(step)]
                 place[:] = np.clip(np.moveaxis(part[0], 0, -1), -1, 1) if as_floats else to_bytes(part[0])
@@ -173,6 +192,27 @@ class OnnxEngine:
             ConfigError: always.
         """
         raise ConfigError("compiling the networks needs torch: load the model with engine='torch'")
+
+    def _blended(
+        self, name: str, *maps: NDArray[np.float32], step_px: int, last: tuple[NDArray[Any], ...] = ()
+    ) -> Sequence[NDArray[np.float32]]:
+        """The outputs of a graph that may see the whole picture.
+
+        Args:
+            maps: [1,C,h,w], its first inputs; those of a tile are cut out of them.
+            step_px: pixels a side of a position of the first map.
+            last: the other inputs, the same for each tile.
+        """
+        facts = self._sessions.facts(name)
+
+        def run(*parts: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            return self._sessions.run(name, *(np.ascontiguousarray(part) for part in parts), *last)
+
+        if TILE not in facts:
+            return run(*maps)
+        height, width = (side * step_px for side in maps[0].shape[-2:])
+        overlap = Overlap(facts[TILE], facts[SHARED])
+        return blended(run, maps, height, width, overlap=overlap, put=np.asarray)
 
     def _in_tiles(
         self, name: str, rows: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]]

@@ -11,9 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.engine.graphs import ANALYSIS, FORMS, HALO, LATENTS, PIXELS, SIDE, STEM, STEP, parameters_in
+from onedc.engine.graphs import (
+    ANALYSIS,
+    FORMS,
+    HALO,
+    HYPER,
+    LATENTS,
+    PIXELS,
+    SHARED,
+    SIDE,
+    STEM,
+    STEP,
+    TILE,
+    parameters_in,
+)
 from onedc.errors import ConfigError, optional
-from onedc.model.hyperprior import FSQ
+from onedc.model.hyperprior import FSQ, semantic_channels
 from onedc.model.onedc import OneDC
 from onedc.model.windows import shared_grids
 from onedc.weights.file import SEAM_NETS
@@ -43,7 +56,11 @@ def _stem(nets: Any, x: Tensor) -> Tensor:
 
 def _analysis(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
     y, sem = nets.g_a.behind_stem(features)
-    return y, FSQ.to_indices(nets.fsq(nets.h_a(y, sem)))
+    return y, sem
+
+
+def _hyper(nets: Any, y: Tensor, sem: Tensor) -> Tensor:
+    return FSQ.to_indices(nets.fsq(nets.h_a(y, sem)))
 
 
 def _latents(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
@@ -56,13 +73,13 @@ def _pixels(nets: Any, vae_latents: Tensor) -> Tensor:
 
 
 def _stem_taef2(nets: Any, x: Tensor) -> Tensor:
-    return torch.cat([nets.g_a.pix_emb(x), nets.vae.from_pixels(x)], dim=1)
+    return torch.cat([nets.g_a.pix_emb(x), nets.vae.neighbourhoods(x)], dim=1)
 
 
 def _analysis_taef2(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
     embedded, seen = features.split([nets.g_a.pix_emb.out_channels, nets.vae.width], dim=1)
     y, sem = nets.g_a.behind_pixels(embedded, nets.vae.behind_pixels(seen))
-    return y, FSQ.to_indices(nets.fsq(nets.h_a(y, sem)))
+    return y, sem
 
 
 def _latents_taef2(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
@@ -70,14 +87,21 @@ def _latents_taef2(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor
 
 
 def _pixels_taef2(nets: Any, features: Tensor) -> Tensor:
-    return nets.vae.to_pixels(features)
+    return nets.vae.picture(features)
 
 
 def _parts(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     """What each graph computes."""
     if config.light is not None:
-        return {STEM: _stem, ANALYSIS: _analysis, LATENTS: _latents, PIXELS: _pixels}
-    return {STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2}
+        parts: dict[str, Callable[..., Any]] = {
+            STEM: _stem,
+            ANALYSIS: _analysis,
+            LATENTS: _latents,
+            PIXELS: _pixels,
+        }
+    else:
+        parts = {STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2}
+    return {**parts, HYPER: _hyper}
 
 
 def can_export(config: ModelConfig) -> bool:
@@ -112,14 +136,16 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
 
 
 def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
-    """How the graphs that touch pixels are tiled."""
+    """How the graphs that run in tiles are tiled."""
     if config.light is not None:
         halos = nets.g_a.halo, config.light.decoder_halo
         return {STEM: {STEP: "16", HALO: str(halos[0])}, PIXELS: {STEP: "8", HALO: str(halos[1])}}
-    return {
+    blended = {TILE: str(nets.vae.overlap.side_px), SHARED: str(nets.vae.overlap.shared_px)}
+    exact = {
         name: {STEP: "8", HALO: str(tiling.halo), SIDE: str(tiling.side)}
         for name, tiling in ((STEM, nets.vae.tiles_in), (PIXELS, nets.vae.tiles_out))
     }
+    return {**exact, ANALYSIS: blended, LATENTS: blended}
 
 
 def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
@@ -135,6 +161,7 @@ def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     return {
         STEM: (maps(3, 64),),
         ANALYSIS: (features,),
+        HYPER: (maps(config.y_channels, 4), maps(semantic_channels(config), 1)),
         LATENTS: (maps(config.y_channels, 4), maps(config.hyper_channels, 1), torch.tensor([100])),
         PIXELS: (latents,),
     }

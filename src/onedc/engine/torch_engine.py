@@ -88,7 +88,7 @@ class TorchEngine:
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `protocol.Engine`."""
         x = self._on_device(to_tensor(pixels))
-        y, z_hat = self.nets.analyse(x, self.nets.vae_latents(x))
+        y, z_hat = self.nets.encode(x)
         return y[0].float().cpu().numpy(), FSQ.to_indices(z_hat)[0].cpu().numpy()
 
     @torch.inference_mode(False)
@@ -128,12 +128,11 @@ class TorchEngine:
         as_floats: bool,
     ) -> Pixels:
         """See `protocol.Engine`."""
-        vae_latents = self.nets.synthesise(
+        x_hat = self.nets.decode(
             self._on_device(torch.from_numpy(y_hat)),
             self._on_device(torch.from_numpy(z_semantic)),
             torch.from_numpy(qualities).to(self.device),
         )
-        x_hat = self.nets.vae.decode(self._on_device(vae_latents))
         if as_floats:
             floats: NDArray[np.float32] = x_hat.float().clamp(-1, 1).cpu().numpy()
             return floats

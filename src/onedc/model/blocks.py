@@ -7,15 +7,18 @@ Source: Xue et al. 2025 (OneDC).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from onedc.model.tile_layout import tiles
+from onedc.model.tiling import Overlap, blended
 from onedc.model.windows import Masks, windowed
 
 GROUPS = 32
@@ -291,6 +294,30 @@ def in_tiles(
         whole[..., rows.wanted(per_out), columns.wanted(per_out)] = wanted
     assert whole is not None
     return whole
+
+
+def in_blended_tiles(
+    net: Callable[..., Sequence[Tensor]],
+    maps: Sequence[Tensor],
+    height_px: int,
+    width_px: int,
+    overlap: Overlap,
+) -> Sequence[Tensor]:
+    """`tiling.blended` for tensors, which keep their type."""
+    device, last = maps[0].device, maps[0].is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if last else torch.contiguous_format
+    types: list[torch.dtype] = []
+
+    def run(*parts: Tensor) -> Sequence[Tensor]:
+        made = net(*(part.contiguous(memory_format=form) for part in parts))
+        types[:] = [m.dtype for m in made]
+        return made
+
+    def put(array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    whole = blended(run, maps, height_px, width_px, overlap=overlap, put=put)
+    return [m.to(dtype) for m, dtype in zip(whole, types, strict=True)]
 
 
 def in_little_memory(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

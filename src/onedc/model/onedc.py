@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
+from onedc.model.autoencoder import Autoencoder
+from onedc.model.blocks import in_blended_tiles
 from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
 from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
 from onedc.model.taef2 import TAEF2, Block
-from onedc.model.tiling import tiled
 
 PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
 """Fp32, but before light decoders: clean latents are their difference, which sd15 amplifies 15 times."""
@@ -60,14 +61,26 @@ class OneDC(nn.Module):
             parameter.data = parameter.data.to(torch.float32 if name.startswith(precise) else dtype)
         return self
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]; large pictures in tiles."""
+        if isinstance(self.g_a, PixelAnalysis):
+            return self.analyse(x, None)
+
+        def analyse(embedded: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+            return self.g_a.behind_pixels(embedded, self.vae.behind_pixels(features))  # type: ignore[operator]
+
+        maps = self.g_a.pix_emb(x), self.vae.from_pixels(x)  # type: ignore[operator]
+        y, sem = self._in_tiles(analyse, maps, *x.shape[-2:])
+        return y, self.fsq(self.h_a(y, sem))
+
     def analyse(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x [B,3,H,W] and its `vae_latents` -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]."""
+        """What `encode` gives, of x and its `vae_latents`; in one piece."""
         y, z = self.analyse_unquantised(x, vae_latents)
         return y, self.fsq(z)
 
     def vae_latents(self, x: Tensor) -> Tensor | None:
         """What g_a takes beside x [B,3,H,W]: its latents, where the model has an autoencoder's encoder."""
-        return None if self.config.vae == "light" else self.vae.encode(x)  # type: ignore[operator]
+        return None if self.config.vae == "light" else self.vae.encode(x)
 
     def analyse_unquantised(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
         """What `analyse` gives, but z [B,7,H/64,W/64] as h_a made it."""
@@ -75,18 +88,33 @@ class OneDC(nn.Module):
             y, sem = self.g_a(x)
         else:
             assert vae_latents is not None
-            y, sem = self._in_tiles(self.g_a, [x, vae_latents], *x.shape[-2:])
+            y, sem = self.g_a(x, vae_latents)
         return y, self.h_a(y, sem)
 
     def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
-        """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32."""
-        tokens = self.semantic(z_semantic)
+        """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32; large pictures in tiles."""
+        return self._synthesised(y_hat, z_semantic, quality, lambda vae_latents: vae_latents)
 
-        def generate(y_hat: Tensor, tokens: Tensor) -> list[Tensor]:
-            return [self.generator(self.g_s(y_hat, tokens, quality), tokens, quality)]
+    def decode(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
+        """What `synthesise` takes -> picture [B,3,H,W], about [-1,1], not clamped; large ones in tiles."""
+
+        def features(vae_latents: Tensor) -> Tensor:
+            as_taken = vae_latents.to(y_hat.dtype, memory_format=torch.channels_last)
+            return self.vae.before_pixels(as_taken)
+
+        return self.vae.to_pixels(self._synthesised(y_hat, z_semantic, quality, features))
+
+    def _synthesised(
+        self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor, behind: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """What `behind` makes of the vae_latents of each tile."""
+
+        def generate(y_hat: Tensor, z_semantic: Tensor) -> list[Tensor]:
+            tokens = self.semantic(z_semantic)
+            return [behind(self.generator(self.g_s(y_hat, tokens, quality), tokens, quality))]
 
         height, width = (16 * side for side in y_hat.shape[-2:])
-        return self._in_tiles(generate, [y_hat, tokens], height, width)[0]
+        return self._in_tiles(generate, [y_hat, z_semantic], height, width)[0]
 
     def compiled_parts(self) -> list[str]:
         """Names of the float networks, in the pieces that are compiled anew for each size of picture."""
@@ -101,11 +129,11 @@ class OneDC(nn.Module):
     def _in_tiles(
         self, net: Callable[..., Sequence[Tensor]], maps: Sequence[Tensor], height_px: int, width_px: int
     ) -> Sequence[Tensor]:
-        """`tiled` for a model with attention at 1/8; others take a picture of any size as a whole."""
-        return tiled(net, maps, height_px, width_px) if self.config.vae == "sd" else net(*maps)
+        overlap = self.vae.overlap
+        return in_blended_tiles(net, maps, height_px, width_px, overlap) if overlap else net(*maps)
 
 
-def _vae(config: ModelConfig) -> nn.Module:
+def _vae(config: ModelConfig) -> Autoencoder:
     if config.vae == "sd":
         from onedc.model.vae_kl import AutoencoderKL
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import LightConfig, ModelConfig
+from onedc.model.autoencoder import Autoencoder
 from onedc.model.blocks import (
     GROUP_NORM,
     DepthConvBlock,
@@ -132,7 +133,7 @@ class OneStepGenerator(nn.Module):
         return x0.float()
 
 
-class LightDecoder(nn.Module):
+class LightDecoder(Autoencoder):
     """Takes an autoencoder's place; there is no encoder, since g_a sees the pixels themselves."""
 
     def __init__(self, config: LightConfig, channels: int) -> None:

@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from onedc.model.autoencoder import Autoencoder
 from onedc.model.blocks import Link, in_little_memory, in_tiles
+from onedc.model.tiling import TINY_AUTOENCODER
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
 TAPS = (2, 6, 10)  # the encoder's layers behind its last block at 1, 1/2 and 1/4
@@ -91,12 +93,14 @@ def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
     return [Block(width, pool) for _ in range(count)]
 
 
-class TAEF2(nn.Module):
+class TAEF2(Autoencoder):
     """Encoder and decoder, for pictures of any size that is a multiple of 8.
 
     Args:
         reduced: its encoder begins at 1/4, its decoder ends at 1/2. Layers of both forms keep their index.
     """
+
+    overlap = TINY_AUTOENCODER
 
     def __init__(self, channels: int = 32, width: int = 64, reduced: bool = False) -> None:
         super().__init__()
@@ -118,17 +122,17 @@ class TAEF2(nn.Module):
             *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *last,
         )  # fmt: skip
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Image [B,3,H,W] in [-1,1] -> vae_latents [B,32,H/8,W/8], standard deviation about 0.86."""
-        side, halo = self.tiles_in
-        return self.behind_pixels(in_tiles(self.from_pixels, x, halo=halo, px_in=1, px_out=8, side=side))
-
     def from_pixels(self, x: Tensor) -> Tensor:
-        """The part of the encoder that sees no more than its neighbourhood: x -> [B,C,H/8,W/8]."""
+        """See `Autoencoder`: what sees no more than its neighbourhood, in tiles."""
+        side, halo = self.tiles_in
+        return in_tiles(self.neighbourhoods, x, halo=halo, px_in=1, px_out=8, side=side)
+
+    def neighbourhoods(self, x: Tensor) -> Tensor:
+        """`from_pixels` of one tile."""
         return self.encoder[:11]((x + 1) / 2)
 
     def behind_pixels(self, features: Tensor) -> Tensor:
-        """What `from_pixels` gives -> vae_latents."""
+        """See `Autoencoder`; vae_latents of standard deviation about 0.86."""
         return self.encoder[11:](features)
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -151,16 +155,15 @@ class TAEF2(nn.Module):
         levels = [(fa - fb).square().sum(dim=1).mean(dim=(1, 2)) for fa, fb in zip(a, b, strict=True)]
         return torch.stack(levels).sum(dim=0)
 
-    def decode(self, vae_latents: Tensor) -> Tensor:
-        """vae_latents [B,32,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
-        features = self.before_pixels(vae_latents)
-        side, halo = self.tiles_out
-        return in_tiles(self.to_pixels, features, halo=halo, px_in=8, px_out=1, side=side)
-
     def before_pixels(self, vae_latents: Tensor) -> Tensor:
-        """The part of the decoder that sees the whole image: vae_latents -> [B,C,H/8,W/8]."""
+        """See `Autoencoder`."""
         return self.decoder[:6](vae_latents)
 
     def to_pixels(self, features: Tensor) -> Tensor:
-        """What `before_pixels` gives -> image."""
+        """See `Autoencoder`; in tiles."""
+        side, halo = self.tiles_out
+        return in_tiles(self.picture, features, halo=halo, px_in=8, px_out=1, side=side)
+
+    def picture(self, features: Tensor) -> Tensor:
+        """`to_pixels` of one tile."""
         return self.decoder[6:](features) * 2 - 1

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onedc.model.blocks import GROUP_NORM, Link
-from onedc.model.tiling import tiled
+from onedc.model.autoencoder import Autoencoder
+from onedc.model.blocks import GROUP_NORM, Link, in_blended_tiles
+from onedc.model.tiling import STABLE_DIFFUSION
 from onedc.model.unet import Level, MidBlock
 
 SCALING = 0.18215
@@ -169,7 +170,7 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(self.conv_norm_out(h)))
 
 
-class AutoencoderKL(nn.Module):
+class AutoencoderKL(Autoencoder):
     """The Stable Diffusion autoencoder: x [B,3,H,W] in [-1,1] <-> vae_latents [B,4,H/8,W/8], scaled.
 
     H and W are multiples of 8; beyond 1024x1024 px in tiles, whose norms have statistics of their own.
@@ -177,6 +178,8 @@ class AutoencoderKL(nn.Module):
 
     Source: Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
     """
+
+    overlap = STABLE_DIFFUSION
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +190,9 @@ class AutoencoderKL(nn.Module):
 
     def encode_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, [B,4,H/8,W/8] each, not scaled."""
-        (moments,) = tiled(lambda part: [self.quant_conv(self.encoder(part))], [x], *x.shape[-2:])
+        (moments,) = in_blended_tiles(
+            lambda part: [self.quant_conv(self.encoder(part))], [x], x.shape[-2], x.shape[-1], self.overlap
+        )
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
@@ -205,7 +210,7 @@ class AutoencoderKL(nn.Module):
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,4,H/8,W/8] -> x_hat [B,3,H,W], about [-1,1], not clamped."""
         height, width = (8 * side for side in vae_latents.shape[-2:])
-        return tiled(self._decode_tile, [vae_latents], height, width)[0]
+        return in_blended_tiles(self._decode_tile, [vae_latents], height, width, self.overlap)[0]
 
     def _decode_tile(self, vae_latents: Tensor) -> list[Tensor]:
         return [self.decoder(self.post_quant_conv(vae_latents / SCALING))]

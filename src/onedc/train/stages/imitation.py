@@ -119,7 +119,7 @@ class Imitation(Stage1):
         visitor = TrainingVisitor(codec.prior.gained(y, quality), quality)
         y_hat = codec.prior.scan(hyper, quality, visitor)
         vae_latents = codec.synthesise(y_hat, z_semantic, quality)
-        return Taught(y_hat, vae_latents, codec.vae.decode(vae_latents).clamp(-1, 1))  # type: ignore[operator]
+        return Taught(y_hat, vae_latents, codec.vae.decode(vae_latents).clamp(-1, 1))
 
     def _analysis(self, x: Tensor, y: Tensor, z: Tensor, quality: Tensor) -> Figures:
         """How far y and z of the photos are from the other's."""

@@ -277,9 +277,9 @@ class Stage1(CodecStage):
     def _decode(self, vae_latents: Tensor) -> Tensor:
         """Pictures [B,3,H,W] of vae_latents, in the precision that the decoder is to have."""
         if not self.config.decoder_fp32:
-            return self.model.vae.decode(vae_latents)  # type: ignore[operator]
+            return self.model.vae.decode(vae_latents)
         with torch.autocast(vae_latents.device.type, enabled=False):
-            return self.model.vae.decode(vae_latents.float())  # type: ignore[operator]
+            return self.model.vae.decode(vae_latents.float())
 
     def validate(self, batch: Batch) -> Figures:
         seen = self.seen(batch)

@@ -1,0 +1,41 @@
+"""What every autoencoder of a codec offers, by which pictures of any size go through it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from onedc.model.tiling import Overlap
+
+
+class Autoencoder(nn.Module):
+    """Between pixels and vae_latents, each way in two parts, of which one may see the whole picture.
+
+    The other takes pictures of any size; here it does everything.
+    """
+
+    overlap: Overlap | None = None
+    """Of the tiles in which networks that see the whole picture run; None: there are none."""
+
+    def from_pixels(self, x: Tensor) -> Tensor:
+        """Image [B,3,H,W] in [-1,1] -> what `behind_pixels` takes, [B,C,H/8,W/8]."""
+        return self.encode(x)
+
+    def behind_pixels(self, features: Tensor) -> Tensor:
+        """What `from_pixels` gives -> vae_latents; sees the whole picture."""
+        return features
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Image [B,3,H,W] in [-1,1] -> vae_latents [B,C,H/8,W/8]."""
+        return self.behind_pixels(self.from_pixels(x))
+
+    def before_pixels(self, vae_latents: Tensor) -> Tensor:
+        """vae_latents -> what `to_pixels` takes, [B,C,H/8,W/8]; sees the whole picture."""
+        return vae_latents
+
+    def to_pixels(self, features: Tensor) -> Tensor:
+        """What `before_pixels` gives -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
+        return self.decode(features)
+
+    def decode(self, vae_latents: Tensor) -> Tensor:
+        """vae_latents [B,C,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
+        return self.to_pixels(self.before_pixels(vae_latents))
