@@ -66,11 +66,11 @@ class OneDC(nn.Module):
         if isinstance(self.g_a, PixelAnalysis):
             return self.analyse(x, None)
 
-        def analyse(embedded: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-            return self.g_a.behind_pixels(embedded, self.vae.behind_pixels(features))  # type: ignore[operator]
+        def analyse(x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+            y, sem = self.g_a(x, self.vae.behind_pixels(features))
+            return y, sem
 
-        maps = self.g_a.pix_emb(x), self.vae.from_pixels(x)  # type: ignore[operator]
-        y, sem = self._in_tiles(analyse, maps, *x.shape[-2:])
+        y, sem = self._in_tiles(analyse, [x, self.vae.from_pixels(x)], *x.shape[-2:])
         return y, self.fsq(self.h_a(y, sem))
 
     def analyse(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
