@@ -2,12 +2,12 @@
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { WeightsError } from "./errors.ts";
-import { assembled, blended, cropped, draw, toFloats, type Part, type Pixels, type Range } from "./float_maps.ts";
+import { assembled, blended, cropped, draw, toFloats, type Part, type Pixels } from "./float_maps.ts";
 import { inSinglePrecision, metadataOf, withParameters } from "./graphs.ts";
 import type { FloatMap, Integers } from "./integers.ts";
 import { Y_PX } from "./maps.ts";
 import { Runtime, hasGraphicsCard, type RuntimeOptions } from "./runtime.ts";
-import { tiles, type Layout, type Overlap, type Span } from "./tiles.ts";
+import { tiles, type Layout, type Overlap, type Range, type Span } from "./tiles.ts";
 import type { Weights } from "./weights.ts";
 
 /** What the encoder's networks make of a picture. */

@@ -1,7 +1,7 @@
 /** Maps of floats as the networks take and give them: cut out, put together, from pixels and back. */
 
 import type { FloatMap } from "./integers.ts";
-import { stretches, weights, type Overlap } from "./tiles.ts";
+import { stretches, weights, type Overlap, type Range } from "./tiles.ts";
 
 /** RGBA, row by row. */
 export interface Pixels {
@@ -9,9 +9,6 @@ export interface Pixels {
   readonly height: number;
   readonly rgba: Uint8ClampedArray<ArrayBuffer>;
 }
-
-/** Rows or columns, from the first on and without the last. */
-export type Range = readonly [from: number, to: number];
 
 /** A part of a map, and where its upper left corner lies in the whole. */
 export interface Part {

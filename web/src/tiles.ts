@@ -1,6 +1,7 @@
 /** How a large picture is cut into tiles, or bands of rows, as in Python: a function of its size alone. */
 
-import type { Range } from "./float_maps.ts";
+/** Rows or columns, from the first on and without the last. */
+export type Range = readonly [from: number, to: number];
 
 /** One side of a tile, in places of the coarser map: what is wanted, and what is computed with a halo round it. */
 export interface Span {

@@ -174,7 +174,7 @@ class OnnxEngine:
     ) -> Pixels:
         """See `protocol.Engine`."""
         batch, _, height, width = y_hat.shape
-        pictures = np.empty((batch, 16 * height, 16 * width, 3), np.float32 if as_floats else np.uint8)
+        pictures = np.empty((batch, Y_PX * height, Y_PX * width, 3), np.float32 if as_floats else np.uint8)
         step = self._sessions.facts(PIXELS)[STEP]
         for row, out in enumerate(pictures):
             one = slice(row, row + 1)

@@ -95,7 +95,7 @@ def stages_of(codec: Codec) -> list[tuple[str, Any, str]]:
     engine = torch_engine_of(codec.model)
     nets, seam, generator = engine.nets, engine.seam, engine.nets.generator
     return [
-        *(("vae.encode", nets.vae, part) for part in ("encode", "from_pixels", "behind_pixels")),
+        *(("vae.encode", nets.vae, part) for part in ("from_pixels", "behind_pixels")),
         ("g_a", nets.g_a, "forward"),
         ("h_a", nets.h_a, "forward"),
         ("z prior", codec.model.z_prior, "encode"),
@@ -108,7 +108,7 @@ def stages_of(codec: Codec) -> list[tuple[str, Any, str]]:
         ("g_s", nets.g_s, "forward"),
         ("unet", generator.unet, "trunk"),
         ("vae_reduction", generator.vae_reduction, "forward"),
-        *(("vae.decode", nets.vae, part) for part in ("decode", "before_pixels", "to_pixels")),
+        *(("vae.decode", nets.vae, part) for part in ("before_pixels", "to_pixels")),
     ]
 
 

@@ -10,7 +10,7 @@ from onedc.model.tiling import Overlap
 class Autoencoder(nn.Module):
     """Between pixels and vae_latents, each way in two parts, of which one may see the whole picture.
 
-    The other takes pictures of any size; here it does everything.
+    The other takes pictures of any size, and does everything where the first is left out.
     """
 
     overlap: Overlap | None = None
@@ -18,7 +18,7 @@ class Autoencoder(nn.Module):
 
     def from_pixels(self, x: Tensor) -> Tensor:
         """Image [B,3,H,W] in [-1,1] -> what `behind_pixels` takes, [B,C,H/8,W/8]."""
-        return self.encode(x)
+        raise NotImplementedError
 
     def behind_pixels(self, features: Tensor) -> Tensor:
         """What `from_pixels` gives -> vae_latents; sees the whole picture."""
@@ -34,7 +34,7 @@ class Autoencoder(nn.Module):
 
     def to_pixels(self, features: Tensor) -> Tensor:
         """What `before_pixels` gives -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
-        return self.decode(features)
+        raise NotImplementedError
 
     def decode(self, vae_latents: Tensor) -> Tensor:
         """vae_latents [B,C,H/8,W/8] -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
+from onedc.constants import Y_PX
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
 from onedc.model.autoencoder import Autoencoder
 from onedc.model.blocks import in_blended_tiles
@@ -63,7 +64,7 @@ class OneDC(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]; large pictures in tiles."""
-        if isinstance(self.g_a, PixelAnalysis):
+        if self.config.vae == "light":
             return self.analyse(x, None)
 
         def analyse(x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +114,7 @@ class OneDC(nn.Module):
             tokens = self.semantic(z_semantic)
             return [behind(self.generator(self.g_s(y_hat, tokens, quality), tokens, quality))]
 
-        height, width = (16 * side for side in y_hat.shape[-2:])
+        height, width = (Y_PX * side for side in y_hat.shape[-2:])
         return self._in_tiles(generate, [y_hat, z_semantic], height, width)[0]
 
     def compiled_parts(self) -> list[str]:

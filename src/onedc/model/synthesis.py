@@ -147,9 +147,6 @@ class LightDecoder(Autoencoder):
             nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
 
-    def decode(self, vae_latents: Tensor) -> Tensor:
-        """vae_latents [B,C,H/8,W/8] -> picture [B,3,H,W], in [-1,1] but for overshoot (not clamped).
-
-        Large pictures in bands of rows: the same values, in bounded memory.
-        """
-        return in_tiles(self.decoder, vae_latents, halo=self.halo, px_in=8, px_out=1)
+    def to_pixels(self, features: Tensor) -> Tensor:
+        """See `Autoencoder`, of vae_latents; large pictures in bands of rows, to the same values."""
+        return in_tiles(self.decoder, features, halo=self.halo, px_in=8, px_out=1)

@@ -196,6 +196,10 @@ class AutoencoderKL(Autoencoder):
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
+    def from_pixels(self, x: Tensor) -> Tensor:
+        """See `Autoencoder`."""
+        return self.encode(x)
+
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """x [B,3,H,W] in [-1,1] -> vae_latents [B,4,H/8,W/8].
 
@@ -207,10 +211,10 @@ class AutoencoderKL(Autoencoder):
             mean = mean + torch.exp(0.5 * logvar) * noise
         return mean * SCALING
 
-    def decode(self, vae_latents: Tensor) -> Tensor:
-        """vae_latents [B,4,H/8,W/8] -> x_hat [B,3,H,W], about [-1,1], not clamped."""
-        height, width = (8 * side for side in vae_latents.shape[-2:])
-        return in_blended_tiles(self._decode_tile, [vae_latents], height, width, self.overlap)[0]
+    def to_pixels(self, features: Tensor) -> Tensor:
+        """See `Autoencoder`, of vae_latents."""
+        height, width = (8 * side for side in features.shape[-2:])
+        return in_blended_tiles(self._decode_tile, [features], height, width, self.overlap)[0]
 
     def _decode_tile(self, vae_latents: Tensor) -> list[Tensor]:
         return [self.decoder(self.post_quant_conv(vae_latents / SCALING))]
