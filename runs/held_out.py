@@ -70,7 +70,7 @@ def decoded(model: OneDC, x: Tensor, byte: int, dtype: torch.dtype) -> tuple[RGB
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         vae: Any = model.vae
         vae_latents, bpp = reconstruct(model, x, model.vae_latents(x), torch.tensor([byte]))
-        return to_bytes(vae.decode(vae_latents)[0]), float(bpp)
+        return to_bytes(vae.decode(vae_latents)[0]).permute(1, 2, 0).numpy(), float(bpp)
 
 
 def figures(

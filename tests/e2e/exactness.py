@@ -27,12 +27,13 @@ from tests.e2e.float_seam import FloatSeam
 from torch import Tensor, nn
 
 from onedc.codec import Codec
-from onedc.engine.torch_engine import torch_engine_of
+from onedc.engine.torch_engine import torch_engine_of, torch_library
 from onedc.image import read_image
 from onedc.loading import load
+from onedc.seam.conversion import arrays_of
 from onedc.seam.fixed_point import Convolution, Seam
 
-Circumstance = Callable[[Codec], AbstractContextManager[None]]
+Circumstance = Callable[[Codec], AbstractContextManager[object]]
 
 
 def integers(codec: Codec, files: Sequence[bytes]) -> list[NDArray[np.int32]]:
@@ -63,22 +64,33 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def in_torch(codec: Codec) -> AbstractContextManager[object]:
+    """The seam in torch, as on a GPU."""
+    engine = torch_engine_of(codec.model)
+    seam = Seam(arrays_of(engine._seam_integers), torch_library(torch.device("cpu")))
+    return mock.patch.object(engine, "seam", seam)
+
+
 @contextmanager
 def compiled(codec: Codec, names: Sequence[str] = ("_to_entropy", "_trunk")) -> Iterator[None]:
     """Layers of the seam through torch.compile."""
-    seam = torch_engine_of(codec.model).seam
     with ExitStack() as stack:
+        stack.enter_context(in_torch(codec))
+        seam = torch_engine_of(codec.model).seam
         for name in names:
             layer = torch.compile(getattr(seam, name), dynamic=False)
             stack.enter_context(mock.patch.object(seam, name, layer))
         yield
 
 
-def permuted(codec: Codec) -> AbstractContextManager[None]:
+def permuted(codec: Codec) -> AbstractContextManager[object]:
     """Every convolution of the seam as unfold + matmul, its sum in another order."""
-    if isinstance(torch_engine_of(codec.model).seam, Seam):
-        return mock.patch.object(Convolution, "sums", _permuted_sums)
-    return mock.patch.object(nn.Conv2d, "forward", _permuted_convolution)
+    if not isinstance(torch_engine_of(codec.model).seam, Seam):
+        return mock.patch.object(nn.Conv2d, "forward", _permuted_convolution)
+    stack = ExitStack()
+    stack.enter_context(in_torch(codec))
+    stack.enter_context(mock.patch.object(Convolution, "sums", _permuted_sums))
+    return stack
 
 
 def _permuted_sums(layer: Convolution, x: Tensor) -> Tensor:
@@ -105,13 +117,14 @@ def _permuted(weight: Tensor, x: Tensor) -> Tensor:
 @contextmanager
 def autocast(codec: Codec) -> Iterator[None]:
     """Inside somebody's autocast."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with in_torch(codec), torch.autocast("cpu", torch.bfloat16):
         yield
 
 
 CIRCUMSTANCES: dict[str, Circumstance] = {
     "1 thread": lambda codec: threads(1),
     "2 threads": lambda codec: threads(2),
+    "torch": in_torch,
     "autocast": autocast,
     "torch.compile": compiled,
     "unfold + matmul, permuted": permuted,

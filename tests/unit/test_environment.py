@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from onedc.engine.environment import HUGE_PAGES, TELEMETRY, WAITING, prepare
+from onedc.engine.environment import HUGE_PAGES, TELEMETRY, THRESHOLD, WAITING, prepare
 
 VARIABLES = (HUGE_PAGES, WAITING, TELEMETRY)
 
@@ -48,3 +51,25 @@ def test_whoever_sets_a_variable_decides(tmp_path: Path, monkeypatch: pytest.Mon
     switch.write_text("[always] madvise never\n")
     others = {HUGE_PAGES: "0", WAITING: "ACTIVE", TELEMETRY: "0"}
     assert prepared(monkeypatch, switch, **others) == others
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.parametrize(("asked", "returned"), [(True, True), (False, False)])
+def test_freed_arrays_go_back_to_the_system(asked: bool, returned: bool) -> None:
+    script = f"""
+import resource
+import numpy as np
+from onedc.engine.environment import give_memory_back
+
+if {asked}:
+    give_memory_back()
+np.ones(3 * 2**20)  # from here on glibc keeps what is no larger, unless told otherwise
+maps = [np.ones(2**20 + n) for n in range(40)]
+above = bytes(100_000)
+del maps
+pages = int(open("/proc/self/statm").read().split()[1])
+print(pages * resource.getpagesize() // 2**20)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != THRESHOLD}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert (int(done.stdout) < 200) == returned

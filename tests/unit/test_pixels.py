@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedc.engine.torch_engine import STRIP_ROWS, pad, to_bytes, to_tensor
+from onedc.engine.torch_engine import pad, to_bytes, to_tensor
 from onedc.image import image_bytes, read_image
 
 
@@ -18,8 +18,9 @@ def test_pad_and_crop_are_inverse(height: int, width: int, multiple: int) -> Non
     padded = pad(to_tensor(array), multiple)[0]
     assert padded.shape[1] % multiple == padded.shape[2] % multiple == 0
     assert padded.shape[1] - height < multiple and padded.shape[2] - width < multiple
-    assert np.array_equal(to_bytes(padded[:, :height, :width]), array)
-    assert np.array_equal(to_bytes(padded)[-1, -1], array[-1, -1])
+    back = to_bytes(padded).permute(1, 2, 0).numpy()
+    assert np.array_equal(back[:height, :width], array)
+    assert np.array_equal(back[-1, -1], array[-1, -1])
 
 
 def test_one_pixel_becomes_a_whole_square() -> None:
@@ -30,9 +31,3 @@ def test_one_pixel_becomes_a_whole_square() -> None:
 def test_reflection_leaves_the_edge_out() -> None:
     x = torch.arange(3.0).reshape(1, 1, 1, 3).expand(1, 1, 3, 3)
     assert pad(x, 5, reflect=True)[0, 0, 0].tolist() == pytest.approx([0, 1, 2, 1, 0])
-
-
-def test_a_tall_picture_becomes_bytes_in_strips() -> None:
-    random = np.random.default_rng(0)
-    array = random.integers(0, 256, (2 * STRIP_ROWS + 5, 3, 3), dtype=np.uint8)
-    assert np.array_equal(to_bytes(to_tensor(array)[0]), array)

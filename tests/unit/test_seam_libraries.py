@@ -16,7 +16,7 @@ from tests.conformance.recording import recorded
 from tests.unit.integer_networks import IntegerNetworks
 
 from onedc.config import LIGHT, TINY, ModelConfig
-from onedc.engine.torch_engine import seam_library
+from onedc.engine.torch_engine import torch_library
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.loading import load
@@ -33,7 +33,7 @@ CONFIGS = {
     "one rate": replace(TINY, quality_knots=0, prior_blocks=2),
     "light": replace(LIGHT, y_channels=16, hyper_channels=32),
 }
-LIBRARIES = {"numpy": NUMPY, "torch": seam_library(torch.device("cpu"))}
+LIBRARIES = {"numpy": NUMPY, "torch": torch_library(torch.device("cpu"))}
 
 
 def trained(config: ModelConfig) -> tuple[OneDC, dict[str, torch.Tensor]]:

@@ -31,6 +31,7 @@ from onedc.cli.jobs import (
     write_output,
 )
 from onedc.datasets.names import suffix_of
+from onedc.engine.environment import give_memory_back
 from onedc.errors import FormatError, OutputError
 
 
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
+    give_memory_back()
     codec = cli.codec_of(args)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 

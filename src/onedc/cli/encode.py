@@ -38,6 +38,7 @@ from onedc.cli.jobs import (
 from onedc.cli.streams import progress_bar
 from onedc.datasets.names import suffix_of
 from onedc.effort.level import Effort
+from onedc.engine.environment import give_memory_back
 from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     _check_show(args, jobs)
     make_folders(jobs)
 
+    give_memory_back()
     codec = cli.codec_of(args)
     alone = len(jobs) == 1
     return run_jobs(

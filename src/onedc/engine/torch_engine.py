@@ -17,7 +17,7 @@ from onedc.constants import DOWNSAMPLING_PX
 from onedc.effort.level import Effort
 from onedc.effort.refine import Search
 from onedc.engine import cores
-from onedc.engine.device import fast_dtype, find_device, has_float64, prepare_compiler
+from onedc.engine.device import fast_dtype, find_device, prepare_compiler, runs_seam
 from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
@@ -26,7 +26,7 @@ from onedc.model.hyperprior import FSQ
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 from onedc.seam.conversion import arrays_of
-from onedc.seam.fixed_point import SLICE_ELEMENTS, Hyper, Library, Seam
+from onedc.seam.fixed_point import NUMPY, SLICE_ELEMENTS, Hyper, Library, Seam
 from onedc.seam.units import UNITS
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
@@ -47,7 +47,7 @@ class TorchEngine:
 
     Args:
         weights: the model.
-        device: where the networks run; the seam runs there too if the device has float64.
+        device: where the networks run; the seam runs there too on a GPU that has float64, else in numpy.
         dtype: precision of the float networks.
         lpips: what effort judges decoded pictures by; None: the autoencoder's own features.
     """
@@ -65,7 +65,8 @@ class TorchEngine:
         self.device, self.dtype = torch.device(device), dtype
         nets: Any = weights.nets
         self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
-        self.seam = Seam(arrays_of(weights.seam_integers), seam_library(self.device))
+        library = torch_library(self.device) if runs_seam(self.device) else NUMPY
+        self.seam = Seam(arrays_of(weights.seam_integers), library)
         self._config, self._seam_integers = weights.config, weights.seam_integers
         self._lpips = None if lpips is None else lpips.to(self.device)
 
@@ -87,7 +88,10 @@ class TorchEngine:
     @torch.inference_mode()
     def analyse(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `protocol.Engine`."""
-        x = self._on_device(to_tensor(pixels))
+        if pixels.dtype == np.uint8:  # as floats they would take four times the memory
+            x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
+        else:
+            x = self._on_device(to_tensor(pixels))
         y, z_hat = self.nets.encode(x)
         return y[0].float().cpu().numpy(), FSQ.to_indices(z_hat)[0].cpu().numpy()
 
@@ -132,11 +136,10 @@ class TorchEngine:
             self._on_device(torch.from_numpy(y_hat)),
             self._on_device(torch.from_numpy(z_semantic)),
             torch.from_numpy(qualities).to(self.device),
-        )
-        if as_floats:
-            floats: NDArray[np.float32] = x_hat.float().clamp(-1, 1).cpu().numpy()
-            return floats
-        return np.stack([to_bytes(x) for x in x_hat])
+            _within_range if as_floats else to_bytes,
+        ).cpu()
+        pictures: Pixels = (x_hat if as_floats else x_hat.permute(0, 2, 3, 1).contiguous()).numpy()
+        return pictures
 
     def compile(self) -> None:
         """See `protocol.Engine`. Kernels are made at the first picture of each size, which takes minutes, and
@@ -154,13 +157,9 @@ class TorchEngine:
         return values.to(self.device, self.dtype, memory_format=torch.channels_last)
 
 
-def seam_library(device: torch.device) -> Library:
-    """torch on a device, or on the processor where the device has no float64."""
-    if not has_float64(device):
-        device = torch.device("cpu")
-    # Elsewhere a kernel takes as long to start for a few positions as for many.
-    slice_elements = SLICE_ELEMENTS if device.type == "cpu" else 16 * SLICE_ELEMENTS
-    return Library(partial(torch.as_tensor, device=device), lambda t: t.cpu().numpy(), slice_elements)
+def torch_library(device: torch.device) -> Library:
+    """torch on a device with float64; to start a GPU's kernel takes as long for few positions as for many."""
+    return Library(partial(torch.as_tensor, device=device), lambda t: t.cpu().numpy(), 16 * SLICE_ELEMENTS)
 
 
 def torch_engine_of(model: ReadyModel) -> TorchEngine:
@@ -227,9 +226,6 @@ def open_models(
     )
 
 
-STRIP_ROWS = 512  # rows of a decoded picture that become bytes at a time
-
-
 def to_tensor(picture: NDArray[Any]) -> Tensor:
     """[H,W,3] uint8, or [3,H,W] float32 in [-1,1] -> [1,3,H,W] float32 on the CPU, a copy."""
     if picture.dtype != np.uint8:
@@ -249,10 +245,10 @@ def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX, *, reflect: bool = False) ->
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode=mode)
 
 
-def to_bytes(x: Tensor) -> NDArray[np.uint8]:
-    """[3,H,W] floats -> [H,W,3] uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
-    parts = []
-    for rows in x.split(STRIP_ROWS, dim=1):  # the floats of a large picture would take more than the networks
-        steps = rows.float().clamp(-1, 1).add_(1).mul_(127.5).add_(0.5)
-        parts.append(steps.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
-    return np.concatenate(parts)
+def to_bytes(x: Tensor) -> Tensor:
+    """Floats -> uint8; [-1,1] becomes 0..255, halves up, values beyond are clamped."""
+    return _within_range(x).add_(1).mul_(127.5).add_(0.5).to(torch.uint8)
+
+
+def _within_range(x: Tensor) -> Tensor:
+    return x.float().clamp(-1, 1)

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
-from onedc.model.blocks import AttentionBlock, DepthConvBlock, ResidualBlock, ResnetBlock, RMSNorm2d, in_tiles
+from onedc.model.blocks import (
+    AttentionBlock,
+    DepthConvBlock,
+    ResidualBlock,
+    ResnetBlock,
+    RMSNorm2d,
+    as_floats,
+    in_tiles,
+)
 from onedc.model.unet import SelfAttention2d, UNet
 
 TIMESTEP = 999  # constant input of the analysis UNet's time embedding, where it has one
@@ -42,7 +50,7 @@ class AnalysisTransform(nn.Module):
         )
 
     def forward(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
-        return self.behind_pixels(self.pix_emb(x), vae_latents)
+        return self.behind_pixels(self.pix_emb(as_floats(x, vae_latents.dtype)), vae_latents)
 
     def behind_pixels(self, embedded: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels as `pix_emb` has them [B,E,H/8,W/8] and vae_latents -> y, sem."""
@@ -87,7 +95,11 @@ class PixelAnalysis(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.behind_stem(in_tiles(self.stem, x, halo=self.halo, px_in=1, px_out=16))
+        def stem(x: Tensor) -> Tensor:
+            found: Tensor = self.stem(as_floats(x, self.conv_out.weight.dtype))
+            return found
+
+        return self.behind_stem(in_tiles(stem, x, halo=self.halo, px_in=1, px_out=16))
 
     def behind_stem(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """What the stem makes at 1/16 -> y, sem."""

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from torch import Tensor, nn
 
 from onedc.model.tiling import Overlap
+
+Finish: TypeAlias = Callable[[Tensor], Tensor]
+"""What is done to finished pixels [B,3,h,w], tile by tile, so that no more than is wanted is kept of each."""
+
+
+def as_made(x: Tensor) -> Tensor:
+    """The `Finish` that leaves them as they are."""
+    return x
 
 
 class Autoencoder(nn.Module):
@@ -17,7 +28,7 @@ class Autoencoder(nn.Module):
     """Of the tiles in which networks that see the whole picture run; None: there are none."""
 
     def from_pixels(self, x: Tensor) -> Tensor:
-        """Image [B,3,H,W] in [-1,1] -> what `behind_pixels` takes, [B,C,H/8,W/8]."""
+        """Image [B,3,H,W], in [-1,1] or bytes -> what `behind_pixels` takes, [B,C,H/8,W/8]."""
         raise NotImplementedError
 
     def behind_pixels(self, features: Tensor) -> Tensor:
@@ -25,14 +36,14 @@ class Autoencoder(nn.Module):
         return features
 
     def encode(self, x: Tensor) -> Tensor:
-        """Image [B,3,H,W] in [-1,1] -> vae_latents [B,C,H/8,W/8]."""
+        """Image [B,3,H,W], in [-1,1] or bytes -> vae_latents [B,C,H/8,W/8]."""
         return self.behind_pixels(self.from_pixels(x))
 
     def before_pixels(self, vae_latents: Tensor) -> Tensor:
         """vae_latents -> what `to_pixels` takes, [B,C,H/8,W/8]; sees the whole picture."""
         return vae_latents
 
-    def to_pixels(self, features: Tensor) -> Tensor:
+    def to_pixels(self, features: Tensor, finish: Finish = as_made) -> Tensor:
         """What `before_pixels` gives -> image [B,3,H,W], in [-1,1] but for overshoot (not clamped)."""
         raise NotImplementedError
 

@@ -103,7 +103,10 @@ class ConvFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.conv(x).split(self.hidden, dim=1)
-        return x + self.conv_out(self.activation1(first) + self.activation2(second))
+        mixed = self.activation1(first)
+        mixed += self.activation2(second)
+        del first, second  # the largest maps of all that decoding makes
+        return x + self.conv_out(mixed)
 
 
 class DepthConvBlock(Link):
@@ -258,6 +261,11 @@ class QualityGain(QualityTable):
     def inverse(self, x: Tensor, quality: Tensor) -> Tensor:
         """Divides by the gain."""
         return x * (-self.vectors(quality)).exp().to(x.dtype)[:, :, None, None]
+
+
+def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixels as networks take them: bytes become [-1,1], floats are so already."""
+    return x.float().mul_(2 / 255).sub_(1).to(dtype) if x.dtype == torch.uint8 else x
 
 
 def in_tiles(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from onedc.config import ModelConfig
 from onedc.constants import Y_PX
 from onedc.model.analysis import AnalysisTransform, PixelAnalysis
-from onedc.model.autoencoder import Autoencoder
+from onedc.model.autoencoder import Autoencoder, Finish, as_made
 from onedc.model.blocks import in_blended_tiles
 from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
 from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
@@ -63,7 +63,10 @@ class OneDC(nn.Module):
         return self
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B,3,H,W] -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64]; large pictures in tiles."""
+        """x [B,3,H,W], in [-1,1] or bytes -> y [B,N,H/16,W/16] and z_hat [B,7,H/64,W/64].
+
+        Large pictures run in tiles.
+        """
         if self.config.vae == "light":
             return self.analyse(x, None)
 
@@ -96,14 +99,14 @@ class OneDC(nn.Module):
         """Decoded latents and z_semantic -> vae_latents [B,C,H/8,W/8] float32; large pictures in tiles."""
         return self._synthesised(y_hat, z_semantic, quality, lambda vae_latents: vae_latents)
 
-    def decode(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
+    def decode(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor, finish: Finish = as_made) -> Tensor:
         """What `synthesise` takes -> picture [B,3,H,W], about [-1,1], not clamped; large ones in tiles."""
 
         def features(vae_latents: Tensor) -> Tensor:
             as_taken = vae_latents.to(y_hat.dtype, memory_format=torch.channels_last)
             return self.vae.before_pixels(as_taken)
 
-        return self.vae.to_pixels(self._synthesised(y_hat, z_semantic, quality, features))
+        return self.vae.to_pixels(self._synthesised(y_hat, z_semantic, quality, features), finish)
 
     def _synthesised(
         self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor, behind: Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import LightConfig, ModelConfig
-from onedc.model.autoencoder import Autoencoder
+from onedc.model.autoencoder import Autoencoder, Finish, as_made
 from onedc.model.blocks import (
     GROUP_NORM,
     DepthConvBlock,
@@ -147,6 +147,6 @@ class LightDecoder(Autoencoder):
             nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
 
-    def to_pixels(self, features: Tensor) -> Tensor:
+    def to_pixels(self, features: Tensor, finish: Finish = as_made) -> Tensor:
         """See `Autoencoder`, of vae_latents; large pictures in bands of rows, to the same values."""
-        return in_tiles(self.decoder, features, halo=self.halo, px_in=8, px_out=1)
+        return in_tiles(lambda part: finish(self.decoder(part)), features, halo=self.halo, px_in=8, px_out=1)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.model.autoencoder import Autoencoder
-from onedc.model.blocks import Link, in_little_memory, in_tiles
+from onedc.model.autoencoder import Autoencoder, Finish, as_made
+from onedc.model.blocks import Link, as_floats, in_little_memory, in_tiles
 from onedc.model.tiling import TINY_AUTOENCODER
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
@@ -129,7 +129,7 @@ class TAEF2(Autoencoder):
 
     def neighbourhoods(self, x: Tensor) -> Tensor:
         """`from_pixels` of one tile."""
-        return self.encoder[:11]((x + 1) / 2)
+        return self.encoder[:11]((as_floats(x, next(self.parameters()).dtype) + 1) / 2)
 
     def behind_pixels(self, features: Tensor) -> Tensor:
         """See `Autoencoder`; vae_latents of standard deviation about 0.86."""
@@ -159,10 +159,12 @@ class TAEF2(Autoencoder):
         """See `Autoencoder`."""
         return self.decoder[:6](vae_latents)
 
-    def to_pixels(self, features: Tensor) -> Tensor:
+    def to_pixels(self, features: Tensor, finish: Finish = as_made) -> Tensor:
         """See `Autoencoder`; in tiles."""
         side, halo = self.tiles_out
-        return in_tiles(self.picture, features, halo=halo, px_in=8, px_out=1, side=side)
+        return in_tiles(
+            lambda part: finish(self.picture(part)), features, halo=halo, px_in=8, px_out=1, side=side
+        )
 
     def picture(self, features: Tensor) -> Tensor:
         """`to_pixels` of one tile."""

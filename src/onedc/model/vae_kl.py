@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onedc.model.autoencoder import Autoencoder
-from onedc.model.blocks import GROUP_NORM, Link, in_blended_tiles
+from onedc.model.autoencoder import Autoencoder, Finish, as_made
+from onedc.model.blocks import GROUP_NORM, Link, as_floats, in_blended_tiles, in_tiles
 from onedc.model.tiling import STABLE_DIFFUSION
 from onedc.model.unet import Level, MidBlock
 
@@ -190,11 +190,12 @@ class AutoencoderKL(Autoencoder):
 
     def encode_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, [B,4,H/8,W/8] each, not scaled."""
-        (moments,) = in_blended_tiles(
-            lambda part: [self.quant_conv(self.encoder(part))], [x], x.shape[-2], x.shape[-1], self.overlap
-        )
+        (moments,) = in_blended_tiles(self._encode_tile, [x], x.shape[-2], x.shape[-1], self.overlap)
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
+
+    def _encode_tile(self, x: Tensor) -> list[Tensor]:
+        return [self.quant_conv(self.encoder(as_floats(x, self.quant_conv.weight.dtype)))]
 
     def from_pixels(self, x: Tensor) -> Tensor:
         """See `Autoencoder`."""
@@ -211,10 +212,11 @@ class AutoencoderKL(Autoencoder):
             mean = mean + torch.exp(0.5 * logvar) * noise
         return mean * SCALING
 
-    def to_pixels(self, features: Tensor) -> Tensor:
+    def to_pixels(self, features: Tensor, finish: Finish = as_made) -> Tensor:
         """See `Autoencoder`, of vae_latents."""
         height, width = (8 * side for side in features.shape[-2:])
-        return in_blended_tiles(self._decode_tile, [features], height, width, self.overlap)[0]
+        (picture,) = in_blended_tiles(self._decode_tile, [features], height, width, self.overlap)
+        return in_tiles(finish, picture, halo=0, px_in=1, px_out=1)
 
     def _decode_tile(self, vae_latents: Tensor) -> list[Tensor]:
         return [self.decoder(self.post_quant_conv(vae_latents / SCALING))]

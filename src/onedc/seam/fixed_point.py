@@ -135,11 +135,14 @@ class Seam:
         params = self._fusion(shifted(self._put(features), self._hyper_bias, rates))
         context = shifted(self._reduction(params), self._context_bias, rates)
         library, channels = array_namespace(context), context.shape[1]
-        y_hat = library.zeros_like(context)
+        seen = zeros(context, len(context), 2 * channels, *context.shape[2:])
+        seen[:, channels:] = context
+        del context
+        y_hat = seen[:, :channels]
         for part in range(PARTS):
             if part:
                 del params  # as large as all else
-                params = self._trunk(self._adaptors[part - 1](library.concatenate([y_hat, context], 1)))
+                params = self._trunk(self._adaptors[part - 1](seen))
             scale, mean = (
                 collapse(scaled(half, self._gain, rates), part)
                 for half in (params[:, :channels], params[:, channels:])
@@ -297,7 +300,8 @@ def _upsampling(integers: Integers, name: str) -> Layer:
         y += _shuffled(upsample(x))
         return y
 
-    return run
+    positions = integers.library.slice_elements // len(subpel.offset)
+    return partial(in_slices, run, positions=positions, channels=len(conv.offset), up=2)
 
 
 def _pointwise(weight: Map, x: Map) -> Map:
@@ -306,22 +310,25 @@ def _pointwise(weight: Map, x: Map) -> Map:
     return (weight @ x.reshape(batch, channels, height * width)).reshape(batch, -1, height, width)
 
 
-def in_slices(layer: Layer, x: Map, *, positions: int, channels: int) -> Map:
+def in_slices(layer: Layer, x: Map, *, positions: int, channels: int, up: int = 1) -> Map:
     """A layer that sees HALO rows above and below, to `channels` channels; at most `positions` at a time.
 
     More are cut into rows of single pictures. Integers do not depend on how rows are cut, and the edges of
     the map are edges of a slice.
+
+    Args:
+        up: rows and columns of the result for each of x.
     """
     batch, _, height, width = x.shape
     rows = max(HALO, positions // width)
     if batch * height <= rows:
         return layer(x)
-    out = zeros(x, batch, channels, height, width)
+    out = zeros(x, batch, channels, up * height, up * width)
     for picture in range(batch):
         for top in range(0, height, rows):
             first = max(top - HALO, 0)
             found = layer(x[picture : picture + 1, :, first : top + rows + HALO])
-            out[picture, :, top : top + rows] = found[0, :, top - first :][:, :rows]
+            out[picture, :, up * top : up * (top + rows)] = found[0, :, up * (top - first) :][:, : up * rows]
     return out
 
 
