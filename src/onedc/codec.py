@@ -16,7 +16,7 @@ from onedc.container.packing import (
     read_header,
 )
 from onedc.effort.level import Effort, Progress
-from onedc.engine.source import ModelSource, ReadyModel
+from onedc.engine.models import ModelSource, ReadyModel
 from onedc.errors import ConfigError, FormatError
 from onedc.image.forms import Output, Picture, Source, check_output, read_batch
 from onedc.image.shrink import Size, advice

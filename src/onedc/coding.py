@@ -18,7 +18,7 @@ from onedc.container.header import Form
 from onedc.container.packing import Contents, least_payload_bytes, note, pack
 from onedc.container.side_data import from_sections
 from onedc.effort.level import Effort
-from onedc.engine.source import ReadyModel
+from onedc.engine.models import ReadyModel
 from onedc.entropy.coder import SYMBOL_MAX, SymbolDecoder, SymbolEncoder
 from onedc.errors import FormatError
 from onedc.image.forms import Output, Source, as_output, common_positions

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onedc.constants import Y_PX
 from onedc.effort.level import Effort
-from onedc.engine.source import ReadyModel
+from onedc.engine.models import ReadyModel
 from onedc.entropy.coder import SymbolEncoder
 from onedc.errors import ImageError
 from onedc.image.forms import Source, padded

@@ -14,7 +14,7 @@ from tests.e2e.exactness import CIRCUMSTANCES, integers, mismatches
 
 from onedc.codec import Codec
 from onedc.config import SD15
-from onedc.engine.source import ModelSource
+from onedc.engine.models import ModelSource
 from onedc.engine.torch_engine import ready_model
 from onedc.entropy.tables import load_tables
 from onedc.model.hyperprior import FSQ

@@ -16,7 +16,7 @@ from tests.e2e.exactness import integers, mismatches
 
 from onedc.codec import Codec
 from onedc.config import SD15
-from onedc.engine.source import ModelSource
+from onedc.engine.models import ModelSource
 from onedc.engine.torch_engine import ready_model
 from onedc.evaluation.bench import random_weights, sample_picture
 from onedc.image import RGBArray, read_image

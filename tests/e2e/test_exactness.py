@@ -13,7 +13,7 @@ from tests.e2e.exactness import CIRCUMSTANCES, compare, compiled, float_mismatch
 
 from onedc.codec import Codec
 from onedc.engine import torch_engine
-from onedc.engine.source import ModelSource
+from onedc.engine.models import ModelSource
 from onedc.loading import load
 from onedc.weights.file import load_weights
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from onedc.datasets.entries import Entry, Place, folder_entries, kind_of, shard_entries
 from onedc.datasets.names import outputs, suffix_of
-from onedc.datasets.shards import Entry, Place, folder_entries, kind_of, shard_entries
 from onedc.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onedc.batch.items import Item, Shard
-from onedc.datasets.shards import FOLDER
+from onedc.datasets.entries import FOLDER
 from onedc.datasets.tables import Cell, open_arrow, pyarrow
 from onedc.datasets.tar import members, sample_key
 from onedc.files import make_folder, write_whole
@@ -22,7 +22,7 @@ PARTS_FOLDER = ".parts"
 
 
 class Output:
-    """The place of the results, below the folder of the batch; `kind` is one of `shards.KINDS`."""
+    """The place of the results, below the folder of the batch; `kind` is one of `entries.KINDS`."""
 
     def __init__(self, root: Path, kind: str) -> None:
         self.root, self.kind = root, kind

@@ -19,8 +19,8 @@ from onedc.batch.manifest import Manifest, settle
 from onedc.batch.output import Output
 from onedc.batch.work import Outcome, Spec, Worker, ahead, failure, record
 from onedc.container.packing import quality_byte
+from onedc.datasets.entries import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.datasets.names import by_suffix, suffix_of
-from onedc.datasets.shards import FOLDER, KINDS, folder_entries, kind_of, shard_files
 from onedc.effort.level import check_effort
 from onedc.errors import ConfigError, ImageError, WeightsError, refused_as
 from onedc.files import file_sha256

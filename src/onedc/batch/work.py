@@ -18,7 +18,7 @@ from onedc.codec import Codec
 from onedc.container.header import positions_of
 from onedc.container.info import info
 from onedc.container.packing import DEFAULT_MAX_PIXELS, read_header
-from onedc.datasets.shards import named
+from onedc.datasets.entries import named
 from onedc.engine.protocol import EngineName, Precision
 from onedc.errors import OneDCError, one_line
 from onedc.image import READABLE_SUFFIXES, Color, Keepable, Loaded, image_bytes, read_picture

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from onedc.datasets.photos import open_source
     from onedc.engine.torch_engine import TorchEngine
     from onedc.train.config import HELD_OUT
-    from onedc.train.zprior import FitConfig, fit_z_prior
+    from onedc.train.z_prior import FitConfig, fit_z_prior
     from onedc.weights.file import read_content, save_changed, weights_of
 
     try:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from onedc.datasets import shards
+from onedc.datasets import entries
+from onedc.datasets.entries import Entry, FilePlace, Place, named
 from onedc.datasets.names import suffix_of
 from onedc.datasets.rows import TableSource, open_tables
-from onedc.datasets.shards import Entry, FilePlace, Place, named
 from onedc.datasets.tar import sample_key
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
@@ -47,7 +47,7 @@ Source = FileSource | TableSource
 
 def folder_source(folder: Path) -> FileSource:
     """All images below a folder; a text file of the same stem holds the caption."""
-    return FileSource(_captioned(shards.folder_entries(folder), lambda name: os.path.splitext(name)[0]))
+    return FileSource(_captioned(entries.folder_entries(folder), lambda name: os.path.splitext(name)[0]))
 
 
 def tar_source(files: Sequence[Path]) -> FileSource:
@@ -56,7 +56,7 @@ def tar_source(files: Sequence[Path]) -> FileSource:
     Raises:
         ImageError: a file that is no uncompressed tar.
     """
-    return FileSource(pair for file in files for pair in _captioned(shards.shard_entries(file), sample_key))
+    return FileSource(pair for file in files for pair in _captioned(entries.shard_entries(file), sample_key))
 
 
 def coco_source(folder: Path) -> FileSource:
@@ -84,10 +84,10 @@ def coco_source(folder: Path) -> FileSource:
     )
 
 
-def _captioned(entries: Sequence[Entry], key: Callable[[str], str]) -> list[tuple[Entry, Place | str]]:
+def _captioned(found: Sequence[Entry], key: Callable[[str], str]) -> list[tuple[Entry, Place | str]]:
     """The images among files, each with the text file of the same key."""
-    texts = {key(entry.name): entry.place for entry in entries if suffix_of(entry.name) == ".txt"}
-    images = [entry for entry in entries if suffix_of(entry.name) in READABLE_SUFFIXES]
+    texts = {key(entry.name): entry.place for entry in found if suffix_of(entry.name) == ".txt"}
+    images = [entry for entry in found if suffix_of(entry.name) in READABLE_SUFFIXES]
     return [(entry, texts.get(key(entry.name), "")) for entry in images]
 
 
@@ -120,10 +120,10 @@ def _opened(text: str, stream_gib: float) -> Source:
         return coco_source(Path(place))
     if form in ("hf", "stream"):
         return open_tables(place, stream_gib if form == "stream" else None)
-    kind = shards.kind_of(Path(text))
-    if kind == shards.FOLDER:
+    kind = entries.kind_of(Path(text))
+    if kind == entries.FOLDER:
         return folder_source(Path(text))
-    return tar_source(shards.shard_files(Path(text), kind)) if kind == "tar" else open_tables(text, None)
+    return tar_source(entries.shard_files(Path(text), kind)) if kind == "tar" else open_tables(text, None)
 
 
 def split(source: Source, held_out: tuple[str, ...]) -> tuple[list[int], list[int]]:

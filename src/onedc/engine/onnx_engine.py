@@ -30,8 +30,8 @@ from onedc.engine.graphs import (
     TILE,
     parameters_in,
 )
+from onedc.engine.models import ModelSource, ReadyModel
 from onedc.engine.protocol import Engine
-from onedc.engine.source import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError, WeightsError, one_line
 from onedc.image.forms import Pixels

@@ -18,7 +18,7 @@ from onedc.effort.level import Effort
 from onedc.effort.refine import Search
 from onedc.engine import cores
 from onedc.engine.device import fast_dtype, find_device, prepare_compiler, runs_seam
-from onedc.engine.source import ModelSource, ReadyModel
+from onedc.engine.models import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
 from onedc.image.forms import Pixels, padded

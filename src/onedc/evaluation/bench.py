@@ -23,8 +23,8 @@ import torch
 from onedc.codec import Codec
 from onedc.config import SD15, SMALL, TINY, ModelConfig
 from onedc.engine.device import fast_dtype, find_device
+from onedc.engine.models import ModelSource
 from onedc.engine.protocol import Precision
-from onedc.engine.source import ModelSource
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, OneDCError

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from tests.unit.train.conftest import picture, write_tar
 
+from onedc.datasets.entries import folder_entries, shard_entries
 from onedc.datasets.photos import Photos, Source, folder_source, open_source, tar_source
-from onedc.datasets.shards import folder_entries, shard_entries
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import READABLE_SUFFIXES, read_image
 

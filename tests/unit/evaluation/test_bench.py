@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from onedc.cli.main import main
 from onedc.codec import Codec
 from onedc.config import SD15, TINY
-from onedc.engine.source import ModelSource
+from onedc.engine.models import ModelSource
 from onedc.engine.torch_engine import ready_model, torch_engine_of
 from onedc.errors import ConfigError
 from onedc.evaluation.bench import BenchOptions, bench, measured_peak, random_weights, sample_picture

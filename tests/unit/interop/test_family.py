@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from onedc.config import TINY
-from onedc.engine.source import ModelSource
+from onedc.engine.models import ModelSource
 from onedc.entropy.tables import load_tables
 from onedc.errors import ConfigError, FormatError, WeightsError
 from onedc.interop.convert import Options

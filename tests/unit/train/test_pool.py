@@ -20,8 +20,8 @@ from onedc.train.data import pool
 from onedc.train.data.pool import Pool, cut_windows
 from onedc.train.loop import Trainer
 from onedc.train.losses import gan
-from onedc.train.losses.gan import Discriminator
 from onedc.train.losses.pixels import PixelTerms
+from onedc.train.networks.discriminators import Discriminator
 from onedc.train.recipes import RECIPES
 from onedc.train.stages.stage1 import Stage1
 

@@ -23,9 +23,9 @@ from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
-from onedc.train.losses.gan import Discriminator
 from onedc.train.losses.pixels import INSET_PX, PixelTerms, pixel_terms, windows
 from onedc.train.losses.rate import rate_weight
+from onedc.train.networks.discriminators import Discriminator
 from onedc.train.optim.schedule import ramped
 from onedc.train.stages.coding import Analysed, analysed, reconstruct, spread_lack, used_share
 from onedc.train.stages.stage import CodecStage, Figures, OptimizerGroup, panels, psnr, trainable

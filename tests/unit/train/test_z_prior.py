@@ -12,7 +12,7 @@ from tests.conformance.fixture_model import FIXTURE
 from onedc.cli.main import main
 from onedc.entropy.z_prior import Integers, LearnedZPrior, near_levels
 from onedc.loading import load
-from onedc.train.zprior import FitConfig, ZPriorTwin, fit_levels, position_bits
+from onedc.train.z_prior import FitConfig, ZPriorTwin, fit_levels, position_bits
 from onedc.weights.file import load_weights
 
 
