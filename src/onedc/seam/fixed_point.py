@@ -133,11 +133,9 @@ class Seam:
         """
         rates = self._put(qualities)
         params = self._fusion(shifted(self._put(features), self._hyper_bias, rates))
-        context = shifted(self._reduction(params), self._context_bias, rates)
-        library, channels = array_namespace(context), context.shape[1]
-        seen = zeros(context, len(context), 2 * channels, *context.shape[2:])
-        seen[:, channels:] = context
-        del context
+        library, channels = array_namespace(params), len(self._reduction.offset)
+        seen = zeros(params, len(params), 2 * channels, *params.shape[2:])
+        seen[:, channels:] = shifted(self._reduction(params), self._context_bias, rates)
         y_hat = seen[:, :channels]
         for part in range(PARTS):
             if part:
@@ -311,13 +309,9 @@ def _pointwise(weight: Map, x: Map) -> Map:
 
 
 def in_slices(layer: Layer, x: Map, *, positions: int, channels: int, up: int = 1) -> Map:
-    """A layer that sees HALO rows above and below, to `channels` channels; at most `positions` at a time.
+    """A layer that sees HALO rows above and below, to `channels` channels, `up` times as large.
 
-    More are cut into rows of single pictures. Integers do not depend on how rows are cut, and the edges of
-    the map are edges of a slice.
-
-    Args:
-        up: rows and columns of the result for each of x.
+    More than `positions` are cut into rows of single pictures; integers and edges of the map stay as they are.
     """
     batch, _, height, width = x.shape
     rows = max(HALO, positions // width)
