@@ -311,7 +311,7 @@ def _pointwise(weight: Map, x: Map) -> Map:
 def in_slices(layer: Layer, x: Map, *, positions: int, channels: int, up: int = 1) -> Map:
     """A layer that sees HALO rows above and below, to `channels` channels, `up` times as large.
 
-    More than `positions` are cut into rows of single pictures; integers and edges of the map stay as they are.
+    More than `positions` are cut into rows of single pictures; integers and edges of the map stay the same.
     """
     batch, _, height, width = x.shape
     rows = max(HALO, positions // width)
