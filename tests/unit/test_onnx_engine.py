@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx as onnx_package
 import pytest
 import torch
 from safetensors import safe_open
@@ -196,6 +198,16 @@ def test_graphs_depend_on_the_configuration_alone(config: ModelConfig, weights: 
     assert main(["export", str(weights), "-o", str(again), "--storage", "int8"]) == 2
 
 
+def test_no_graph_parts_what_a_convolution_made(weights: Path) -> None:
+    """Both halves of a feed-forward layer in one map would be the largest of all."""
+    found = Counter[str]()
+    for graph in read_arrays(weights).graphs.values():
+        nodes = onnx_package.load_from_string(graph).graph.node
+        kinds = {name: node.op_type for node in nodes for name in node.output}
+        found.update(kinds.get(node.input[0], "parameter") for node in nodes if node.op_type == "Split")
+    assert found["parameter"] and not found["Conv"]
+
+
 def test_the_graphs_of_the_bundled_model_made_anew_give_the_same(tmp_path: Path) -> None:
     new, photo, files = tmp_path / "new.safetensors", picture(300, 200), []
     add_graphs(BUNDLED, new, force=False)
@@ -208,6 +220,7 @@ def test_the_graphs_of_the_bundled_model_made_anew_give_the_same(tmp_path: Path)
 
 WITHOUT_TORCH = """
 import sys
+from collections import Counter
 from importlib.abc import MetaPathFinder
 
 class NoTorch(MetaPathFinder):

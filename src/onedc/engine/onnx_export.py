@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -198,6 +199,7 @@ def _graph(
         node.ClearField("name")
         node.ClearField("doc_string")
     _drop_repeats(model.graph)
+    _split_before_convolving(model.graph)
     onnx.helper.set_model_props(model, metadata)
     serialised: bytes = model.SerializeToString()
     return serialised
@@ -210,6 +212,38 @@ def _make_external(tensor: Any, external: int) -> None:
     tensor.data_location = external
     for key, value in facts.items():
         tensor.external_data.add(key=key, value=value)
+
+
+def _split_before_convolving(graph: Any) -> None:
+    """A convolution whose channels are parted becomes one for each part: their common map is never made.
+
+    In the feed-forward layers it is the largest of all, and activations can then be fused.
+    """
+    users = Counter(name for node in graph.node for name in node.input)
+    made = {name: node for node in graph.node for name in node.output}
+    nodes: list[Any] = []
+    for node in graph.node:
+        whole = made.get(node.input[0]) if node.op_type == "Split" else None
+        if whole is None or whole.op_type != "Conv" or users[node.input[0]] > 1:
+            nodes.append(node)
+            continue
+        nodes.remove(whole)
+        parts = []  # of weight and bias
+        for name in whole.input[1:]:
+            cut = type(node).FromString(node.SerializeToString())
+            cut.input[0] = name
+            cut.output[:] = [f"{name}/{index}" for index in range(len(node.output))]
+            axis = next(attribute for attribute in cut.attribute if attribute.name == "axis")
+            axis.i = 0
+            nodes.append(cut)
+            parts.append(list(cut.output))
+        for output, *names in zip(node.output, *parts, strict=True):
+            part = type(whole).FromString(whole.SerializeToString())
+            part.input[1:] = names
+            part.output[:] = [output]
+            nodes.append(part)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _drop_repeats(graph: Any) -> None:
