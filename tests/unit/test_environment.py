@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onedc.engine.environment import HUGE_PAGES, TELEMETRY, THRESHOLD, WAITING, prepare
+from onedc.engine.environment import HUGE_PAGES, LARGE_PX, TELEMETRY, THRESHOLD, WAITING, prepare
 
 VARIABLES = (HUGE_PAGES, WAITING, TELEMETRY)
 
@@ -54,16 +54,14 @@ def test_whoever_sets_a_variable_decides(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-@pytest.mark.parametrize(("asked", "returned"), [(True, True), (False, False)])
-def test_freed_arrays_go_back_to_the_system(asked: bool, returned: bool) -> None:
+@pytest.mark.parametrize(("pixels", "returned"), [(LARGE_PX + 1, True), (LARGE_PX, False)])
+def test_freed_arrays_of_large_pictures_go_back_to_the_system(pixels: int, returned: bool) -> None:
     script = f"""
 import resource
 import numpy as np
-from onedc.engine.environment import give_memory_back
+from onedc.engine.environment import allocate_for
 
-if {asked}:
-    give_memory_back()
-np.ones(3 * 2**20)  # from here on glibc keeps what is no larger, unless told otherwise
+allocate_for({pixels})
 maps = [np.ones(2**20 + n) for n in range(40)]
 above = bytes(100_000)
 del maps

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from contextlib import suppress
 
 from onedc.cli import arguments as cli
 from onedc.cli.jobs import (
@@ -31,7 +32,7 @@ from onedc.cli.jobs import (
     write_output,
 )
 from onedc.datasets.names import suffix_of
-from onedc.engine.environment import give_memory_back
+from onedc.engine.environment import allocate_for
 from onedc.errors import FormatError, OutputError
 
 
@@ -65,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{job.target}: the suffix must be one of {' '.join(sorted(WRITABLE_SUFFIXES))}")
     make_folders(jobs)
 
-    give_memory_back()
     codec = cli.codec_of(args)
     limit = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
 
@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         if args.force == 1:
             _refuse_original(job.target)
         data = read_input(job.source)
+        with suppress(FormatError):  # which decoding says better
+            header = info(data)
+            allocate_for(header.width * header.height)
         started_s = time.perf_counter()
         try:
             picture = codec.decode(

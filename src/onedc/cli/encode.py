@@ -18,6 +18,7 @@ minutes longer and finds a better picture for the same bits; any decoder reads t
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ from onedc.cli.jobs import (
 from onedc.cli.streams import progress_bar
 from onedc.datasets.names import suffix_of
 from onedc.effort.level import Effort
-from onedc.engine.environment import give_memory_back
+from onedc.engine.environment import allocate_for
 from onedc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
     _check_show(args, jobs)
     make_folders(jobs)
 
-    give_memory_back()
     codec = cli.codec_of(args)
     alone = len(jobs) == 1
     return run_jobs(
@@ -95,6 +95,7 @@ def _encode_job(codec: Codec, job: Job, args: argparse.Namespace, *, alone: bool
     check_output(job, force=args.force)
     source = _from_pipe() if job.source == PIPE else job.source
     picture = read_picture(source, draft=_wanted_size(args).longer, **cli.reading_options(args))
+    allocate_for(math.prod(_coded_size(picture, args)))
     started_s = time.perf_counter()
     try:
         steps = Effort(args.effort).steps if alone else 0
