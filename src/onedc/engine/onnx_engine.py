@@ -64,12 +64,11 @@ class Sessions:
                 f"the graph {missing[0]!r} is missing: onedc export makes a weights file's graphs anew"
             )
         self._graphs = graphs
-        self._parameters = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in parameters.items()
-        }
+        self._parameters = parameters
         self.threads = threads or cores.available()
         self._lock = Lock()
         self._made: dict[tuple[int, str], Any] = {}
+        self._values: dict[str, dict[str, Any]] = {}  # which sessions point into
 
     def run(self, name: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs of one graph; its memory is given back: a codec at rest holds its parameters alone."""
@@ -99,7 +98,11 @@ class Sessions:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         graph = self._graphs[name]
-        values = {key: self._parameters[key] for key in parameters_in(graph, self._parameters)}
+        if name not in self._values:
+            asked = parameters_in(graph, self._parameters)
+            value_of = onnxruntime.OrtValue.ortvalue_from_numpy
+            self._values[name] = {key: value_of(self._parameters[key]) for key in asked}
+        values = self._values[name]
         options.add_external_initializers(list(values), list(values.values()))
         try:
             return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

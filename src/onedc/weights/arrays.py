@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def read_arrays(path: str | Path) -> Arrays:
         seam=behind(SEAM, tensors),
         z_prior=behind(Z_PRIOR, tensors),
         graphs={name: _inflated(value, path) for name, value in behind(GRAPH, tensors).items()},
-        parameters=_floats(tensors),
+        parameters=Floats(tensors),
     )
 
 
@@ -97,16 +97,25 @@ def _in_bf16(path: str | Path) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def _floats(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """The parameters, those in 8 bits times their scales."""
-    floats = {}
-    for name, value in tensors.items():
-        if name.startswith((SEAM, Z_PRIOR, GRAPH)) or name.endswith(SCALE):
-            continue
-        floats[name] = value.astype(np.float32)
-        if name + SCALE in tensors:
-            floats[name] *= tensors[name + SCALE].reshape(-1, *(1,) * (value.ndim - 1))
-    return floats
+class Floats(Mapping[str, NDArray[np.float32]]):
+    """The parameters among the tensors of a file, made floats when asked for: one way needs half of them."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        others = SEAM, Z_PRIOR, GRAPH
+        self._stored = {name: value for name, value in tensors.items() if not name.startswith(others)}
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        value = self._stored[name]
+        floats: NDArray[np.float32] = value.astype(np.float32)
+        if name + SCALE in self._stored:
+            floats *= self._stored[name + SCALE].reshape(-1, *(1,) * (value.ndim - 1))
+        return floats
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._stored if not name.endswith(SCALE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _inflated(packed: NDArray[np.uint8], path: str | Path) -> bytes:
