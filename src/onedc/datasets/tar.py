@@ -1,6 +1,6 @@
 """Where the members of uncompressed tar shards lie, so that many can be read at random, from many threads.
 
-Knows names and bytes, not what they mean.
+Knows names and bytes, not what they mean: `photos.py` makes pictures of them.
 """
 
 from __future__ import annotations

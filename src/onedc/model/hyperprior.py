@@ -126,7 +126,7 @@ Visitor = Callable[[int, Tensor, Tensor], Tensor]
 
 
 class SemanticAdaptor(nn.Module):
-    """z_semantic [B,C,H/64,W/64] -> tokens as a map [B,D,H/64,W/64]."""
+    """z_semantic [B,C,H/64,W/64] -> tokens for the generator's cross-attention, a map [B,D,H/64,W/64]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -19,8 +19,8 @@ from onedc.train.config import DataConfig, TrainConfig, apply_settings
 from onedc.train.data import pool
 from onedc.train.data.pool import Pool, cut_windows
 from onedc.train.loop import Trainer
-from onedc.train.losses import gan
 from onedc.train.losses.pixels import PixelTerms
+from onedc.train.networks import discriminators
 from onedc.train.networks.discriminators import Discriminator
 from onedc.train.recipes import RECIPES
 from onedc.train.stages.stage1 import Stage1
@@ -96,8 +96,8 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     alone = gradients(stage, gan=False)
     stage.discriminator = kept
     torch.testing.assert_close(gradients(stage, gan=False), alone, rtol=1e-4, atol=1e-7)
-    monkeypatch.setattr(gan, "FOLLOW", 1.0)
-    monkeypatch.setattr(gan, "LARGEST", 1e6)
+    monkeypatch.setattr(discriminators, "FOLLOW", 1.0)
+    monkeypatch.setattr(discriminators, "LARGEST", 1e6)
     for _ in range(2):  # the weight is what the step before measured
         with_gan = gradients(stage, gan=True)
     assert 0.05 < (with_gan - alone).norm() / alone.norm() < 2
@@ -130,7 +130,7 @@ def test_a_discriminator_sees_the_pictures_alone_that_it_is_to_judge() -> None:
 
 
 def test_a_discriminator_counts_after_its_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan, "ALONE", 2)
+    monkeypatch.setattr(discriminators, "ALONE", 2)
     made, counted = Discriminator(0.5, (8, 16)), []
     for _ in range(3):
         counted.append(float(made.counts))
@@ -153,7 +153,7 @@ def pooled(tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch) ->
 def test_a_run_from_a_pool_with_a_discriminator_can_be_resumed(
     pooled: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gan, "ALONE", 1)
+    monkeypatch.setattr(discriminators, "ALONE", 1)
     config = pooled("run.steps=3", "objective.gan_share=0.5")
     assert Trainer(config, tmp_path / "run", resume=False).run().finished
     more = apply_settings(config, ["run.steps=4"])

@@ -1,4 +1,4 @@
-"""Stage I: the whole codec against rate, latent distance, pixel distance and LPIPS.
+"""Stage I: the whole codec against rate, latent distance, pixel distance, LPIPS, and a discriminator if asked.
 
 Rate and distortion of a batch, nothing of loops, files or devices.
 Source: Xue et al. 2025 (OneDC), section 3.
