@@ -1,4 +1,4 @@
-"""Stage I: the whole codec against rate, latent distance, pixel distance, LPIPS, and a discriminator if asked.
+"""Stage I: the whole codec against rate, latent distance, pixel distance, LPIPS, perhaps a discriminator.
 
 Rate and distortion of a batch, nothing of loops, files or devices.
 Source: Xue et al. 2025 (OneDC), section 3.
