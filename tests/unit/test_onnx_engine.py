@@ -220,7 +220,6 @@ def test_the_graphs_of_the_bundled_model_made_anew_give_the_same(tmp_path: Path)
 
 WITHOUT_TORCH = """
 import sys
-from collections import Counter
 from importlib.abc import MetaPathFinder
 
 class NoTorch(MetaPathFinder):

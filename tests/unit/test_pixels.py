@@ -31,3 +31,9 @@ def test_one_pixel_becomes_a_whole_square() -> None:
 def test_reflection_leaves_the_edge_out() -> None:
     x = torch.arange(3.0).reshape(1, 1, 1, 3).expand(1, 1, 3, 3)
     assert pad(x, 5, reflect=True)[0, 0, 0].tolist() == pytest.approx([0, 1, 2, 1, 0])
+
+
+def test_a_tall_picture_becomes_bytes() -> None:
+    random = np.random.default_rng(0)
+    array = random.integers(0, 256, (1029, 3, 3), dtype=np.uint8)
+    assert np.array_equal(to_bytes(to_tensor(array))[0].permute(1, 2, 0).numpy(), array)

@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decode what the command line names; returns the exit status."""
     from onedc.container.info import info
+    from onedc.container.packing import read_header
     from onedc.image import WRITABLE_SUFFIXES, image_bytes
 
     passed: list[str] = []
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             _refuse_original(job.target)
         data = read_input(job.source)
         with suppress(FormatError):  # which decoding says better
-            header = info(data)
+            header = read_header(data)
             allocate_for(header.width * header.height)
         started_s = time.perf_counter()
         try:

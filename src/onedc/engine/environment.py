@@ -1,4 +1,4 @@
-"""What the libraries of networks read from the environment when they are loaded; whoever sets it decides."""
+"""What libraries read from the environment when loaded, and how memory is kept; whoever sets it decides."""
 
 from __future__ import annotations
 

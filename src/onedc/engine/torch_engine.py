@@ -22,6 +22,7 @@ from onedc.engine.models import ModelSource, ReadyModel
 from onedc.entropy.z_prior import z_prior_of
 from onedc.errors import ConfigError
 from onedc.image.forms import Pixels, padded
+from onedc.model.blocks import as_floats
 from onedc.model.hyperprior import FSQ
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
@@ -230,8 +231,7 @@ def to_tensor(picture: NDArray[Any]) -> Tensor:
     """[H,W,3] uint8, or [3,H,W] float32 in [-1,1] -> [1,3,H,W] float32 on the CPU, a copy."""
     if picture.dtype != np.uint8:
         return torch.tensor(picture)[None]
-    x = torch.tensor(picture).permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.contiguous_format)
-    return x.mul_(2 / 255).sub_(1)
+    return as_floats(torch.tensor(picture).permute(2, 0, 1)[None].contiguous(), torch.float32)
 
 
 def pad(x: Tensor, multiple: int = DOWNSAMPLING_PX, *, reflect: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-LARGEST = 3.0  # weight of the term
+LARGEST = 3.0  # most that the term weighs
 
 
 def generator_gan_loss(fake_logits: Tensor) -> Tensor:
