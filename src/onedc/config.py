@@ -110,6 +110,7 @@ class ModelConfig:
     generator_channels: int  # channels of the generator's input at 1/8 (light: 1/16)
     generator_unet: UNetConfig  # levels at 1/8 (light: 1/16) and below
     guidance: str = "tokens"  # what its attention sees; "none": one learned vector in place of every token
+    noise_channels: int = 0  # of fixed noise, mixed into the vae_latents that it makes; 0: none
     timestep: int = 999  # constant timestep fed to the generator
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
@@ -236,6 +237,7 @@ SMALL = ModelConfig(
     semantic_up_widths=(96, 64),
     generator_channels=128,
     generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=128),
+    noise_channels=8,
     timestep=500,
     alpha_bar=0.5,
     quality_knots=13,

@@ -13,6 +13,7 @@ from onedc.model.onedc import OneDC
 LITTLE = replace(
     LIGHT,
     quality_knots=2,
+    noise_channels=4,
     light=LightConfig(
         analysis_widths=(8, 16, 32),
         analysis_blocks=(1, 1, 1),

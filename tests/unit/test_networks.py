@@ -24,8 +24,10 @@ from onedc.model.blocks import (
 from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.parts import collapse, expand
+from onedc.model.synthesis import NOISE_SIDE, NOISE_START, NoiseInjection
 from onedc.model.taef2 import FULL, TAEF2
 from onedc.model.tile_layout import WHOLE_PX, tiles
+from onedc.model.tiling import TINY_AUTOENCODER
 from onedc.model.windows import Masks, windowed
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
@@ -70,7 +72,7 @@ def test_parameter_counts_of_the_paper_on_the_meta_device() -> None:
 
 
 def test_small_fits_its_budget() -> None:
-    assert BUNDLED.stat().st_size < 40e6
+    assert BUNDLED.stat().st_size <= 16e6
     assert load_weights(BUNDLED).config == SMALL
 
 
@@ -161,6 +163,20 @@ def test_quality_vectors_run_through_the_knots() -> None:
     x = torch.randn(4, 1, 2, 2)
     quality = torch.tensor([1, 64, 200, 255])
     torch.testing.assert_close(gain.inverse(gain(x, quality), quality), x)
+
+
+@torch.inference_mode()
+def test_noise_is_added_as_its_quality_says_and_lies_where_tiles_have_it() -> None:
+    torch.manual_seed(0)
+    noise = NoiseInjection(channels=3, latents=5, knots=2)
+    assert noise.quality is not None
+    noise.quality.zero.zero_()
+    added = noise(torch.zeros(2, 5, 40, 70), torch.tensor([0, 255]))
+    assert not added[0].any()
+    assert added[1].std() == pytest.approx(NOISE_START, rel=0.5)
+    assert torch.equal(added[..., :8, :38], added[..., NOISE_SIDE:, NOISE_SIDE:])
+    start_px = {span.start for side in (5000, 7001) for span in TINY_AUTOENCODER.spans(side)}
+    assert len(start_px) > 4 and all(start % (8 * NOISE_SIDE) == 0 for start in start_px)
 
 
 def test_lower_knots_go_on_from_the_lowest() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from onedc.batch.items import Item, Shard
 from onedc.datasets.entries import FOLDER
 from onedc.datasets.tables import Cell, open_arrow, pyarrow
-from onedc.datasets.tar import members, sample_key
+from onedc.datasets.tar_index import members, sample_key
 from onedc.files import make_folder, write_whole
 
 PARTS_FOLDER = ".parts"

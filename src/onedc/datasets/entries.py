@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from onedc.datasets import tables, tar
+from onedc.datasets import tables, tar_index
 from onedc.datasets.names import suffix_of
 from onedc.errors import ConfigError
 
@@ -31,7 +31,7 @@ class FilePlace:
         return self.path.read_bytes()
 
 
-Place = FilePlace | tables.Cell | tar.Member
+Place = FilePlace | tables.Cell | tar_index.Member
 """Where the bytes of one picture lie; reading them raises OSError or OneDCError."""
 
 
@@ -98,7 +98,7 @@ def shard_entries(file: Path, column: str | None = None) -> list[Entry]:
         MissingExtraError: pyarrow is not installed.
     """
     if kind_of(file) == "tar":
-        return [Entry(name, member) for name, member in tar.members(file).items()]
+        return [Entry(name, member) for name, member in tar_index.members(file).items()]
     return [Entry(str(row), cell) for row, cell in enumerate(tables.cells(file, column))]
 
 

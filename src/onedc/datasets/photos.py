@@ -17,7 +17,7 @@ from onedc.datasets import entries
 from onedc.datasets.entries import Entry, FilePlace, Place, named
 from onedc.datasets.names import suffix_of
 from onedc.datasets.rows import TableSource, open_tables
-from onedc.datasets.tar import sample_key
+from onedc.datasets.tar_index import sample_key
 from onedc.errors import ConfigError, ImageError, OneDCError
 from onedc.image import READABLE_SUFFIXES, RGBArray, read_image
 

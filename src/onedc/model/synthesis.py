@@ -8,6 +8,7 @@ Source: Xue et al. 2025 (OneDC); `semantic_adaptor` and `dec` in its checkpoints
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +29,10 @@ from onedc.model.blocks import (
     in_tiles,
 )
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
+
+NOISE_SIDE = 32
+NOISE_START = 0.09
+"""Standard deviation of what is added at first: a tenth of that of the tiny autoencoder's latents."""
 
 
 class SynthesisTransform(nn.Module):
@@ -75,6 +80,41 @@ class VAEReduction(nn.Module):
         return self.conv2(F.silu(self.norm2(h))) + self.skip(x)
 
 
+class NoiseInjection(nn.Module):
+    """Adds fixed noise to vae_latents [B,L,h,w], as much as their quality byte and they themselves ask for.
+
+    Where latents stay the same, a decoder repeats what it draws every 8 px; noise makes texture of it.
+    Blended tiles begin at multiples of NOISE_SIDE positions: a tile has the noise of the whole picture.
+    Source: Karras et al. 2019 (StyleGAN), where noise is drawn anew for each picture.
+    """
+
+    values: Tensor  # [C,NOISE_SIDE,NOISE_SIDE], standard normal, repeated over the picture
+
+    def __init__(self, channels: int, latents: int, knots: int) -> None:
+        super().__init__()
+        drawn = np.random.RandomState(0).standard_normal((channels, NOISE_SIDE, NOISE_SIDE))
+        self.register_buffer("values", torch.from_numpy(drawn.astype(np.float32)))
+        self.quality = QualityTable(knots, channels) if knots else None  # gains
+        for gains in self.quality.parameters() if self.quality else ():
+            nn.init.ones_(gains)
+        self.amount = nn.Conv2d(latents, channels, 3, padding=1)
+        nn.init.zeros_(self.amount.weight)
+        nn.init.zeros_(self.amount.bias)  # type: ignore[arg-type]
+        self.mix = nn.Conv2d(channels, latents, 1, bias=False)
+        nn.init.normal_(self.mix.weight, std=NOISE_START / channels**0.5)
+
+    def forward(self, vae_latents: Tensor, quality: Tensor) -> Tensor:
+        rows, columns = (
+            torch.arange(side, device=quality.device) % NOISE_SIDE for side in vae_latents.shape[-2:]
+        )
+        dtype = self.mix.weight.dtype
+        amount = 1 + self.amount(vae_latents.to(dtype)).float()
+        if self.quality is not None:
+            amount = amount * self.quality.vectors(quality)[:, :, None, None]
+        noise = self.values[None, :, rows][..., columns] * amount
+        return vae_latents + self.mix(noise.to(dtype)).float()
+
+
 class OneStepGenerator(nn.Module):
     """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32.
 
@@ -104,13 +144,19 @@ class OneStepGenerator(nn.Module):
         self.quality = (
             QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
         )
+        self.noise = (
+            NoiseInjection(config.noise_channels, config.vae_channels, config.quality_knots)
+            if config.noise_channels
+            else None
+        )
         if config.guidance == "none":
             self.untold = nn.Parameter(torch.zeros(config.token_channels))  # stands for every token
         self.timestep, self.alpha_bar = config.timestep, config.alpha_bar
 
     def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
         noise, noisy = self.predict(x_hat, tokens, quality)
-        return self.upscale(self.clean(noise, noisy))
+        vae_latents = self.upscale(self.clean(noise, noisy))
+        return vae_latents if self.noise is None else self.noise(vae_latents, quality)
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
         """The UNet's noise prediction and the noisy latents it belongs to, alike in shape."""

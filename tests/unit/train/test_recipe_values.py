@@ -87,6 +87,11 @@ EXPECTED = {
         "lpips 3, pixel 1, coarse 4, latent 0.2, structure 0.5, zonly 0.3, spread 0.1",
         "codec: g_s.quality_bias.knots generator.quality.knots",
     ),
+    "small-texture": Row(
+        "0.000167 > 0", SMALL_BITS,
+        "lpips 1.6, pixel 2, coarse 1, structure 0.8, grid 0.45, zonly 0.3, spread 0.1",
+        "codec: generator",
+    ),
     "sd15-stage1": Row("4e-07 > 5e-05", "0.0001 0.0001 > 4.6 4.6", PAPER_TERMS, PAPER),
     "sd15-stage2": Row(
         "8e-09 > 1e-06, 8e-09 > 1e-06", "", f"lpips 0.625, pixel 0.3125, {STAGE2_TERMS}",

@@ -21,8 +21,9 @@ from onedc.model.parts import collapse, expand
 from onedc.train.config import TrainConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
-from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, windows
+from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, repetition, windows
 from onedc.train.losses.rate import rate_weight
+from onedc.train.stages.build import build_stage
 from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share
 from onedc.train.stages.stage1 import (
     Stage1,
@@ -290,6 +291,24 @@ def test_ms_ssim_follows_the_one_with_gaussian_windows() -> None:
         )
         torch.testing.assert_close(ms_ssim(x, y), wanted, atol=0.03, rtol=0)
     torch.testing.assert_close(ms_ssim(x, x), torch.ones(2))
+
+
+def test_what_comes_again_is_told_from_noise() -> None:
+    torch.manual_seed(0)
+    noise = torch.rand(2, 3, 150, 280) - 0.5
+    stripes = noise[..., :8, :8].tile(1, 1, 19, 35)[..., :150, :] + noise / 10
+    for period_px in (8, 16):
+        assert repetition(noise, period_px).shape == (2, 2)  # squares of 128 px
+        assert repetition(noise, period_px).mean() == pytest.approx(1, abs=0.3)
+        assert (repetition(stripes, period_px) > 0.8 * (128 / period_px) ** 2).all()
+    assert (repetition(torch.zeros(1, 3, 128, 128), 8) == 0).all()
+    terms = PixelTerms(*([noise] * 3), [], [], picture=stripes, target=noise)
+    assert (terms.grid > 10).all() and (terms._replace(picture=noise).grid < 0.1).all()
+
+
+def test_the_term_of_the_grid_needs_room(tiny: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(ConfigError, match=r"objective\.weights\.grid: needs .* at least 144 px"):
+        build_stage(tiny("objective.weights.grid=1", "objective.window_px=128"))
 
 
 def test_the_decoder_moves_slowly_where_it_may(stage: Stage1) -> None:

@@ -15,10 +15,14 @@ from torch import Tensor
 from onedc.model.lpips import LPIPS
 
 COARSE_PX = 16
+REPEATED_PX = (8, 16)  # sides of a position of vae_latents and of y: what decoders repeat their strokes by
+SQUARE_PX = 128  # side of the squares in which repetition is measured
+NATURAL = 3.0  # how far an original may have more of it than noise before that counts no further
 SSIM_SHARES = (0.0517, 0.3295, 0.3462, 0.2726)  # of the scales, finest first: Wang's first four of five
 SSIM_PX = 8  # side of its windows
 SSIM_C1, SSIM_C2 = 0.02**2, 0.06**2  # for values that span 2
 INSET_PX = 8  # border on each side that pixel terms leave out, on average
+GRID_PX = SQUARE_PX + 2 * INSET_PX  # least side of what is compared for the term of the grid
 
 
 class PixelTerms(NamedTuple):
@@ -36,6 +40,17 @@ class PixelTerms(NamedTuple):
     def structure(self) -> Tensor:
         """1 - MS-SSIM [B]; computed only where it is asked for."""
         return 1 - ms_ssim(self.picture, self.target)
+
+    @property
+    def grid(self) -> Tensor:
+        """How much more the pictures repeat themselves than the originals [B]; only where it is asked for."""
+        lacks = [
+            (repetition(self.picture, px) - repetition(self.target, px).detach().clamp(max=NATURAL)).clamp(
+                min=0
+            )
+            for px in REPEATED_PX
+        ]
+        return torch.stack(lacks).mean(dim=(0, 2)) / 10
 
 
 def pixel_terms(
@@ -85,6 +100,23 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
             alike = alike * (2 * mean_a * mean_b + SSIM_C1) / (mean_a.square() + mean_b.square() + SSIM_C1)
         total = total * alike.mean(dim=(1, 2, 3)).clamp(min=1e-3) ** (share / sum(shares))
     return total
+
+
+def repetition(picture: Tensor, period_px: int) -> Tensor:
+    """How much of the detail of pictures [B,3,H,W] in [-1,1] comes again every so many pixels: [B,squares].
+
+    In squares of SQUARE_PX, from the top left: the energy of the mean of all tiles of one period, times their
+    number, over that of all detail, which is grey less its mean over 17x17 px. Noise has 1, photos 1 to 2.
+    Gradients see the first of the two alone, so that more detail is no way out.
+    """
+    grey = picture.float().mean(dim=1, keepdim=True)
+    detail = grey - F.avg_pool2d(grey, 17, stride=1, padding=8, count_include_pad=False)
+    height, width = (side // SQUARE_PX * SQUARE_PX for side in detail.shape[-2:])
+    squares = F.unfold(detail[..., :height, :width], SQUARE_PX, stride=SQUARE_PX).transpose(1, 2)
+    across = SQUARE_PX // period_px
+    tiles = squares.reshape(*squares.shape[:2], across, period_px, across, period_px)
+    repeated = across**2 * tiles.mean(dim=(2, 4)).square().mean(dim=(2, 3))
+    return repeated / squares.square().mean(dim=2).detach().clamp(min=1e-4)
 
 
 def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:

@@ -30,9 +30,10 @@ from onedc.weights.lora import merged, rank_of
 def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> OneDC:
     """The model of a stage: random but for its autoencoder, or all from `nets.start`.
 
-    The autoencoder comes from its files; without them that of the bundled weights is taken. With
-    `adapter_rank` the generator's UNet has adapters: those of `nets.start` go on where it is a run that has
-    some of this rank; any others are merged into their layers, and new ones begin at zero.
+    The autoencoder comes from its files; without them that of the bundled weights is taken. A start may lack
+    the injection of noise. With `adapter_rank` the generator's UNet has adapters: those of `nets.start` go on
+    where it is a run that has some of this rank; any others are merged into their layers, and new ones begin
+    at zero.
 
     Raises:
         ConfigError: only one half of TAEF2 is named.
@@ -57,7 +58,8 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
         adapted = adapter_rank > 0 and rank_of(tensors) == adapter_rank
         if adapted:
             adapt(model.generator.unet, adapter_rank)
-        fill(model, tensors if adapted else merged(tensors, nets.start), nets.start)
+        new = {name: t for name, t in model.state_dict().items() if name.startswith("generator.noise.")}
+        fill(model, new | (tensors if adapted else merged(tensors, nets.start)), nets.start)
     if adapter_rank and not adapted:
         adapt(model.generator.unet, adapter_rank)
     return model

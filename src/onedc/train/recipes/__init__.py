@@ -34,6 +34,7 @@ RECIPES: dict[str, Recipe] = {
     "small-gpu-gan": small.small_gpu_gan,
     "small-preview": small.small_preview,
     "small-low": small.small_low,
+    "small-texture": small.small_texture,
     "sd15-stage1": paper.sd15_stage1,
     "sd15-stage2": paper.sd15_stage2,
     "sd15-decay": paper.sd15_decay,

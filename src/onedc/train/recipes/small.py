@@ -116,6 +116,30 @@ def small_preview() -> TrainConfig:
     )
 
 
+def small_texture() -> TrainConfig:
+    """Noise in the vae_latents, where it takes the place of a grid; all else and all files stay."""
+    config = small_decay()
+    weights = replace(
+        config.objective.weights, lpips=1.6, pixel=2.0, coarse=1.0, latent=0.0, structure=0.8, grid=0.45
+    )
+    objective = replace(
+        config.objective,
+        weights=weights,
+        drop_y=0.08,
+        highest_quality=230,
+        window_px=0,
+        train_decoder=False,
+        only=("generator.noise",),
+    )
+    return replace(
+        config,
+        objective=objective,
+        data=replace(config.data, batch=4),
+        optim=OptimConfig(lr=5e-3, betas=(0.9, 0.98), weight_decay=0.0, warmup_steps=30, decay_share=0.65),
+        run=replace(config.run, steps=450, ema=0.99),
+    )
+
+
 def small_low() -> TrainConfig:
     """The five lowest knots of quality, which a start may lack: rates next to z alone, all others staying."""
     config = small_decay()

@@ -11,6 +11,7 @@ from onedc.errors import ConfigError
 from onedc.model.blocks import Link
 from onedc.model.onedc import OneDC
 from onedc.train.config import TrainConfig
+from onedc.train.losses.pixels import GRID_PX
 from onedc.train.networks.loading import (
     load_autoencoder,
     load_codec,
@@ -55,6 +56,8 @@ def recompute(module: nn.Module) -> None:
 def _stage1(objective: Stage1Config, config: TrainConfig) -> Stage:
     teacher = load_tokenizer(config.nets) if objective.distill.weight else None
     lpips = load_lpips(config.nets, weight=objective.weights.lpips)
+    if objective.weights.grid and (objective.window_px or config.data.crop_px) < GRID_PX:
+        raise ConfigError(f"objective.weights.grid: needs crops and windows of at least {GRID_PX} px")
     if objective.gan_share and config.run.accumulation > 1:
         raise ConfigError("objective.gan_share: needs run.accumulation=1")
     autoencoder = load_autoencoder(config.model, config.nets)

@@ -44,6 +44,7 @@ class Stage1Weights:
     coarse: float = 0.0  # that of means of 16x16 pixels: large areas of colour, which LPIPS hardly sees
     latent: float = 1.0  # mean absolute error of vae_latents
     structure: float = 0.0  # what MS-SSIM lacks to 1
+    grid: float = 0.0  # what pictures repeat every 8 and 16 px beyond what their originals do
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
     zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone; see `plain_below`
@@ -237,6 +238,9 @@ class Stage1(CodecStage):
         if weights.structure:
             figures["structure"] = terms.structure
             distortion = distortion + weights.structure * figures["structure"]
+        if weights.grid:
+            figures["grid"] = terms.grid
+            distortion = distortion + weights.grid * figures["grid"]
         return distortion.mean(), {name: value.mean() for name, value in figures.items()}
 
     def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:
