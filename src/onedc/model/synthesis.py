@@ -101,7 +101,8 @@ class NoiseInjection(nn.Module):
         nn.init.zeros_(self.amount.weight)
         nn.init.zeros_(self.amount.bias)  # type: ignore[arg-type]
         self.mix = nn.Conv2d(channels, latents, 1, bias=False)
-        nn.init.normal_(self.mix.weight, std=NOISE_START / channels**0.5)
+        bound = NOISE_START * (3 / channels) ** 0.5
+        nn.init.uniform_(self.mix.weight, -bound, bound)  # normal_ on the meta device would import sympy
 
     def forward(self, vae_latents: Tensor, quality: Tensor) -> Tensor:
         rows, columns = (
