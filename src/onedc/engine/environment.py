@@ -40,8 +40,8 @@ def allocate_for(pixels: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
     if mallopt is not None:
         large = pixels > LARGE_PX
-        mallopt(MMAP_THRESHOLD, 2**22 if large else 2**25)
-        mallopt(TRIM_THRESHOLD, 2**22 if large else 2**27)
+        mallopt(MMAP_THRESHOLD, 2**20 if large else 2**25)
+        mallopt(TRIM_THRESHOLD, 2**20 if large else 2**27)
 
 
 def _grants_huge_pages(switch: Path) -> bool:
