@@ -31,6 +31,7 @@ from onedc.model.blocks import (
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
 
 NOISE_SIDE = 32
+"""Positions of vae_latents after which fixed noise begins again."""
 NOISE_START = 0.09
 """Standard deviation of what is added at first: a tenth of that of the tiny autoencoder's latents."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.conformance.fixture_model import FIXTURE
 from torch import Tensor
 
 from onedc.config import PARTS
@@ -18,17 +19,19 @@ from onedc.model.likelihood import gaussian_bits
 from onedc.model.lpips import LPIPS
 from onedc.model.onedc import OneDC
 from onedc.model.parts import collapse, expand
-from onedc.train.config import TrainConfig
+from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, repetition, windows
 from onedc.train.losses.rate import rate_weight
+from onedc.train.networks.loading import load_model
 from onedc.train.stages.build import build_stage
 from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share
 from onedc.train.stages.stage1 import (
     Stage1,
 )
 from onedc.train.stages.start import linear_start, principal_components, spread_start
+from onedc.weights.file import load_weights
 
 CPU = torch.device("cpu")
 
@@ -309,6 +312,16 @@ def test_what_comes_again_is_told_from_noise() -> None:
 def test_the_term_of_the_grid_needs_room(tiny: Callable[..., TrainConfig]) -> None:
     with pytest.raises(ConfigError, match=r"objective\.weights\.grid: needs .* at least 144 px"):
         build_stage(tiny("objective.weights.grid=1", "objective.window_px=128"))
+
+
+def test_a_start_may_lack_noise() -> None:
+    config, started = load_weights(FIXTURE).config, NetsConfig(start=str(FIXTURE))
+    model = load_model(replace(config, noise_channels=2), started)
+    plain = load_model(config, started)
+    assert model.generator.noise is not None and plain.generator.noise is None
+    own = model.state_dict()
+    assert {name for name in own if "generator.noise." in name} == own.keys() - plain.state_dict().keys()
+    assert all(torch.equal(own[name], value) for name, value in plain.state_dict().items())
 
 
 def test_the_decoder_moves_slowly_where_it_may(stage: Stage1) -> None:
