@@ -98,6 +98,7 @@ class ResultsFile:
         make_folder(folder)
         self.path = folder / RESULTS_FILE
         self.records = {record.key: record for record in read_results(folder)}
+        self._rank = {record.place: n for n, record in enumerate(self.records.values())}
         self.rewrite(self.records.values())
 
     def rewrite(self, records: Iterable[Record]) -> None:
@@ -105,9 +106,17 @@ class ResultsFile:
         write_whole(self.path, "".join(r.to_json() + "\n" for r in records).encode(), force=True)
 
     def keep_current(self, current: Iterable[Record]) -> int:
-        """Drop records of the same picture, group and codec as a current one but with another key."""
+        """Drop records of the same picture, group and codec as a current one but with another key.
+
+        What was measured anew takes the place of what it was measured in, so that tables keep their order.
+        """
         keys = {r.place: r.key for r in current}
-        return self.drop(r for r in self.records.values() if keys.get(r.place, r.key) != r.key)
+        dropped = self.drop(r for r in self.records.values() if keys.get(r.place, r.key) != r.key)
+        ranked = sorted(self.records.items(), key=lambda item: self._rank.get(item[1].place, len(self._rank)))
+        if ranked != list(self.records.items()):
+            self.records = dict(ranked)
+            self.rewrite(self.records.values())
+        return dropped
 
     def drop(self, unwanted: Iterable[Record]) -> int:
         """Take records out of the file; returns how many there were."""

@@ -336,7 +336,9 @@ def test_two_models_stand_beside_each_other_and_versions_do_not_mix(
     printed = capsys.readouterr().out
     assert "| q=20 | onedc | 3 |" in printed and "|  | other model | 3 |" in printed
     assert main([*common, "--weights", str(other), "--replace"]) == 0
-    assert "3 of 3 measured now; 3 of other points and 3 replaced" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "3 of 3 measured now; 3 of other points and 3 replaced" in printed
+    assert printed.index("| q=20 | onedc | 3 |") < printed.index("|  | other model | 3 |")  # as before
     assert main(["eval", "x.png", "-o", "out", "--quality", "1", "--name", "a/b"]) == 2
     assert "name 'a/b'" in capsys.readouterr().err
 
