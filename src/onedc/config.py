@@ -115,7 +115,7 @@ class ModelConfig:
     alpha_bar: float = 0.004660095  # cumulative signal power at that timestep
     # one model for many rates
     vae_width: int = 64  # channels of TAEF2's layers
-    reduced_vae: bool = False  # TAEF2 whose encoder begins at 1/4 and whose decoder ends at 1/2
+    reduced: bool = False  # less work: TAEF2 between 1/4 and 1/2 and narrower, transposed convolutions double
     z_only: bool = False  # trained without a y section; every file has quality 0
     quality_knots: int = 0  # trained points of the continuous quality; 0: a model of a single rate
     attention_positions: int = 4096  # attention is global up to this many positions
@@ -126,8 +126,8 @@ class ModelConfig:
             raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
         if (self.light is not None) != (self.vae == "light"):
             raise ConfigError(f"ModelConfig.light: {self.light} does not go with vae {self.vae!r}")
-        if self.reduced_vae and self.vae != "taef2":
-            raise ConfigError("ModelConfig.reduced_vae: goes with vae 'taef2' alone")
+        if self.reduced and self.vae != "taef2":
+            raise ConfigError("ModelConfig.reduced: goes with vae 'taef2' alone")
         if (self.vae == "light") != (self.analysis_unet is None):
             raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with vae 'light'")
         if self.y_channels % 4 or self.y_channels <= 0:
@@ -217,7 +217,7 @@ SMALL = ModelConfig(
     name="small",
     vae="taef2",
     vae_channels=32,
-    reduced_vae=True,
+    reduced=True,
     pixel_channels=32,
     fusion_channels=96,
     analysis_unet=UNetConfig(widths=(128, 64, 96), layers=1, attention=(False, True, False), head_width=32),
@@ -232,10 +232,10 @@ SMALL = ModelConfig(
     seam_expansion=1,
     token_channels=128,
     semantic_stages=1,
-    synthesis_widths=(192, 128),
+    synthesis_widths=(160, 96),
     synthesis_blocks=(1, 1),
     semantic_up_widths=(96, 64),
-    generator_channels=128,
+    generator_channels=96,
     generator_unet=UNetConfig(widths=(32, 32), layers=1, attention=(False, True), heads=2, time_channels=128),
     noise_channels=8,
     timestep=500,

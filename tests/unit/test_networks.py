@@ -245,8 +245,8 @@ def test_configuration_round_trip_and_refusals() -> None:
         ModelConfig.from_json("{")
     with pytest.raises(ConfigError, match="y_channels"):
         ModelConfig.from_json(TINY.to_json().replace('"y_channels":16', '"y_channels":15'))
-    with pytest.raises(ConfigError, match="reduced_vae"):
-        replace(SD15, reduced_vae=True)
+    with pytest.raises(ConfigError, match="reduced"):
+        replace(SD15, reduced=True)
 
 
 def test_depth_conv_block_keeps_size_and_changes_width() -> None:

@@ -44,7 +44,7 @@ SIZES = [(64, 64), (90, 70), (1, 200), (300, 130)]
 """Width and height; graphs are traced at 192x128."""
 CONFIGS = {
     "light": LITTLE,
-    "taef2": replace(TINY, reduced_vae=True, attention_positions=16, attention_window=4),
+    "taef2": replace(TINY, reduced=True, attention_positions=16, attention_window=4),
 }
 """Of the second, most pictures have attention in windows, whole ones and cut ones."""
 

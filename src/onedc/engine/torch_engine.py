@@ -118,7 +118,7 @@ class TorchEngine:
 
     def _wanted_latents(self, pixels: Pixels) -> Tensor | None:
         """The latents [1,C,h/8,w/8] that the generator should make, where the encoder still makes those."""
-        if self._config.reduced_vae:
+        if self._config.reduced:
             return None
         vae_latents = self.nets.vae_latents(self._on_device(to_tensor(padded(pixels))))
         return None if vae_latents is None else vae_latents.float()

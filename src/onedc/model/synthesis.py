@@ -26,6 +26,7 @@ from onedc.model.blocks import (
     ResnetBlock,
     RMSNorm2d,
     Upsample2,
+    doubling,
     in_tiles,
 )
 from onedc.model.unet import TokenAttention, Transformer2d, UNet
@@ -52,7 +53,8 @@ class SynthesisTransform(nn.Module):
             ResidualBlockUpsample(first, second), DepthConvBlock(second),
         ]  # fmt: skip
         if config.light is None:
-            blocks += [Upsample2(low, high), *(ResnetBlock(high, norm=norm) for _ in range(blocks_high))]
+            blocks.append(doubling(low, high) if config.reduced else Upsample2(low, high))
+            blocks += [ResnetBlock(high, norm=norm) for _ in range(blocks_high)]
             sem_up.append(ResidualBlockUpsample(second, second))
         self.blocks, self.sem_up = nn.Sequential(*blocks), nn.Sequential(*sem_up)
         width = low if config.light is not None else high

@@ -3,7 +3,8 @@
 Everything at 1/8 sees the whole image (its GroupNorm does); the purely convolutional part at higher
 resolution runs in tiles with a halo of its receptive field, so tiling is exact but for rounding.
 Source: github.com/madebyollin/taesd (MIT); layers by index, as in its weight files. The reduced form is ours,
-since most of the work lies at 1 and 1/2: its encoder begins at 1/4, its decoder ends with 2x2 pixels at 1/2.
+since most of the work lies at 1 and 1/2: its encoder begins at 1/4, its decoder ends with 2x2 pixels at 1/2
+and has half the channels inside its blocks at 1/4, and half of all at 1/2.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.model.autoencoder import Autoencoder, Finish, as_made
-from onedc.model.blocks import Link, as_floats, in_little_memory, in_tiles
+from onedc.model.blocks import Link, as_floats, doubling, in_little_memory, in_tiles
 from onedc.model.tiling import TINY_AUTOENCODER
 
 POOLED = 4  # the pooled features are this many times as wide, in as many groups
@@ -37,16 +38,21 @@ REDUCED_IN, REDUCED_OUT = Tiling(128, 6), Tiling(96, 8)  # those reach 44 and 62
 
 
 class Block(Link):
-    """Three 3x3 convolutions round a skip; `pool` adds global context by GroupNorm first."""
+    """Three 3x3 convolutions round a skip; `pool` adds global context by GroupNorm first.
 
-    def __init__(self, width: int, pool: bool = False) -> None:
+    Args:
+        hidden: channels between them; None: `width`.
+    """
+
+    def __init__(self, width: int, hidden: int | None = None, pool: bool = False) -> None:
         super().__init__()
+        hidden = hidden or width
         self.conv = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
+            nn.Conv2d(width, hidden, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
+            nn.Conv2d(hidden, width, 3, padding=1),
         )
         self.pool = (
             nn.Sequential(
@@ -89,15 +95,28 @@ def _stem(width: int) -> list[nn.Module]:
     return [nn.PixelUnshuffle(4), *layers[0], *layers[1], *layers[2], nn.Sequential(*layers[3])]
 
 
-def _blocks(count: int, width: int, pool: bool = False) -> list[nn.Module]:
-    return [Block(width, pool) for _ in range(count)]
+def _blocks(count: int, width: int, hidden: int | None = None, pool: bool = False) -> list[nn.Module]:
+    return [Block(width, hidden, pool) for _ in range(count)]
+
+
+def _half_resolution(width: int) -> list[nn.Module]:
+    """Layers from 1/8 to 2x2 pixels at 1/2."""
+    half = width // 2
+    quarter = [doubling(width, width), *_blocks(3, width, hidden=half)]
+    return [
+        *quarter,
+        doubling(width, half),
+        *_blocks(3, half),
+        nn.Conv2d(half, 12, 3, padding=1),
+        nn.PixelShuffle(2),
+    ]
 
 
 class TAEF2(Autoencoder):
     """Encoder and decoder, for pictures of any size that is a multiple of 8.
 
     Args:
-        reduced: its encoder begins at 1/4, its decoder ends at 1/2. Layers of both forms keep their index.
+        reduced: its encoder begins at 1/4, its decoder ends at 1/2; up to 1/8 layers keep their index.
     """
 
     overlap = TINY_AUTOENCODER
@@ -109,17 +128,18 @@ class TAEF2(Autoencoder):
         self.tiles_in, self.tiles_out = (REDUCED_IN, REDUCED_OUT) if reduced else (FULL, FULL)
         self.taps = REDUCED_TAPS if reduced else TAPS
         if reduced:
-            first, last = _stem(w), [nn.Conv2d(w, 12, 3, padding=1), nn.PixelShuffle(2)]
+            first, last = _stem(w), _half_resolution(w)
         else:
             first = [nn.Conv2d(3, w, 3, padding=1), *_blocks(1, w), _down(w), *_blocks(3, w), _down(w)]
             first += _blocks(1, w)
-            last = [*_up(w), *_blocks(1, w), nn.Conv2d(w, 3, 3, padding=1)]
+            last = [*_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *_up(w), *_blocks(1, w)]
+            last.append(nn.Conv2d(w, 3, 3, padding=1))
         self.encoder = nn.Sequential(
             *first, *_blocks(2, w), _down(w), *_blocks(3, w, pool=True), nn.Conv2d(w, channels, 3, padding=1)
         )
         self.decoder = nn.Sequential(
             SoftClamp(), nn.Conv2d(channels, w, 3, padding=1), nn.ReLU(inplace=True),
-            *_blocks(3, w, pool=True), *_up(w), *_blocks(3, w), *_up(w), *_blocks(3, w), *last,
+            *_blocks(3, w, pool=True), *last,
         )  # fmt: skip
 
     def from_pixels(self, x: Tensor) -> Tensor:

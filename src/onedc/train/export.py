@@ -87,7 +87,7 @@ def model_card(run: Path, step: int) -> str:
 
 def _vae_history(config: dict[str, Any]) -> str:
     """What became of TAEF2, as far as a run's config tells."""
-    if config["model"].get("reduced_vae"):
+    if config["model"].get("reduced"):
         return ", reduced and trained on"
     if config["objective"].get("train_decoder"):
         return ", its decoder trained on"

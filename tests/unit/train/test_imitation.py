@@ -60,7 +60,7 @@ def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest
 
 def test_parts_alike_are_the_teachers_and_stand_still() -> None:
     config = find_recipe("light-imitation")
-    student = OneDC(replace(TINY, reduced_vae=True))
+    student = OneDC(replace(TINY, reduced=True))
     stage = Imitation(student, LPIPS(), config.objective, config.optim, OneDC(TINY))
     stage.begin([])
     loss, figures = stage.loss("codec", batch_of(2, 128), 0)

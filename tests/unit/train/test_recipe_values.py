@@ -172,7 +172,7 @@ def built(model: ModelConfig, objective: Any, adapter_rank: int) -> str:
         patch.setattr(stages, "load_lpips", lambda nets, weight=1.0: LPIPS())
         patch.setattr(stages, "load_tokenizer", lambda nets: MaskGITTokenizer())
         patch.setattr(stages, "load_autoencoder", beside)
-        patch.setattr(stages, "load_codec", lambda nets: OneDC(replace(SMALL, reduced_vae=False)))
+        patch.setattr(stages, "load_codec", lambda nets: OneDC(replace(SMALL, reduced=False)))
         patch.setattr(stages, "load_text", lambda *_: None)
         groups = stages.build_stage(config).optimizer_groups()
     return "; ".join(f"{group.name}: {parts(group.parameters)}" for group in groups)

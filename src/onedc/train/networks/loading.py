@@ -74,7 +74,7 @@ def load_autoencoder(config: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
         ConfigError: neither is set, for a light model.
         WeightsError: a file is missing, damaged or of another network.
     """
-    if not learns_taef2(config) or (config.reduced_vae and not nets.vae_encoder):
+    if not learns_taef2(config) or (config.reduced and not nets.vae_encoder):
         return None
     if not nets.vae_encoder or not nets.vae_decoder:
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: not set; a light model learns TAEF2's latents")
@@ -118,12 +118,12 @@ def takes_taef2(config: ModelConfig) -> bool:
 
 def learns_taef2(config: ModelConfig) -> bool:
     """Whether a model makes TAEF2's latents but has other networks in its place."""
-    return config.vae == "light" or config.reduced_vae
+    return config.vae == "light" or config.reduced
 
 
 def has_bundled_vae(config: ModelConfig) -> bool:
     """Whether a model's autoencoder has the layers of the bundled one."""
-    return all(getattr(config, name) == getattr(SMALL, name) for name in ("vae", "vae_width", "reduced_vae"))
+    return all(getattr(config, name) == getattr(SMALL, name) for name in ("vae", "vae_width", "reduced"))
 
 
 def start_tensors(place: Path, config: ModelConfig) -> dict[str, Tensor]:

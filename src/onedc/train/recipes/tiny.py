@@ -8,7 +8,7 @@ from onedc.config import SMALL, TINY
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
 
-_WIDE = replace(TINY, vae_width=SMALL.vae_width, reduced_vae=SMALL.reduced_vae)
+_WIDE = replace(TINY, vae_width=SMALL.vae_width, reduced=SMALL.reduced)
 
 
 def tiny_stage1() -> TrainConfig:
