@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tests.conformance.fixture_model import FIXTURE
 from torch import Tensor
 
-from onedc.config import PARTS
+from onedc.config import PARTS, TINY
 from onedc.errors import ConfigError
 from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.likelihood import gaussian_bits
@@ -268,16 +268,18 @@ def test_used_share_counts_distinct_values() -> None:
     assert used_share(torch.tensor([[[5, 5], [7, 9]]])).item() == 0.75
 
 
-def test_a_linear_start_is_the_code_of_principal_components(stage: Stage1) -> None:
-    model, x = stage.model, batch_of(6, side=128).x
+@pytest.mark.parametrize("reduced", [False, True])
+def test_a_linear_start_is_the_code_of_principal_components(reduced: bool) -> None:
+    torch.manual_seed(0)
+    model, x = OneDC(replace(TINY, reduced=reduced)), batch_of(6, side=128).x
     latents = model.vae.encode(x)  # type: ignore[operator]
     linear_start(model, latents)
     basis, mean = principal_components(latents, model.config.y_channels)
     kernel = F.conv2d(latents, basis, stride=2)
     with torch.no_grad():
         y, _ = model.analyse(x, latents)
-        torch.testing.assert_close(y, kernel - (basis * mean).sum(dim=(1, 2, 3))[:, None, None])
-        back = F.conv_transpose2d(y, basis, stride=2) + mean.repeat(1, 8, 8)
+        torch.testing.assert_close(y, kernel - (basis.sum(dim=(2, 3)) @ mean)[:, None, None])
+        back = F.conv_transpose2d(y, basis, stride=2) + mean[:, None, None]
         z_semantic = torch.zeros(6, model.config.hyper_channels, 2, 2)
         decoded = model.synthesise(y, z_semantic, torch.full((6,), 255))
     torch.testing.assert_close(decoded, back, rtol=1e-4, atol=1e-4)

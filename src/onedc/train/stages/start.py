@@ -23,14 +23,14 @@ GAIN_LOW, GAIN_HIGH = 0.023, 1.2  # first gains at quality bytes 1 and 255
 
 
 def principal_components(vae_latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The leading components of 2x2 blocks: basis [count, C, 2, 2] (orthonormal rows), mean [C, 2, 2]."""
+    """The leading components of 2x2 blocks: basis [count, C, 2, 2] (orthonormal rows), mean [C]."""
     b, c, h, w = vae_latents.shape
     cells = vae_latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
-    blocks = cells.reshape(-1, 4 * c).double()
-    mean = blocks.mean(dim=0)
-    _, vectors = torch.linalg.eigh((blocks - mean).T @ (blocks - mean) / len(blocks))
+    mean = vae_latents.double().mean(dim=(0, 2, 3))
+    blocks = cells.reshape(-1, 4 * c).double() - mean.repeat_interleave(4)
+    _, vectors = torch.linalg.eigh(blocks.T @ blocks / len(blocks))
     basis = vectors.flip(1)[:, :count].T
-    return basis.reshape(count, c, 2, 2).float(), mean.reshape(c, 2, 2).float()
+    return basis.reshape(count, c, 2, 2).float(), mean.float()
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
             _silence(module)
     g_a: Any = model.g_a
     g_a.skip.weight.copy_(basis)
-    g_a.skip.bias.copy_(-(basis * mean).sum(dim=(1, 2, 3)))
+    g_a.skip.bias.copy_(-basis.sum(dim=(2, 3)) @ mean)
     nn.init.zeros_(g_a.trans_coding[-1].depth.adaptor.weight)
     nn.init.zeros_(g_a.trans_coding[-1].depth.adaptor.bias)
     _linear_decoder(model, basis, mean)
@@ -58,7 +58,7 @@ def linear_start(model: OneDC, vae_latents: Tensor) -> None:
 
 
 @torch.no_grad()
-def spread_start(model: OneDC, x: Tensor, vae_latents: Tensor | None) -> None:
+def spread_start(model: OneDC, x: Tensor, vae_latents: Tensor) -> None:
     """Set the last layer of h_a, in place, so that z of these crops [B,3,H,W] uses all its values alike.
 
     An h_a behind trained networks else begins far outside of the quantiser's range.
@@ -99,10 +99,15 @@ def _linear_decoder(model: Any, basis: Tensor, mean: Tensor) -> None:
     n, c = basis.shape[:2]
     _identity(model.g_s.trans_coding[0].depth.adaptor, n)
     up = model.g_s.blocks[config.synthesis_blocks[0]]
-    up.expand.weight[: 4 * c] = 0  # rows in pixel-shuffle order: channel, row, column
-    up.expand.weight[: 4 * c, :n] = basis.permute(1, 2, 3, 0).reshape(4 * c, n, 1, 1)
-    up.expand.bias[: 4 * c] = mean.reshape(4 * c)
-    _identity(up.conv, c)
+    if config.reduced:
+        up.weight[:, :c] = 0
+        up.weight[:n, :c, 1:3, 1:3] = basis  # the taps of an input's own four outputs
+        up.bias[:c] = mean
+    else:
+        up.expand.weight[: 4 * c] = 0  # rows in pixel-shuffle order: channel, row, column
+        up.expand.weight[: 4 * c, :n] = basis.permute(1, 2, 3, 0).reshape(4 * c, n, 1, 1)
+        up.expand.bias[: 4 * c] = mean.repeat_interleave(4)
+        _identity(up.conv, c)
     _identity(model.g_s.conv_out.depth.adaptor, c)
     skip = model.generator.vae_reduction.skip
     _identity(skip, c, gain=config.alpha_bar**0.5)
