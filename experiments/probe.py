@@ -1,6 +1,6 @@
 """A probe of what z knows: a head predicts the teacher's tokens from the z of a finished codec.
 
-    onedc train light-probe --plugin experiments/probe.py --data SHARDS --nets NETWORKS --out OUT \
+    onedc train small-probe --plugin experiments/probe.py --data SHARDS --nets NETWORKS --out OUT \
         --set nets.start=CODEC nets.teacher=TOKENS
 
 The codec stays as it is, so `distill_accuracy` in validation says how much of the tokens lies in z, whether
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.config import FSQ_DIMS, FSQ_LEVELS, LIGHT
+from onedc.config import FSQ_DIMS, FSQ_LEVELS, SMALL
 from onedc.model.hyperprior import FSQ
 from onedc.model.maskgit import MaskGITTokenizer
 from onedc.model.onedc import OneDC
@@ -63,7 +63,7 @@ class Probe(Stage):
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         with torch.no_grad():
-            _, z_hat = self.model.analyse(batch.x, self.model.vae_latents(batch.x))
+            _, z_hat = self.model.analyse(batch.x, self.model.vae.encode(batch.x))
             _, indices = self.teacher(batch.x)
         entropy, error, accuracy = distillation(
             self.head(levels_apart(z_hat)), self.teacher.codebook, indices
@@ -82,11 +82,11 @@ def levels_apart(z_hat: Tensor) -> Tensor:
     return F.one_hot(FSQ.to_levels(z_hat), FSQ_LEVELS).permute(0, 1, 4, 2, 3).flatten(1, 2).float()
 
 
-def light_probe() -> TrainConfig:
+def small_probe() -> TrainConfig:
     """How many of the tokens of nets.teacher can be predicted from z of nets.start, a run of stage I."""
     return TrainConfig(
         needs=("start",),
-        model=LIGHT,
+        model=SMALL,
         objective=ProbeConfig(),
         data=DataConfig(batch=16, crop_px=256, held_out=HELD_OUT),
         optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=20, decay_steps=300, final_share=0.02),
@@ -102,4 +102,4 @@ def tiny_probe() -> TrainConfig:
 STAGES[ProbeConfig] = lambda _, config: Probe(
     load_model(config.model, config.nets), load_tokenizer(config.nets), config.optim
 )
-RECIPES["light-probe"], RECIPES["tiny-probe"] = light_probe, tiny_probe
+RECIPES["small-probe"], RECIPES["tiny-probe"] = small_probe, tiny_probe

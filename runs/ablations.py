@@ -1,9 +1,9 @@
-"""The paper's ablations with the light model: short runs that differ in one thing, as bits at equal quality.
+"""The paper's ablations with the bundled model: short runs that differ in one thing, bits at equal quality.
 
-    python runs/ablations.py --start WEIGHTS --data SHARDS --nets NETWORKS -o OUT [--seeds 1 2 3] [--jobs 2]
+    python runs/ablations.py --data SHARDS --nets NETWORKS -o OUT [--seeds 1 2 3] [--jobs 2]
 
-WEIGHTS: a run of light-stage1, or its weights file. Its generator is made random again, then each arm trains
-stage I from there (`experiments/light_ablations.py`), stage II from its base on; figures are those of
+The generator of the bundled weights (or of --start) is made random again, then each arm trains stage I from
+there (`experiments/stage1_ablations.py`), stage II from its base on; figures are those of
 `runs/held_out.py`, through the EMA of the weights. What differs in distillation is probed too: how many of
 the tokens can be predicted from z (`experiments/probe.py`). A second start goes on where the first stopped.
 Writes OUT/ablations.json and OUT/ablations.png, and prints the table.
@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from onedc.cli.jobs import exit_status
-from onedc.config import LIGHT, ModelConfig
+from onedc.config import SMALL
 from onedc.errors import OneDCError, optional
 from onedc.evaluation.rd import OverlapError, Point, bd_rate
 from onedc.files import write_whole
@@ -35,10 +35,11 @@ from onedc.pretrained.loading import fill
 from onedc.train.checkpoint import CheckpointFolder
 from onedc.train.networks.loading import start_tensors
 from onedc.train.report import last_validation, read_log
-from onedc.weights.file import save_weights, trainable_tensors
+from onedc.weights import BUNDLED
+from onedc.weights.file import save_weights
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = [str(ROOT / "experiments" / name) for name in ("probe.py", "light_ablations.py")]
+PLUGINS = [str(ROOT / "experiments" / name) for name in ("probe.py", "stage1_ablations.py")]
 BASE, STAGE2 = "tokens, distilled", "stage II from it"
 NO_DISTILLATION = "objective.distill.weight=0"
 NO_PIXELS = tuple(f"objective.weights.{term}=0" for term in ("lpips", "pixel", "coarse", "structure"))
@@ -91,21 +92,16 @@ class Runs:
         return list(json.loads(file.read_text(encoding="utf-8")).values())
 
     def start_of(self, guidance: str) -> Path:
-        """The light model of --start with a random generator, as a weights file."""
+        """The codec of --start with a random generator, as a weights file."""
         out = self.folder / f"start-{guidance}.safetensors"
         if not out.exists():
             torch.manual_seed(0)
-            config, tensors = light(self.start)
-            model = OneDC(replace(config, guidance=guidance))
+            model = OneDC(replace(SMALL, guidance=guidance))
+            tensors = start_tensors(self.start, SMALL)
             kept = {name: value for name, value in tensors.items() if not name.startswith("generator.")}
             fill(model, {**model.state_dict(), **kept}, str(self.start))
             save_weights(out, model, model_id=0)
         return out
-
-
-def light(place: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
-    """Configuration and parameters of a light model: a weights file or a run."""
-    return trainable_tensors(place) if place.is_file() else (LIGHT, start_tensors(place, LIGHT))
 
 
 def folder_of(arm: str, seed: int) -> str:
@@ -123,7 +119,7 @@ def stage1_arm(runs: Runs, name: str, seed: int, steps: int, tokens: Path) -> di
     row: dict[str, Any] = {"arm": name, "seed": seed, "figures": runs.figures(run)}
     if name in PROBED:
         probe = runs.train(
-            "light-probe", f"{run.name}-probe", PROBE_STEPS, "run.seed=1", "data.crop_px=128",
+            "small-probe", f"{run.name}-probe", PROBE_STEPS, "run.seed=1", "data.crop_px=128",
             "data.validation_images=113", f"optim.decay_steps={PROBE_STEPS // 2}",
             f"nets.start={run}", f"nets.teacher={tokens}",
         )  # fmt: skip
@@ -215,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--start", type=Path, required=True, help="run or weights file of a light model")
+    parser.add_argument("--start", type=Path, default=BUNDLED, help="run or weights (default: the bundled)")
     parser.add_argument("--data", required=True)
     parser.add_argument("--nets", required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)

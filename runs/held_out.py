@@ -69,7 +69,7 @@ def decoded(model: OneDC, x: Tensor, byte: int, dtype: torch.dtype) -> tuple[RGB
     """x [1,3,H,W] as it comes back at a quality byte, and bits per pixel of y."""
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         vae: Any = model.vae
-        vae_latents, bpp = reconstruct(model, x, model.vae_latents(x), torch.tensor([byte]))
+        vae_latents, bpp = reconstruct(model, x, vae.encode(x), torch.tensor([byte]))
         return to_bytes(vae.decode(vae_latents)[0]).permute(1, 2, 0).numpy(), float(bpp)
 
 

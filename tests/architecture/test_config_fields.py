@@ -70,7 +70,7 @@ def unset(configs: Iterable[Any], text: str) -> set[Key]:
 def configs_in_use() -> list[Any]:
     """Those of the package's recipes and of experiments'; tests have more."""
     with patch.dict(RECIPES):
-        runpy.run_path(str(ROOT / "experiments/light_ablations.py"))
+        runpy.run_path(str(ROOT / "experiments/stage1_ablations.py"))
         made = {name: getattr(make, "func", make) for name, make in RECIPES.items()}
         return [find_recipe(name) for name in made if not made[name].__module__.startswith("tests.")]
 

@@ -1,6 +1,6 @@
-"""The recipes of `runs/ablations.py`: short runs of the light model's stages, in which one thing differs.
+"""The recipes of `runs/ablations.py`: short runs of the bundled model's stages, in which one thing differs.
 
-A run begins from a light model whose generator is random, so that one without guidance by tokens begins no
+A run begins from a model whose generator is random, so that one without guidance by tokens begins no
 worse than one with it. The decoder of latents stays as it is, as the paper's does.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onedc.config import LIGHT, UNetConfig
+from onedc.config import UNetConfig
 from onedc.train.config import OptimConfig, TrainConfig
 from onedc.train.networks.score import ScoreConfig
 from onedc.train.recipes import RECIPES
-from onedc.train.recipes.light import light_stage1
-from onedc.train.recipes.small import small_stage2, small_teacher
+from onedc.train.recipes.small import small_decay, small_stage2, small_teacher
 
 BYTES = (43, 85, 128, 165)
 """Quality bytes of all figures: 0.017 to 0.09 bpp, rates of the paper."""
@@ -26,27 +25,26 @@ def _short(config: TrainConfig) -> TrainConfig:
     """The config of a short run with crops of 128 px from windows whose latents are kept."""
     return replace(
         config,
-        model=LIGHT,
         data=replace(config.data, batch=8, crop_px=128, view_px=256, validation_images=32),
         run=replace(config.run, precision="no", ema=0.99),
     )
 
 
 def ablation_stage1() -> TrainConfig:
-    """Stage I of the light model, without a discriminator and up to the paper's rates."""
-    config = _short(light_stage1())
-    objective = config.objective
+    """Stage I of the bundled model, up to the paper's rates."""
+    config = _short(small_decay())
     return replace(
         config,
         objective=replace(
-            objective,
-            weights=replace(objective.weights, latent=0.7),
-            gan_share=0.0,
+            config.objective,
+            window_px=0,
             train_decoder=False,
             highest_quality=BYTES[-1] + 16,
             validation_qualities=BYTES,
         ),
-        optim=replace(config.optim, lr=5e-4, warmup_steps=20),
+        optim=replace(
+            config.optim, lr=5e-4, warmup_steps=20, decay_steps=0, decay_share=0.7, final_share=0.0
+        ),
     )
 
 
@@ -58,9 +56,9 @@ def ablation_teacher() -> TrainConfig:
 
 
 def ablation_stage2() -> TrainConfig:
-    """Stage II of the light model: its generator alone learns, so files stay as they are."""
+    """Stage II of the bundled model: its generator alone learns, so files stay as they are."""
     config = _short(small_stage2())
-    terms, own = config.objective.stage1, light_stage1().objective.weights
+    terms, own = config.objective.stage1, small_decay().objective.weights
     weights = replace(terms.weights, coarse=own.coarse, structure=own.structure)
     terms = replace(terms, weights=weights, window_px=0, validation_qualities=BYTES)
     return replace(
