@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from tests.conformance.pictures import picture
 from tests.graphs import SharedGraphs
-from tests.unit.light_model import LITTLE, random_model
+from tests.unit.little_model import LITTLE, random_model
 from tests.web_package import build, example
 
 from onedc.codec import Codec
@@ -85,37 +85,36 @@ class Site:
 
 
 def built_site(root: Path, graphs_of: SharedGraphs) -> Path:
-    """The package built with a light model (LITTLE), the bundled one's weights, and files.
+    """The package built with a little model (LITTLE), the bundled one's weights, and files.
 
     Beside them lies a page without content.
     """
     folder, graphs = root / "dist", graphs_of(LITTLE)
-    light = functools.partial(save_weights, model=random_model(LITTLE), model_id=200, dtype=torch.int8)
-    light(root / "light.safetensors", graphs=graphs)
-    build(folder, "--weights", str(root / "light.safetensors"))
+    little = functools.partial(save_weights, model=random_model(LITTLE), model_id=200, dtype=torch.int8)
+    little(root / "little.safetensors", graphs=graphs)
+    build(folder, "--weights", str(root / "little.safetensors"))
     for name, config in ONE_RATE.items():
-        light(folder / f"{name}.safetensors", model=random_model(config), graphs=graphs_of(config))
-    light(folder / "tiled.safetensors", graphs=with_facts(graphs, (STEM, PIXELS), {SIDE: "40"}))
+        little(folder / f"{name}.safetensors", model=random_model(config), graphs=graphs_of(config))
+    little(folder / "tiled.safetensors", graphs=with_facts(graphs, (STEM, PIXELS), {SIDE: "40"}))
     overlap = {TILE: "512", SHARED: "64"}
-    light(folder / "blended.safetensors", graphs=with_facts(graphs, (ANALYSIS, LATENTS), overlap))
+    little(folder / "blended.safetensors", graphs=with_facts(graphs, (ANALYSIS, LATENTS), overlap))
     build(root / "bundled")
     (folder / "bundled").mkdir()
     for part in (root / "bundled").glob("*.safetensors"):
         part.rename(folder / "bundled" / part.name)
     shutil.copy(CONFORMANCE / "fixture.safetensors", folder)
-    write_files(folder, load(root / "light.safetensors", threads=1))
+    write_files(folder, load(root / "little.safetensors", threads=1))
     return folder
 
 
 def with_facts(
     graphs: Mapping[str, bytes], names: Sequence[str], facts: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """The graphs, of which some say more of how they run in tiles."""
+    """The graphs, of which some say otherwise how they run in tiles."""
     told = dict(graphs)
     for name in names:
         model = onnx.load_from_string(graphs[name])
-        for key, value in facts.items():
-            model.metadata_props.add(key=key, value=value)
+        onnx.helper.set_model_props(model, {p.key: p.value for p in model.metadata_props} | dict(facts))
         told[name] = bytes(model.SerializeToString())
     return told
 

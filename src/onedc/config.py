@@ -47,49 +47,16 @@ class UNetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LightConfig:
-    """Widths and residual blocks of a g_a of pixels and of a small decoder of vae_latents.
-
-    The generator before such a decoder works at 1/16. Neither sees the whole picture: norms are those of
-    single positions, tokens are attended to within 3x3 of them, and there is no self-attention.
-    """
-
-    decoder_widths: tuple[int, int]  # at 1/8 and 1/4
-    decoder_blocks: tuple[int, int]  # residual blocks there
-    analysis_widths: tuple[int, int, int]  # g_a at 1/4, 1/8 and 1/16
-    analysis_blocks: tuple[int, int, int]  # residual blocks there
-    semantic_width: int  # of g_a's way from 1/16 to 1/64
-
-    def __post_init__(self) -> None:
-        for name, count, least in (
-            ("decoder_widths", 2, 1),
-            ("decoder_blocks", 2, 0),
-            ("analysis_widths", 3, 1),
-            ("analysis_blocks", 3, 0),
-        ):
-            values = getattr(self, name)
-            if len(values) != count or min(values) < least:
-                raise ConfigError(f"LightConfig.{name}: {values} is not {count} integers from {least} on")
-
-    @property
-    def decoder_halo(self) -> int:
-        """Positions at 1/8 that a pixel depends on to each side."""
-        eighth, quarter = self.decoder_blocks
-        return 1 + 2 * eighth + -(-(2 * quarter + 1) // 2)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Every width and depth of a onedc model. Scales in comments are fractions of the image size."""
 
     name: str  # preset name, for people
-    vae: str  # "sd" (Stable Diffusion KL autoencoder), "taef2", or "light": TAEF2's latents without TAEF2
+    vae: str  # "sd" (Stable Diffusion KL autoencoder) or "taef2"
     vae_channels: int  # channels of vae_latents at 1/8
-    light: LightConfig | None = None  # with "light"
-    # g_a of models with an autoencoder's encoder
-    pixel_channels: int = 0  # channels of the 8x8 patch embedding of the image, 1/8
-    fusion_channels: int = 0  # channels after fusing pixels and vae_latents, 1/8
-    analysis_unet: UNetConfig | None = None  # levels at 1/16, 1/32, 1/64
+    # g_a
+    pixel_channels: int  # channels of the 8x8 patch embedding of the image, 1/8
+    fusion_channels: int  # channels after fusing pixels and vae_latents, 1/8
+    analysis_unet: UNetConfig  # levels at 1/16, 1/32, 1/64
     analysis_in_blocks: int = 0  # residual blocks before the step from 1/8 to 1/16
     analysis_attention: bool = False  # single-head attention at 1/16 behind the UNet
     analysis_skip: bool = False  # linear path from vae_latents to y, where training starts
@@ -103,12 +70,12 @@ class ModelConfig:
     # tokens, g_s
     token_channels: int  # width of a semantic token
     semantic_stages: int  # residual + attention + attention stages of the semantic adaptor
-    synthesis_widths: tuple[int, int]  # g_s channels at 1/16 and 1/8 (light: 1/16 alone)
-    synthesis_blocks: tuple[int, int]  # residual blocks of g_s at 1/16 and at 1/8 (light: 1/16 alone)
+    synthesis_widths: tuple[int, int]  # g_s channels at 1/16 and 1/8
+    synthesis_blocks: tuple[int, int]  # residual blocks of g_s at 1/16 and at 1/8
     semantic_up_widths: tuple[int, int]  # g_s: widths of the tokens' way up, at 1/32 and 1/16 (then 1/8)
     # generator
-    generator_channels: int  # channels of the generator's input at 1/8 (light: 1/16)
-    generator_unet: UNetConfig  # levels at 1/8 (light: 1/16) and below
+    generator_channels: int  # channels of the generator's input at 1/8
+    generator_unet: UNetConfig  # levels at 1/8 and below
     guidance: str = "tokens"  # what its attention sees; "none": one learned vector in place of every token
     noise_channels: int = 0  # of fixed noise, mixed into the vae_latents that it makes; 0: none
     timestep: int = 999  # constant timestep fed to the generator
@@ -122,14 +89,10 @@ class ModelConfig:
     attention_window: int = 32  # side of the windows above that, in positions
 
     def __post_init__(self) -> None:
-        if self.vae not in ("sd", "taef2", "light"):
-            raise ConfigError(f"ModelConfig.vae: {self.vae!r} is none of 'sd', 'taef2', 'light'")
-        if (self.light is not None) != (self.vae == "light"):
-            raise ConfigError(f"ModelConfig.light: {self.light} does not go with vae {self.vae!r}")
+        if self.vae not in ("sd", "taef2"):
+            raise ConfigError(f"ModelConfig.vae: {self.vae!r} is neither 'sd' nor 'taef2'")
         if self.reduced and self.vae != "taef2":
             raise ConfigError("ModelConfig.reduced: goes with vae 'taef2' alone")
-        if (self.vae == "light") != (self.analysis_unet is None):
-            raise ConfigError("ModelConfig.analysis_unet: goes with an autoencoder, not with vae 'light'")
         if self.y_channels % 4 or self.y_channels <= 0:
             raise ConfigError(f"ModelConfig.y_channels: {self.y_channels} is not a positive multiple of 4")
         if self.guidance not in ("tokens", "none"):
@@ -159,17 +122,21 @@ class ModelConfig:
 
 
 def _build(cls: type[Any], values: Any) -> Any:
-    """A dataclass from plain JSON values; lists become tuples, nested objects their own dataclasses."""
+    """A dataclass from plain JSON values; lists become tuples, nested objects their own dataclasses.
+
+    A null says that the model lacks a part, which may be one that there no longer is.
+    """
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__}: expected an object, got {type(values).__name__}")
     known = {f.name for f in fields(cls)}
+    values = {name: value for name, value in values.items() if value is not None}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"{cls.__name__}: unknown field {unknown[0]!r}")
     kwargs: dict[str, Any] = {}
     for name, value in values.items():
-        if value is not None and (name.endswith("_unet") or name == "light"):
-            value = _build(LightConfig if name == "light" else UNetConfig, value)
+        if name.endswith("_unet"):
+            value = _build(UNetConfig, value)
         kwargs[name] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**kwargs)
@@ -245,36 +212,6 @@ SMALL = ModelConfig(
     attention_window=16,
 )
 """The bundled model for CPUs, round the tiny autoencoder TAEF2."""
-
-LIGHT = ModelConfig(
-    name="light",
-    vae="light",
-    vae_channels=32,
-    light=LightConfig(
-        analysis_widths=(64, 128, 192),
-        analysis_blocks=(2, 2, 3),
-        semantic_width=128,
-        decoder_widths=(128, 64),
-        decoder_blocks=(4, 3),
-    ),
-    y_channels=64,
-    hyper_analysis_widths=(128, 128),
-    hyper_analysis_norm=True,
-    hyper_channels=96,
-    prior_blocks=1,
-    seam_expansion=1,
-    token_channels=128,
-    semantic_stages=1,
-    synthesis_widths=(160, 0),
-    synthesis_blocks=(2, 0),
-    semantic_up_widths=(96, 64),
-    generator_channels=128,
-    generator_unet=UNetConfig(widths=(128, 96), layers=1, attention=(True, True), heads=4, time_channels=128),
-    timestep=500,
-    alpha_bar=0.5,
-    quality_knots=13,
-)
-"""The model that takes the place of `small` once it is trained: a sixth of its work for each pixel."""
 
 TINY = ModelConfig(
     name="tiny",

@@ -77,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shared_graphs: SharedGraphs
 
 @pytest.fixture(scope="module")
 def codec(folder: Path) -> Codec:
-    return load(folder.parent / "light.safetensors", threads=1)
+    return load(folder.parent / "little.safetensors", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def wait_for(browser: Any, script: str) -> Any:
     return ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda driver: driver.execute_script(script))
 
 
-@pytest.mark.parametrize("model", ["light", "bundled"])
+@pytest.mark.parametrize("model", ["little", "bundled"])
 def test_integers_are_those_of_python(
     browser: Any, plain: str, folder: Path, codec: Codec, bundled: Codec, model: str
 ) -> None:
@@ -177,7 +177,7 @@ def test_pixels_of_the_bundled_model_are_those_of_python(
         assert_close(rgba, bundled.decode(folder / f"{name}.1dc", output="numpy"))
 
 
-def test_tiles_give_what_bands_give(browser: Any, plain: str, folder: Path, codec: Codec) -> None:
+def test_other_tiles_give_the_same(browser: Any, plain: str, folder: Path, codec: Codec) -> None:
     browser.get(f"{plain}/blank.html")
     settings = {"weights": "tiled.safetensors"}
     _, rgba = decoded(browser, "large.1dc", **settings)
@@ -243,7 +243,7 @@ def share_of_integers_that_differ(codec: Codec, data: bytes, reference: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "qualities"), [("light", (200, 150), (0, 30, 60)), ("bundled", (90, 70), (60,))]
+    ("model", "size", "qualities"), [("little", (200, 150), (0, 30, 60)), ("bundled", (90, 70), (60,))]
 )
 def test_photos_become_the_files_that_python_makes_nearly(
     browser: Any,
@@ -256,7 +256,7 @@ def test_photos_become_the_files_that_python_makes_nearly(
 ) -> None:
     """Floats of another build may round a value of y the other way, no more."""
     browser.get(f"{plain}/blank.html")
-    python, place = (codec, "") if model == "light" else (bundled, "bundled/")
+    python, place = (codec, "") if model == "little" else (bundled, "bundled/")
     settings = {"weights": f"{place}weights.safetensors"}
     for quality in qualities:
         photo = "{}x{}.png".format(*size)
@@ -402,7 +402,7 @@ def test_a_page_that_lost_its_site_says_so(browser: Any, folder: Path) -> None:
 
 def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: str, folder: Path) -> None:
     (folder / "whole").mkdir()
-    shutil.copy(folder.parent / "light.safetensors", folder / "whole/weights.safetensors")
+    shutil.copy(folder.parent / "little.safetensors", folder / "whole/weights.safetensors")
     (folder / "alone").mkdir()
     shutil.copy(folder / "weights.safetensors", folder / "alone")
     made = []

@@ -208,17 +208,14 @@ def test_windows_cover_the_map_and_their_tokens() -> None:
     assert torch.equal(windowed(show, x, tokens, limit=10, window=8), whole)
 
 
-@pytest.mark.parametrize("side", [FULL.side, None])
-def test_tiles_cover_the_map_once_and_reach_the_receptive_field(side: int | None) -> None:
-    assert len(list(tiles(64, WHOLE_PX // 64 // 64, step_px=8, halo=FULL.halo, side=side))) == 1
-    many = list(tiles(150, 200, step_px=8, halo=FULL.halo, side=side))
+def test_tiles_cover_the_map_once_and_reach_the_receptive_field() -> None:
+    assert len(list(tiles(64, WHOLE_PX // 64 // 64, step_px=8, side=FULL.side, halo=FULL.halo))) == 1
+    many = list(tiles(150, 200, step_px=8, side=FULL.side, halo=FULL.halo))
     covered = torch.zeros(150, 200)
     for rows, columns in many:
         covered[rows.wanted(1), columns.wanted(1)] += 1
         assert rows.start - rows.first in (0, FULL.halo) and rows.last - rows.stop <= FULL.halo
-    assert (covered == 1).all() and len(many) == (
-        math.ceil(150 / FULL.side) * math.ceil(200 / FULL.side) if side else 3
-    )
+    assert (covered == 1).all() and len(many) == math.ceil(150 / FULL.side) * math.ceil(200 / FULL.side)
     assert 8 * FULL.halo >= 72
 
 
@@ -239,6 +236,7 @@ def test_tiling_is_exact_but_for_rounding(reduced: bool, monkeypatch: pytest.Mon
 def test_configuration_round_trip_and_refusals() -> None:
     for config in (SMALL, SD15, TINY):
         assert ModelConfig.from_json(config.to_json()) == config
+    assert ModelConfig.from_json(TINY.to_json()[:-1] + ',"gone":null}') == TINY
     with pytest.raises(ConfigError, match="unknown field 'colour'"):
         ModelConfig.from_json('{"colour": 1}')
     with pytest.raises(ConfigError, match="not JSON"):
@@ -247,6 +245,8 @@ def test_configuration_round_trip_and_refusals() -> None:
         ModelConfig.from_json(TINY.to_json().replace('"y_channels":16', '"y_channels":15'))
     with pytest.raises(ConfigError, match="reduced"):
         replace(SD15, reduced=True)
+    with pytest.raises(ConfigError, match="vae: 'light' is neither 'sd' nor 'taef2'"):
+        replace(SD15, vae="light")
 
 
 def test_depth_conv_block_keeps_size_and_changes_width() -> None:
@@ -273,3 +273,34 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
         prepare_compiler(torch.device("cpu"))
+
+
+def _multiplications(model: OneDC, side: int, decode: bool) -> float:
+    """Multiply-adds of the convolutions and linear layers for each pixel, in thousands."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor], out: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            total += out.numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.ConvTranspose2d):
+            total += inputs[0].numel() * layer.weight[0].numel()
+
+    handles = [layer.register_forward_hook(count) for layer in model.modules()]
+    z_hat, quality = torch.zeros(1, 7, side // 64, side // 64), torch.tensor([100])
+    if not decode:
+        model.encode(torch.zeros(1, 3, side, side))
+    hyper, z_semantic = model.h_s(z_hat)
+    y_hat = model.prior.scan(hyper, quality, lambda part, scale, mean: mean)
+    if decode:
+        model.decode(y_hat, z_semantic, quality)
+    for handle in handles:
+        handle.remove()
+    return total / side**2 / 1000
+
+
+@torch.inference_mode()
+def test_the_work_of_the_bundled_model() -> None:
+    model = OneDC(SMALL).eval()
+    assert 57 < _multiplications(model, 256, decode=True) < 59
+    assert 55 < _multiplications(model, 256, decode=False) < 57

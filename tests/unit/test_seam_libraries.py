@@ -15,7 +15,7 @@ from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.recording import recorded
 from tests.unit.integer_networks import IntegerNetworks
 
-from onedc.config import LIGHT, TINY, ModelConfig
+from onedc.config import TINY, ModelConfig
 from onedc.engine.torch_engine import torch_library
 from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
@@ -31,7 +31,7 @@ CASES = Path(__file__).parents[1] / "conformance"
 CONFIGS = {
     "tiny": TINY,
     "one rate": replace(TINY, quality_knots=0, prior_blocks=2),
-    "light": replace(LIGHT, y_channels=16, hyper_channels=32),
+    "narrow": replace(TINY, seam_expansion=1),
 }
 LIBRARIES = {"numpy": NUMPY, "torch": torch_library(torch.device("cpu"))}
 

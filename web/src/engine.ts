@@ -110,9 +110,9 @@ export class Engine {
     { width, height }: Pixels,
     given: (rows: Range, columns: Range) => FloatMap,
   ): AsyncGenerator<Part> {
-    const { session, layout } = await this.net(name), { step, halo } = layout;
-    if (!(step > 0 && halo >= 0)) throw new WeightsError(`the graph ${name} does not say how it runs in tiles`);
-    const places = (side: number) => (64 * Math.ceil(side / 64)) / step;
+    const { session, layout } = await this.net(name), { step, halo, side } = layout;
+    if (!(step > 0 && halo >= 0 && side > 0)) throw new WeightsError(`the graph ${name} does not say how it runs in tiles`);
+    const places = (px: number) => (64 * Math.ceil(px / 64)) / step;
     const [take, give] = name === "stem" ? [step, 1] : [1, step];
     for (const { rows, columns } of tiles(places(height), places(width), layout)) {
       const input = this.input(given(computed(rows, take), computed(columns, take)));

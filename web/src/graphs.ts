@@ -42,7 +42,7 @@ export function withParameters(graph: Bytes, parameter: (name: string) => Float3
 /**
  * A graph that computes in float32 what it has in float64, for devices without the latter.
  *
- * Light models have it in the last step to the latents, whose rounding is far below a step of a pixel.
+ * Models have it in the last step to the latents, whose rounding is far below a step of a pixel.
  */
 export function inSinglePrecision(graph: Bytes): Bytes {
   return rewritten(graph, MODEL_GRAPH, (body) =>

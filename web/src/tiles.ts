@@ -1,4 +1,4 @@
-/** How a large picture is cut into tiles, or bands of rows, as in Python: a function of its size alone. */
+/** How a large picture is cut into tiles, as in Python: a function of its size alone. */
 
 /** Rows or columns, from the first on and without the last. */
 export type Range = readonly [from: number, to: number];
@@ -17,21 +17,20 @@ export interface Tile {
   readonly columns: Span;
 }
 
-/** How a graph is cut; `step` is the pixels a side of a place, `side` the places a side of a tile or NaN for whole rows. */
+/** How a graph is cut; `step` is the pixels a side of a place, `side` the places a side of a tile. */
 export interface Layout {
   readonly step: number;
   readonly halo: number;
   readonly side: number;
 }
 
-const WHOLE_PX = 3 * 2 ** 18, HALOS = 6;
+const WHOLE_PX = 3 * 2 ** 18;
 
 /** The tiles of a map of so many places. */
 export function* tiles(height: number, width: number, { step, halo, side }: Layout): Generator<Tile> {
   const whole = height * width * step ** 2 <= WHOLE_PX;
-  const band = Math.max(HALOS * halo, Math.floor(WHOLE_PX / (width * step ** 2)));
-  for (const rows of spans(height, whole ? height : side || band, halo)) {
-    for (const columns of spans(width, whole ? width : side || width, halo)) yield { rows, columns };
+  for (const rows of spans(height, whole ? height : side, halo)) {
+    for (const columns of spans(width, whole ? width : side, halo)) yield { rows, columns };
   }
 }
 
@@ -42,7 +41,7 @@ function* spans(length: number, side: number, halo: number): Generator<Span> {
   }
 }
 
-/** How a picture is cut into tiles that overlap; `tile` is NaN for a graph that takes any size in one piece. */
+/** How a picture is cut into tiles that overlap. */
 export interface Overlap {
   /** Longest side of a tile in pixels; a picture of at most its square is a single tile. */
   readonly tile: number;

@@ -30,12 +30,12 @@ FORMS = {
 """Graphs by name, in the order the data walks.
 
 Maps are [1,C,h,w] and float32; `z_idx` is int64 [1,H/64,W/64], `quality` int64 [1]. What goes from STEM to
-ANALYSIS and from LATENTS to PIXELS is the model's own affair; light: features at 1/16 and vae_latents.
+ANALYSIS and from LATENTS to PIXELS is the model's own affair.
 """
 STEP, HALO, SIDE = "step_px", "halo", "side"
 """Keys of the metadata of STEM and PIXELS, which run in tiles: see `model.tile_layout.tiles`."""
 TILE, SHARED = "tile_px", "shared_px"
-"""Keys of that of ANALYSIS and LATENTS where these run in blended tiles: see `model.tiling.Overlap`."""
+"""Keys of that of ANALYSIS and LATENTS, which run in blended tiles: see `model.tiling.Overlap`."""
 
 
 def parameters_in(graph: bytes, names: Iterable[str]) -> list[str]:

@@ -199,7 +199,7 @@ class OnnxEngine:
     def _blended(
         self, name: str, *maps: NDArray[np.float32], step_px: int, last: tuple[NDArray[Any], ...] = ()
     ) -> Sequence[NDArray[np.float32]]:
-        """The outputs of a graph that may see the whole picture.
+        """The outputs of a graph that sees the whole picture.
 
         Args:
             maps: [1,C,h,w], its first inputs; those of a tile are cut out of them.
@@ -211,8 +211,6 @@ class OnnxEngine:
         def run(*parts: NDArray[np.float32]) -> list[NDArray[np.float32]]:
             return self._sessions.run(name, *(np.ascontiguousarray(part) for part in parts), *last)
 
-        if TILE not in facts:
-            return run(*maps)
         height, width = (side * step_px for side in maps[0].shape[-2:])
         overlap = Overlap(facts[TILE], facts[SHARED])
         return blended(run, maps, height, width, overlap=overlap, put=np.asarray)
@@ -229,7 +227,7 @@ class OnnxEngine:
         step = facts[STEP]
         per_in, per_out = (step, 1) if name == STEM else (1, step)
         height, width = rows.shape[0] // per_in, rows.shape[1] // per_in
-        for tile in tiles(height, width, step_px=step, halo=facts[HALO], side=facts.get(SIDE)):
+        for tile in tiles(height, width, step_px=step, side=facts[SIDE], halo=facts[HALO]):
             down, across = tile
             (out,) = self._sessions.run(name, prepare(rows[down.computed(per_in), across.computed(per_in)]))
             yield tile, out[:, :, down.inside(per_out), across.inside(per_out)]

@@ -27,7 +27,7 @@ from onedc.engine.graphs import (
     parameters_in,
 )
 from onedc.errors import ConfigError, optional
-from onedc.model.hyperprior import FSQ, semantic_channels
+from onedc.model.hyperprior import FSQ
 from onedc.model.onedc import OneDC
 from onedc.model.windows import shared_grids
 from onedc.weights.file import SEAM_NETS
@@ -52,11 +52,12 @@ class _Part(nn.Module):
 
 
 def _stem(nets: Any, x: Tensor) -> Tensor:
-    return nets.g_a.stem(x)
+    return torch.cat([nets.g_a.pix_emb(x), nets.vae.neighbourhoods(x)], dim=1)
 
 
 def _analysis(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
-    y, sem = nets.g_a.behind_stem(features)
+    embedded, seen = features.split([nets.g_a.pix_emb.out_channels, nets.vae.width], dim=1)
+    y, sem = nets.g_a.behind_pixels(embedded, nets.vae.behind_pixels(seen))
     return y, sem
 
 
@@ -66,43 +67,21 @@ def _hyper(nets: Any, y: Tensor, sem: Tensor) -> Tensor:
 
 def _latents(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
     tokens = nets.semantic(z_semantic)
-    return nets.generator(nets.g_s(y_hat, tokens, quality), tokens, quality)
+    return nets.vae.before_pixels(nets.generator(nets.g_s(y_hat, tokens, quality), tokens, quality))
 
 
-def _pixels(nets: Any, vae_latents: Tensor) -> Tensor:
-    return nets.vae.decoder(vae_latents)
-
-
-def _stem_taef2(nets: Any, x: Tensor) -> Tensor:
-    return torch.cat([nets.g_a.pix_emb(x), nets.vae.neighbourhoods(x)], dim=1)
-
-
-def _analysis_taef2(nets: Any, features: Tensor) -> tuple[Tensor, Tensor]:
-    embedded, seen = features.split([nets.g_a.pix_emb.out_channels, nets.vae.width], dim=1)
-    y, sem = nets.g_a.behind_pixels(embedded, nets.vae.behind_pixels(seen))
-    return y, sem
-
-
-def _latents_taef2(nets: Any, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
-    return nets.vae.before_pixels(_latents(nets, y_hat, z_semantic, quality))
-
-
-def _pixels_taef2(nets: Any, features: Tensor) -> Tensor:
+def _pixels(nets: Any, features: Tensor) -> Tensor:
     return nets.vae.picture(features)
 
 
-def _parts(config: ModelConfig) -> dict[str, Callable[..., Any]]:
-    """What each graph computes."""
-    if config.light is not None:
-        parts: dict[str, Callable[..., Any]] = {
-            STEM: _stem,
-            ANALYSIS: _analysis,
-            LATENTS: _latents,
-            PIXELS: _pixels,
-        }
-    else:
-        parts = {STEM: _stem_taef2, ANALYSIS: _analysis_taef2, LATENTS: _latents_taef2, PIXELS: _pixels_taef2}
-    return {**parts, HYPER: _hyper}
+_PARTS: dict[str, Callable[..., Any]] = {
+    STEM: _stem,
+    ANALYSIS: _analysis,
+    HYPER: _hyper,
+    LATENTS: _latents,
+    PIXELS: _pixels,
+}
+"""What each graph computes."""
 
 
 def can_export(config: ModelConfig) -> bool:
@@ -124,11 +103,10 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
     with torch.random.fork_rng([]):
         for parameter in nets.parameters():
             parameter.normal_()  # the tracer would take equal ones for one
-    parts = _parts(config)
-    metadata = _layouts(config, nets)
+    metadata = _layouts(nets)
     parameters = set(nets.state_dict())
     graphs = {
-        name: _graph(name, _Part(nets, parts[name]).eval(), inputs, parameters, metadata.get(name, {}))
+        name: _graph(name, _Part(nets, _PARTS[name]).eval(), inputs, parameters, metadata.get(name, {}))
         for name, inputs in _traced(config, nets).items()
     }
     asked = [parameter for graph in graphs.values() for parameter in parameters_in(graph, parameters)]
@@ -136,11 +114,8 @@ def export_graphs(config: ModelConfig) -> dict[str, bytes]:
     return graphs
 
 
-def _layouts(config: ModelConfig, nets: Any) -> dict[str, dict[str, str]]:
+def _layouts(nets: Any) -> dict[str, dict[str, str]]:
     """How the graphs that run in tiles are tiled."""
-    if config.light is not None:
-        halos = nets.g_a.halo, config.light.decoder_halo
-        return {STEM: {STEP: "16", HALO: str(halos[0])}, PIXELS: {STEP: "8", HALO: str(halos[1])}}
     blended = {TILE: str(nets.vae.overlap.side_px), SHARED: str(nets.vae.overlap.shared_px)}
     exact = {
         name: {STEP: "8", HALO: str(tiling.halo), SIDE: str(tiling.side)}
@@ -155,16 +130,12 @@ def _traced(config: ModelConfig, nets: Any) -> dict[str, tuple[Tensor, ...]]:
     def maps(channels: int, positions: int) -> Tensor:
         return torch.zeros(1, channels, _ROWS * positions, _COLUMNS * positions)
 
-    if config.light is not None:
-        features, latents = maps(config.light.analysis_widths[-1], 4), maps(config.vae_channels, 8)
-    else:
-        features, latents = maps(config.pixel_channels + nets.vae.width, 8), maps(nets.vae.width, 8)
     return {
         STEM: (maps(3, 64),),
-        ANALYSIS: (features,),
-        HYPER: (maps(config.y_channels, 4), maps(semantic_channels(config), 1)),
+        ANALYSIS: (maps(config.pixel_channels + nets.vae.width, 8),),
+        HYPER: (maps(config.y_channels, 4), maps(config.analysis_unet.widths[-1], 1)),
         LATENTS: (maps(config.y_channels, 4), maps(config.hyper_channels, 1), torch.tensor([100])),
-        PIXELS: (latents,),
+        PIXELS: (maps(nets.vae.width, 8),),
     }
 
 

@@ -120,8 +120,8 @@ class TorchEngine:
         """The latents [1,C,h/8,w/8] that the generator should make, where the encoder still makes those."""
         if self._config.reduced:
             return None
-        vae_latents = self.nets.vae_latents(self._on_device(to_tensor(padded(pixels))))
-        return None if vae_latents is None else vae_latents.float()
+        vae_latents: Tensor = self.nets.vae.encode(self._on_device(to_tensor(padded(pixels))))
+        return vae_latents.float()
 
     @torch.inference_mode()
     def synthesise(

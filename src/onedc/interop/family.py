@@ -146,7 +146,7 @@ def open_run(checkpoint: Path, rate: str) -> Rate:
         WeightsError: not a checkpoint of a codec of one rate, or a damaged one.
     """
     config, stored = run_config(checkpoint), stored_network(checkpoint)
-    if config.quality_knots or config.analysis_unet is None:
+    if config.quality_knots:
         raise WeightsError(f"{checkpoint}: {config.name} has all rates in one model; `onedc export` takes it")
     weights = merge_lora(stored)
     return Rate(

@@ -24,8 +24,8 @@ class Autoencoder(nn.Module):
     The other takes pictures of any size, and does everything where the first is left out.
     """
 
-    overlap: Overlap | None = None
-    """Of the tiles in which networks that see the whole picture run; None: there are none."""
+    overlap: Overlap
+    """Of the tiles in which networks that see the whole picture run."""
 
     def from_pixels(self, x: Tensor) -> Tensor:
         """Image [B,3,H,W], in [-1,1] or bytes -> what `behind_pixels` takes, [B,C,H/8,W/8]."""

@@ -40,38 +40,12 @@ class Link(nn.Module):
         return super().__call__(*inputs)
 
 
-class RMSNorm2d(nn.Module):
-    """Each position of a map [B,C,H,W] over the root mean square of its channels, times a learned vector."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        power = x.square().mean(dim=1, keepdim=True)
-        return x * torch.rsqrt(power + 1e-5) * self.weight[:, None, None]
-
-
 def group_norm(eps: float) -> Norm:
     """GroupNorm of GROUPS groups; it sees the whole map."""
     return lambda channels: nn.GroupNorm(GROUPS, channels, eps=eps)
 
 
 GROUP_NORM = group_norm(1e-6)
-
-
-class ResidualBlock(nn.Module):
-    """x plus two 3x3 convolutions, each behind a ReLU; no normalisation, and at first the identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class DepthConv(nn.Module):
@@ -143,12 +117,12 @@ class ResnetBlock(Link):
     """Norm, SiLU, 3x3, twice. Where the width changes the input is not added: published weights
     were trained with that oddity (the shortcut convolution is applied to the branch's own output)."""
 
-    def __init__(self, channels_in: int, channels_out: int | None = None, norm: Norm = GROUP_NORM) -> None:
+    def __init__(self, channels_in: int, channels_out: int | None = None) -> None:
         super().__init__()
         channels_out = channels_out or channels_in
-        self.norm1 = norm(channels_in)
+        self.norm1 = GROUP_NORM(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-        self.norm2 = norm(channels_out)
+        self.norm2 = GROUP_NORM(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         if channels_in != channels_out:
             self.nin_shortcut = nn.Conv2d(channels_out, channels_out, 1, bias=False)
@@ -277,20 +251,20 @@ def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_tiles(
-    net: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, px_in: int, px_out: int, side: int | None = None
+    net: Callable[[Tensor], Tensor], x: Tensor, *, side: int, halo: int, px_in: int, px_out: int
 ) -> Tensor:
     """`net(x)`, tile by tile where the picture is large; gradients make the maps inside a tile again.
 
     Args:
         net: convolutions and pixel shuffles from a map of one resolution to one of another.
         x: [B,C,h,w].
-        halo: positions of the coarser of the two maps that `net` sees to each side.
+        side: of a tile, in positions of the coarser of the two maps.
+        halo: those that `net` sees to each side.
         px_in, px_out: pixels a side of a position of `x` and of the result; one is a multiple of the other.
-        side: of a tile, in positions of the coarser map; None: bands of whole rows.
     """
     step = max(px_in, px_out)
     height, width = x.shape[-2] * px_in // step, x.shape[-1] * px_in // step
-    layout = list(tiles(height, width, step_px=step, halo=halo, side=side))
+    layout = list(tiles(height, width, step_px=step, side=side, halo=halo))
     if len(layout) == 1:
         return net(x)
     per_in, per_out = step // px_in, step // px_out

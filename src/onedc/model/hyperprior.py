@@ -23,7 +23,6 @@ from onedc.model.blocks import (
     QualityGain,
     ResidualBlockUpsample,
     ResnetBlock,
-    RMSNorm2d,
 )
 from onedc.model.parts import collapse, expand
 
@@ -34,41 +33,25 @@ class HyperAnalysis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         y, (first, second) = config.y_channels, config.hyper_analysis_widths
-        fused = y + semantic_channels(config)
+        limit, window = config.attention_positions, config.attention_window
+        fused = y + config.analysis_unet.widths[-1]
         self.y_trans_coding = nn.Sequential(
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
             DepthConvBlock(y), nn.Conv2d(y, y, 3, stride=2, padding=1),
         )  # fmt: skip
         self.fusion = nn.Sequential(
-            DepthConvBlock(fused, first), _attention(config, first),
-            DepthConvBlock(first, second), _attention(config, second),
+            DepthConvBlock(fused, first), AttentionBlock(first, limit, window),
+            DepthConvBlock(first, second), AttentionBlock(second, limit, window),
             DepthConvBlock(second), nn.Conv2d(second, FSQ_DIMS, 1),
         )  # fmt: skip
-        self.norm_in, self.norm_out = _norm(config, fused), _norm(config, second)
+        normed = config.hyper_analysis_norm
+        self.norm_in, self.norm_out = (
+            nn.GroupNorm(1, channels) if normed else nn.Identity() for channels in (fused, second)
+        )
 
     def forward(self, y: Tensor, sem: Tensor) -> Tensor:
         fused = self.fusion[:-1](self.norm_in(torch.cat([self.y_trans_coding(y), sem], dim=1)))
         return self.fusion[-1](self.norm_out(fused))
-
-
-def semantic_channels(config: ModelConfig) -> int:
-    """Channels of the semantic features that g_a hands to h_a."""
-    if config.analysis_unet is not None:
-        return config.analysis_unet.widths[-1]
-    assert config.light is not None
-    return config.light.semantic_width
-
-
-def _attention(config: ModelConfig, channels: int) -> nn.Module:
-    if config.vae == "light":
-        return nn.Identity()
-    return AttentionBlock(channels, config.attention_positions, config.attention_window)
-
-
-def _norm(config: ModelConfig, channels: int) -> nn.Module:
-    if not config.hyper_analysis_norm:
-        return nn.Identity()
-    return RMSNorm2d(channels) if config.vae == "light" else nn.GroupNorm(1, channels)
 
 
 class HyperSynthesis(nn.Module):
@@ -133,9 +116,6 @@ class SemanticAdaptor(nn.Module):
         width, limit, window = config.token_channels, config.attention_positions, config.attention_window
         stages: list[nn.Module] = []
         for _ in range(config.semantic_stages):
-            if config.vae == "light":
-                stages.append(ResnetBlock(width, norm=RMSNorm2d))
-                continue
             stages += [ResnetBlock(width), *(AttentionBlock(width, limit, window) for _ in range(2))]
         self.to_semantic = nn.Sequential(
             DepthConvBlock(config.hyper_channels, width), *stages, DepthConvBlock(width)

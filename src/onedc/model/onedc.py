@@ -6,27 +6,23 @@ z_semantic --semantic--> tokens;  y_hat, tokens --g_s--> x_hat --generator--> va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from onedc.config import ModelConfig
 from onedc.constants import Y_PX
-from onedc.model.analysis import AnalysisTransform, PixelAnalysis
+from onedc.model.analysis import AnalysisTransform
 from onedc.model.autoencoder import Autoencoder, Finish, as_made
 from onedc.model.blocks import in_blended_tiles
 from onedc.model.hyperprior import FSQ, HyperAnalysis, HyperSynthesis, SemanticAdaptor, SpatialPrior
-from onedc.model.synthesis import LightDecoder, OneStepGenerator, SynthesisTransform
+from onedc.model.synthesis import OneStepGenerator, SynthesisTransform
 from onedc.model.taef2 import TAEF2, Block
 
 PRECISE_NETS = ("generator.vae_reduction.", "generator.unet.conv_out.")
-"""Fp32, but before light decoders: clean latents are their difference, which sd15 amplifies 15 times."""
-
-
-def precise_nets(config: ModelConfig) -> tuple[str, ...]:
-    """How names of parameters that stay fp32 begin; light generators amplify nothing, and have none."""
-    return PRECISE_NETS if config.light is None else ()
+"""How names of parameters that stay fp32 begin: clean latents are their difference, which sd15 amplifies 15
+times."""
 
 
 def unpacked_nets(config: ModelConfig) -> tuple[str, ...]:
@@ -34,9 +30,7 @@ def unpacked_nets(config: ModelConfig) -> tuple[str, ...]:
 
     Of a reduced one it is the encoder: in 8 bits it costs 12 % of LPIPS at 0.16 bpp, the decoder nothing.
     """
-    if config.reduced:
-        return ("vae.encoder.",)
-    return ("vae.", *PRECISE_NETS) if config.light is None else ()
+    return ("vae.encoder.",) if config.reduced else ("vae.", *PRECISE_NETS)
 
 
 class OneDC(nn.Module):
@@ -46,7 +40,7 @@ class OneDC(nn.Module):
         super().__init__()
         self.config = config
         self.vae = _vae(config)
-        self.g_a: nn.Module = PixelAnalysis(config) if config.vae == "light" else AnalysisTransform(config)
+        self.g_a = AnalysisTransform(config)
         self.h_a = HyperAnalysis(config)
         self.fsq = FSQ()
         self.h_s = HyperSynthesis(config)
@@ -56,10 +50,9 @@ class OneDC(nn.Module):
         self.generator = OneStepGenerator(config)
 
     def to_precision(self, dtype: torch.dtype) -> OneDC:
-        """All networks in `dtype` but the `precise_nets`, which stay fp32."""
-        precise = precise_nets(self.config)
+        """All networks in `dtype` but the PRECISE_NETS, which stay fp32."""
         for name, parameter in self.named_parameters():
-            parameter.data = parameter.data.to(torch.float32 if name.startswith(precise) else dtype)
+            parameter.data = parameter.data.to(torch.float32 if name.startswith(PRECISE_NETS) else dtype)
         return self
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,32 +60,23 @@ class OneDC(nn.Module):
 
         Large pictures run in tiles.
         """
-        if self.config.vae == "light":
-            return self.analyse(x, None)
 
         def analyse(x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
             y, sem = self.g_a(x, self.vae.behind_pixels(features))
             return y, sem
 
-        y, sem = self._in_tiles(analyse, [x, self.vae.from_pixels(x)], *x.shape[-2:])
+        height, width = x.shape[-2:]
+        y, sem = in_blended_tiles(analyse, [x, self.vae.from_pixels(x)], height, width, self.vae.overlap)
         return y, self.fsq(self.h_a(y, sem))
 
-    def analyse(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
+    def analyse(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """What `encode` gives, of x and its `vae_latents`; in one piece."""
         y, z = self.analyse_unquantised(x, vae_latents)
         return y, self.fsq(z)
 
-    def vae_latents(self, x: Tensor) -> Tensor | None:
-        """What g_a takes beside x [B,3,H,W]: its latents, where the model has an autoencoder's encoder."""
-        return None if self.config.vae == "light" else self.vae.encode(x)
-
-    def analyse_unquantised(self, x: Tensor, vae_latents: Tensor | None) -> tuple[Tensor, Tensor]:
+    def analyse_unquantised(self, x: Tensor, vae_latents: Tensor) -> tuple[Tensor, Tensor]:
         """What `analyse` gives, but z [B,7,H/64,W/64] as h_a made it."""
-        if self.config.vae == "light":
-            y, sem = self.g_a(x)
-        else:
-            assert vae_latents is not None
-            y, sem = self.g_a(x, vae_latents)
+        y, sem = self.g_a(x, vae_latents)
         return y, self.h_a(y, sem)
 
     def synthesise(self, y_hat: Tensor, z_semantic: Tensor, quality: Tensor) -> Tensor:
@@ -118,23 +102,15 @@ class OneDC(nn.Module):
             return [behind(self.generator(self.g_s(y_hat, tokens, quality), tokens, quality))]
 
         height, width = (Y_PX * side for side in y_hat.shape[-2:])
-        return self._in_tiles(generate, [y_hat, z_semantic], height, width)[0]
+        return in_blended_tiles(generate, [y_hat, z_semantic], height, width, self.vae.overlap)[0]
 
     def compiled_parts(self) -> list[str]:
         """Names of the float networks, in the pieces that are compiled anew for each size of picture."""
         parts = ["g_a", "h_a", "semantic", "g_s", "generator"]
         if self.config.vae == "sd":
             return [*parts, "vae.encoder", "vae.decoder"]
-        if self.config.light is not None:
-            parts.append("vae.decoder")
         blocks = (name for name, module in self.vae.named_modules() if isinstance(module, Block))
         return [*parts, *(f"vae.{name}" for name in blocks)]
-
-    def _in_tiles(
-        self, net: Callable[..., Sequence[Tensor]], maps: Sequence[Tensor], height_px: int, width_px: int
-    ) -> Sequence[Tensor]:
-        overlap = self.vae.overlap
-        return in_blended_tiles(net, maps, height_px, width_px, overlap) if overlap else net(*maps)
 
 
 def _vae(config: ModelConfig) -> Autoencoder:
@@ -142,6 +118,4 @@ def _vae(config: ModelConfig) -> Autoencoder:
         from onedc.model.vae_kl import AutoencoderKL
 
         return AutoencoderKL()
-    if config.light is not None:
-        return LightDecoder(config.light, config.vae_channels)
     return TAEF2(config.vae_channels, config.vae_width, config.reduced)

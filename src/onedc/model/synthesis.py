@@ -1,4 +1,4 @@
-"""The decoder's float networks: g_s, the one-step generator, and a light decoder of its latents.
+"""The decoder's float networks: g_s and the one-step generator.
 
 The generator is a diffusion UNet that is run once, at one timestep. Its output is taken as the noise
 prediction, a small convolutional branch on its input as the noisy latents; clean latents follow from both.
@@ -13,23 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedc.config import LightConfig, ModelConfig
-from onedc.model.autoencoder import Autoencoder, Finish, as_made
+from onedc.config import ModelConfig
 from onedc.model.blocks import (
     GROUP_NORM,
     DepthConvBlock,
-    Norm,
     QualityBias,
     QualityTable,
-    ResidualBlock,
     ResidualBlockUpsample,
     ResnetBlock,
-    RMSNorm2d,
     Upsample2,
     doubling,
-    in_tiles,
 )
-from onedc.model.unet import TokenAttention, Transformer2d, UNet
+from onedc.model.unet import Transformer2d, UNet
 
 NOISE_SIDE = 32
 """Positions of vae_latents after which fixed noise begins again."""
@@ -38,7 +33,7 @@ NOISE_START = 0.09
 
 
 class SynthesisTransform(nn.Module):
-    """y_hat [B,N,H/16,W/16] and tokens [B,D,H/64,W/64] -> generator input [B,C,H/8,W/8] (light: 1/16)."""
+    """y_hat [B,N,H/16,W/16] and tokens [B,D,H/64,W/64] -> generator input [B,C,H/8,W/8]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -46,19 +41,17 @@ class SynthesisTransform(nn.Module):
         first, second = config.semantic_up_widths
         self.trans_coding = nn.Sequential(DepthConvBlock(config.y_channels, low), DepthConvBlock(low))
         self.quality_bias = QualityBias(config.quality_knots, low) if config.quality_knots else None
-        norm = GROUP_NORM if config.light is None else RMSNorm2d
-        blocks: list[nn.Module] = [ResnetBlock(low, norm=norm) for _ in range(blocks_low)]
-        sem_up: list[nn.Module] = [
+        self.blocks = nn.Sequential(
+            *(ResnetBlock(low) for _ in range(blocks_low)),
+            doubling(low, high) if config.reduced else Upsample2(low, high),
+            *(ResnetBlock(high) for _ in range(blocks_high)),
+        )
+        self.sem_up = nn.Sequential(
             ResidualBlockUpsample(config.token_channels, first), DepthConvBlock(first),
             ResidualBlockUpsample(first, second), DepthConvBlock(second),
-        ]  # fmt: skip
-        if config.light is None:
-            blocks.append(doubling(low, high) if config.reduced else Upsample2(low, high))
-            blocks += [ResnetBlock(high, norm=norm) for _ in range(blocks_high)]
-            sem_up.append(ResidualBlockUpsample(second, second))
-        self.blocks, self.sem_up = nn.Sequential(*blocks), nn.Sequential(*sem_up)
-        width = low if config.light is not None else high
-        self.conv_out = DepthConvBlock(width + second, config.generator_channels)
+            ResidualBlockUpsample(second, second),
+        )  # fmt: skip
+        self.conv_out = DepthConvBlock(high + second, config.generator_channels)
 
     def forward(self, y_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
         h = self.trans_coding(y_hat)
@@ -70,11 +63,11 @@ class SynthesisTransform(nn.Module):
 class VAEReduction(nn.Module):
     """Generator input [B,C,h,w] -> what plays the part of the noisy latents [B,L,h,w]."""
 
-    def __init__(self, channels: int, latents: int, norm: Norm = GROUP_NORM) -> None:
+    def __init__(self, channels: int, latents: int) -> None:
         super().__init__()
-        self.norm1 = norm(channels)
+        self.norm1 = GROUP_NORM(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = norm(channels)
+        self.norm2 = GROUP_NORM(channels)
         self.conv2 = nn.Conv2d(channels, latents, 3, padding=1)
         self.skip = nn.Conv2d(channels, latents, 1)
 
@@ -120,30 +113,18 @@ class NoiseInjection(nn.Module):
 
 
 class OneStepGenerator(nn.Module):
-    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32.
-
-    Before a light decoder x_hat lies at 1/16, and the UNet makes the four latents of each position at once.
-    """
+    """x_hat [B,C,H/8,W/8] and tokens [B,D,H/64,W/64] -> vae_latents [B,L,H/8,W/8] float32."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         unet, channels = config.generator_unet, config.generator_channels
         limit, window = config.attention_positions, config.attention_window
-        if config.light is None:
-            self.unet = UNet(
-                unet,
-                config.vae_channels,
-                lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
-            )
-            self.vae_reduction = VAEReduction(channels, config.vae_channels)
-            self.upscale: nn.Module = nn.Identity()
-        else:
-            latents = 4 * config.vae_channels
-            self.unet = UNet(
-                unet, latents, lambda c: TokenAttention(c, unet.heads, config.token_channels), RMSNorm2d
-            )
-            self.vae_reduction = VAEReduction(channels, latents, RMSNorm2d)
-            self.upscale = nn.PixelShuffle(2)
+        self.unet = UNet(
+            unet,
+            config.vae_channels,
+            lambda c: Transformer2d(c, unet.heads, config.token_channels, limit, window),
+        )
+        self.vae_reduction = VAEReduction(channels, config.vae_channels)
         self.unet.conv_in = nn.Conv2d(channels, unet.widths[0], 3, padding=1)
         self.quality = (
             QualityTable(config.quality_knots, unet.time_channels) if config.quality_knots else None
@@ -159,7 +140,7 @@ class OneStepGenerator(nn.Module):
 
     def forward(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> Tensor:
         noise, noisy = self.predict(x_hat, tokens, quality)
-        vae_latents = self.upscale(self.clean(noise, noisy))
+        vae_latents = self.clean(noise, noisy)
         return vae_latents if self.noise is None else self.noise(vae_latents, quality)
 
     def predict(self, x_hat: Tensor, tokens: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,22 +162,3 @@ class OneStepGenerator(nn.Module):
         a = self.alpha_bar
         x0 = (noisy.double() - (1 - a) ** 0.5 * noise.double()) / a**0.5
         return x0.float()
-
-
-class LightDecoder(Autoencoder):
-    """Takes an autoencoder's place; there is no encoder, since g_a sees the pixels themselves."""
-
-    def __init__(self, config: LightConfig, channels: int) -> None:
-        super().__init__()
-        self.halo = config.decoder_halo
-        (eighth, quarter), blocks = config.decoder_widths, config.decoder_blocks
-        self.decoder = nn.Sequential(
-            nn.Conv2d(channels, eighth, 3, padding=1), *(ResidualBlock(eighth) for _ in range(blocks[0])),
-            nn.Conv2d(eighth, 4 * quarter, 1), nn.PixelShuffle(2),
-            *(ResidualBlock(quarter) for _ in range(blocks[1])),
-            nn.ReLU(), nn.Conv2d(quarter, 48, 3, padding=1), nn.PixelShuffle(4),
-        )  # fmt: skip
-
-    def to_pixels(self, features: Tensor, finish: Finish = as_made) -> Tensor:
-        """See `Autoencoder`, of vae_latents; large pictures in bands of rows, to the same values."""
-        return in_tiles(lambda part: finish(self.decoder(part)), features, halo=self.halo, px_in=8, px_out=1)

@@ -145,7 +145,7 @@ class TAEF2(Autoencoder):
     def from_pixels(self, x: Tensor) -> Tensor:
         """See `Autoencoder`: what sees no more than its neighbourhood, in tiles."""
         side, halo = self.tiles_in
-        return in_tiles(self.neighbourhoods, x, halo=halo, px_in=1, px_out=8, side=side)
+        return in_tiles(self.neighbourhoods, x, side=side, halo=halo, px_in=1, px_out=8)
 
     def neighbourhoods(self, x: Tensor) -> Tensor:
         """`from_pixels` of one tile."""
@@ -183,7 +183,7 @@ class TAEF2(Autoencoder):
         """See `Autoencoder`; in tiles."""
         side, halo = self.tiles_out
         return in_tiles(
-            lambda part: finish(self.picture(part)), features, halo=halo, px_in=8, px_out=1, side=side
+            lambda part: finish(self.picture(part)), features, side=side, halo=halo, px_in=8, px_out=1
         )
 
     def picture(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a large picture is cut into tiles, or bands of rows: a function of its size alone. Knows no torch."""
+"""How a large picture is cut into tiles: a function of its size alone. Knows no torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 WHOLE_PX = 3 * 2**18
 """Pictures of at most so many pixels are one tile."""
-HALOS = 6
-"""Rows of a band in halos, at least: what is computed twice is at most a third."""
 
 
 class Span(NamedTuple):
@@ -39,17 +37,16 @@ class Tile(NamedTuple):
     columns: Span
 
 
-def tiles(height: int, width: int, *, step_px: int, halo: int, side: int | None = None) -> Iterator[Tile]:
+def tiles(height: int, width: int, *, step_px: int, side: int, halo: int) -> Iterator[Tile]:
     """The tiles of a map of as many positions, each `step_px` pixels a side.
 
     Args:
-        halo: positions that are computed to each side of a tile.
-        side: positions a side of a tile; None: whole rows.
+        side: positions a side of a tile.
+        halo: those that are computed round it.
     """
     whole = height * width * step_px**2 <= WHOLE_PX
-    band = max(HALOS * halo, WHOLE_PX // (width * step_px**2))
-    for rows in _spans(height, height if whole else side or band, halo):
-        for columns in _spans(width, width if whole else side or width, halo):
+    for rows in _spans(height, height if whole else side, halo):
+        for columns in _spans(width, width if whole else side, halo):
             yield Tile(rows, columns)
 
 

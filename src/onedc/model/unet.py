@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedc.config import UNetConfig
-from onedc.model.blocks import GROUPS, Link, Norm, RMSNorm2d, group_norm
+from onedc.model.blocks import GROUPS, Link, Norm, group_norm
 from onedc.model.windows import Masks, windowed
 
 GROUP_NORM_UNET = group_norm(1e-5)
@@ -116,11 +116,9 @@ class UNet(nn.Module):
 
     conv_in: nn.Module
 
-    def __init__(
-        self, config: UNetConfig, channels_out: int, attention: AttentionFactory, norm: Norm = GROUP_NORM_UNET
-    ) -> None:
+    def __init__(self, config: UNetConfig, channels_out: int, attention: AttentionFactory) -> None:
         super().__init__()
-        widths, time = config.widths, config.time_channels
+        widths, time, norm = config.widths, config.time_channels, GROUP_NORM_UNET
         if time:
             self.time_embedding = TimeEmbedding(widths[0], time)
         factories = [attention if flag else None for flag in config.attention]
@@ -266,35 +264,3 @@ class Transformer2d(Link):
         sequence, context = h.flatten(2).transpose(1, 2), tokens.flatten(2).transpose(1, 2)
         out = self.transformer_blocks[0](sequence, context, masks)
         return out.transpose(1, 2).reshape_as(h)
-
-
-class TokenAttention(nn.Module):
-    """Cross-attention of each position of a map to the 3x3 tokens round it; beyond the edge lie zeros."""
-
-    def __init__(self, channels: int, heads: int, token_channels: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = RMSNorm2d(channels)
-        self.to_q = nn.Conv2d(channels, channels, 1, bias=False)
-        self.to_kv = nn.Conv2d(token_channels, 2 * channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        batch, channels, (down, across) = x.shape[0], x.shape[1], tokens.shape[-2:]
-        side, width = int(x.shape[-2] // down), channels // self.heads  # positions a token, channels a head
-        q = self.to_q(self.norm(x)).reshape(batch, self.heads, width, down, side, across, side)
-        q = q.permute(0, 3, 5, 1, 4, 6, 2).reshape(batch, down, across, self.heads, side * side, width)
-        kv = _neighbourhoods(self.to_kv(tokens)).reshape(batch, down, across, 9, 2, self.heads, width)
-        k, v = kv.permute(4, 0, 1, 2, 5, 3, 6).unbind(0)  # [B,down,across,heads,9,width]
-        weights = (q @ k.transpose(-1, -2) * width**-0.5).softmax(dim=-1)
-        out = (weights @ v).reshape(batch, down, across, self.heads, side, side, width)
-        out = out.permute(0, 3, 6, 1, 4, 2, 5).reshape(x.shape)
-        return x + self.proj_out(out)
-
-
-def _neighbourhoods(t: Tensor) -> Tensor:
-    """[B,C,h,w] -> [B,h,w,9,C]: what lies round each position, zeros beyond the edge."""
-    height, width = t.shape[-2:]
-    padded = F.pad(t, (1, 1, 1, 1))
-    shifts = [padded[..., i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    return torch.stack(shifts, dim=1).permute(0, 3, 4, 1, 2)

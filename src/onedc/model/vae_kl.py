@@ -216,7 +216,9 @@ class AutoencoderKL(Autoencoder):
         """See `Autoencoder`, of vae_latents."""
         height, width = (8 * side for side in features.shape[-2:])
         (picture,) = in_blended_tiles(self._decode_tile, [features], height, width, self.overlap)
-        return picture if finish is as_made else in_tiles(finish, picture, halo=0, px_in=1, px_out=1)
+        if finish is as_made:
+            return picture
+        return in_tiles(finish, picture, side=self.overlap.side_px, halo=0, px_in=1, px_out=1)
 
     def _decode_tile(self, vae_latents: Tensor) -> list[Tensor]:
         return [self.decoder(self.post_quant_conv(vae_latents / SCALING))]

@@ -21,7 +21,7 @@ from onedc.entropy.tables import load_tables
 from onedc.errors import WeightsError
 from onedc.files import write_whole
 from onedc.model.hyperprior import HyperSynthesis, SpatialPrior
-from onedc.model.onedc import PRECISE_NETS, OneDC, precise_nets, unpacked_nets
+from onedc.model.onedc import PRECISE_NETS, OneDC, unpacked_nets
 from onedc.seam.conversion import Shapes, arrays_of, seam_floats, seam_integers, seam_shapes
 from onedc.seam.fixed_point import Seam
 from onedc.weights.int8 import pack, unpack
@@ -87,14 +87,14 @@ def save_weights(
         raise WeightsError(f"model id {model_id} is not in 0..255")
     integers = seam_integers(model.h_s, model.prior, load_tables().scale.tolist())
     tensors = {SEAM + name: value.contiguous() for name, value in integers.items()}
-    precise, unpacked = precise_nets(model.config), unpacked_nets(model.config)
+    unpacked = unpacked_nets(model.config)
     for name, value in model.state_dict().items():
         if name.startswith(SEAM_NETS):
             continue
         if dtype == torch.int8 and value.dim() > 1 and not name.startswith(unpacked):
             tensors |= pack(name, value)
         else:
-            tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype, precise)
+            tensors[name] = stored(name, value, torch.float16 if dtype == torch.int8 else dtype)
     tensors |= _packed(graphs or {})
     metadata = file_metadata(model.config, model_id, integers)
     write_whole(path, save(tensors, metadata=metadata), force=True)
@@ -265,13 +265,13 @@ def _check_shapes(tensors: Mapping[str, Tensor], expected: Shapes, prefix: str =
             raise WeightsError(f"tensor {prefix + name!r} is {shape}, expected {expected[name]}")
 
 
-def stored(name: str, value: Tensor, dtype: torch.dtype, precise: tuple[str, ...] = PRECISE_NETS) -> Tensor:
-    """A parameter in the type it is stored as: `dtype`, or fp32 for `precise` networks.
+def stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A parameter in the type it is stored as: `dtype`, or fp32 for PRECISE_NETS.
 
     Raises:
         WeightsError: it is not finite, or not in that type.
     """
-    dtype = torch.float32 if name.startswith(precise) else dtype
+    dtype = torch.float32 if name.startswith(PRECISE_NETS) else dtype
     converted = value.detach().cpu().to(dtype).contiguous()
     if not bool(converted.float().isfinite().all()):
         raise WeightsError(f"tensor {name!r} has values that are not finite in {dtype}")

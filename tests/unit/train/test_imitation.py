@@ -1,4 +1,4 @@
-"""A light codec learns from another: what each part is compared with, and a run from start to codec."""
+"""A lighter codec learns from another: what each part is compared with, and a run from start to codec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.test_light import LITTLE
 
 import onedc
 from onedc.config import TINY, ModelConfig
@@ -23,18 +22,30 @@ from onedc.train.export import export_checkpoint
 from onedc.train.loop import Trainer
 from onedc.train.losses.pixels import PixelTerms
 from onedc.train.recipes import find_recipe
+from onedc.train.stages.build import build_stage
 from onedc.train.stages.imitation import Imitation
 from onedc.train.stages.stage1 import Stage1
 from onedc.weights.file import save_weights
 
 from .test_stage1 import batch_of
 
+STUDENT = replace(
+    TINY,
+    reduced=True,
+    fusion_channels=64,
+    hyper_analysis_widths=(96, 96),
+    seam_expansion=1,
+    token_channels=96,
+    generator_channels=64,
+)
+"""Unlike TINY in every part, in none of what a teacher must share."""
+
 
 @pytest.fixture
 def stage() -> Imitation:
     torch.manual_seed(0)
-    config = find_recipe("light-imitation")
-    return Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(TINY))
+    config = find_recipe("small-reduced")
+    return Imitation(OneDC(STUDENT), LPIPS(), config.objective, config.optim, OneDC(TINY))
 
 
 def test_each_part_learns_and_the_teacher_does_not(stage: Imitation) -> None:
@@ -51,27 +62,27 @@ def test_each_part_learns_and_the_teacher_does_not(stage: Imitation) -> None:
 def test_a_perfect_imitation_costs_nothing(stage: Imitation, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = batch_of(2, 128)
     targets = stage.targets(batch.x)
-    semantic = torch.zeros(2, LITTLE.light.semantic_width, 2, 2)  # type: ignore[union-attr]
-    monkeypatch.setattr(stage.model.g_a, "forward", lambda x: (targets["y"], semantic))
+    semantic = torch.zeros(2, STUDENT.analysis_unet.widths[-1], 2, 2)
+    monkeypatch.setattr(stage.model.g_a, "forward", lambda x, latents: (targets["y"], semantic))
     monkeypatch.setattr(stage.model.h_a, "forward", lambda y, sem: targets["z"])
     _, figures = stage.loss("codec", batch, 0)
     assert figures["y"] == 0 and figures["z"] == 0
 
 
 def test_parts_alike_are_the_teachers_and_stand_still() -> None:
-    config = find_recipe("light-imitation")
+    config = find_recipe("small-reduced")
     student = OneDC(replace(TINY, reduced=True))
     stage = Imitation(student, LPIPS(), config.objective, config.optim, OneDC(TINY))
     stage.begin([])
     loss, figures = stage.loss("codec", batch_of(2, 128), 0)
     loss.backward()
-    learned = {".".join(n.split(".")[:2]) for n, p in student.named_parameters() if p.grad is not None}
-    assert learned == {"vae.encoder", "vae.decoder"} and {"y", "z", "lpips"} <= figures.keys()
+    learned = {n.split(".")[0] for n, p in student.named_parameters() if p.grad is not None}
+    assert learned == {"vae", "g_s"} and {"y", "z", "lpips"} <= figures.keys()
     x, teacher = batch_of(1, 128).x, stage.codec
-    for layer in ("encoder.9", "decoder.15"):  # that both forms have
+    for layer in ("encoder.9", "decoder.5"):  # that both forms have
         shared = (net.vae.get_submodule(layer).state_dict().values() for net in (student, teacher))
         assert all(torch.equal(a, b) for a, b in zip(*shared, strict=True))
-    latents = teacher.vae_latents(x)
+    latents = teacher.vae.encode(x)
     ours, theirs = (net.analyse(x, latents) for net in (student, teacher))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(student.h_s(ours[1]), teacher.h_s(theirs[1]), strict=True))
@@ -100,10 +111,10 @@ def test_gains_are_the_teachers(stage: Imitation) -> None:
 
 
 def test_a_teacher_that_cannot_teach_is_refused() -> None:
-    config = find_recipe("light-imitation")
-    for other in (replace(TINY, y_channels=32), replace(TINY, quality_knots=LITTLE.quality_knots + 1)):
+    config = find_recipe("small-reduced")
+    for other in (replace(TINY, y_channels=32), replace(TINY, quality_knots=STUDENT.quality_knots + 1)):
         with pytest.raises(ConfigError, match="cannot teach"):
-            Imitation(OneDC(LITTLE), LPIPS(), config.objective, config.optim, OneDC(other))
+            Imitation(OneDC(STUDENT), LPIPS(), config.objective, config.optim, OneDC(other))
 
 
 def test_imitation_then_stage_1_makes_a_codec(
@@ -113,20 +124,21 @@ def test_imitation_then_stage_1_makes_a_codec(
     teacher = tmp_path / "teacher.safetensors"
     save_weights(teacher, OneDC(TINY), model_id=200)
     small = ("run.steps=2", "run.validate_every=2")
-    windows = ("optim.kind=adamw", f"nets.codec={teacher}")
+    learning = ("optim.kind=adamw", "optim.decay_share=0")
 
-    def little(config: TrainConfig) -> TrainConfig:
-        return replace(config, model=LITTLE)
+    def student(*settings: str, recipe: str) -> TrainConfig:
+        return replace(tiny(*small, *learning, *settings, recipe=recipe), model=STUDENT)
 
-    config = little(tiny(*small, *windows, "objective.stage1.window_px=0", recipe="light-imitation"))
+    settings = (f"nets.codec={teacher}", "objective.stage1.window_px=0")
+    config = student(*settings, recipe="small-reduced")
     assert Trainer(config, tmp_path / "imitation", resume=False).run().finished
 
     def autoencoder(_config: ModelConfig, _nets: object) -> TAEF2:
         return TAEF2(32, 16)
 
     monkeypatch.setattr("onedc.train.stages.build.load_autoencoder", autoencoder)
-    start = f"nets.start={tmp_path / 'imitation'}"
-    config = little(tiny(*small, start, "optim.kind=adamw", "objective.window_px=0", recipe="light-stage1"))
+    settings = (f"nets.start={tmp_path / 'imitation'}", "objective.window_px=0")
+    config = student(*settings, "optim.decay_steps=0", recipe="small-decay")
     trainer = Trainer(config, tmp_path / "stage1", resume=False)
     assert isinstance(trainer.stage, Stage1) and trainer.stage.vae() is not trainer.stage.model.vae
     assert trainer.run().finished
@@ -138,12 +150,6 @@ def test_imitation_then_stage_1_makes_a_codec(
     assert codec.decode(codec.encode(picture, quality=60), output="numpy").shape == picture.shape
 
 
-def test_a_light_model_needs_the_networks_it_learns_from(tiny: Callable[..., TrainConfig]) -> None:
-    from onedc.train.stages.build import build_stage
-
+def test_imitation_needs_somebody_to_imitate(tiny: Callable[..., TrainConfig]) -> None:
     with pytest.raises(ConfigError, match=r"nets.codec: not set"):
-        build_stage(tiny(recipe="light-imitation"))
-    with pytest.raises(ConfigError, match=r"nets.vae_encoder.*light model"):
-        build_stage(tiny("nets.start=random", recipe="light-stage1"))
-    with pytest.raises(ConfigError, match=r"nets.start: not set"):
-        build_stage(tiny(recipe="light-stage1"))
+        build_stage(tiny(recipe="small-reduced"))

@@ -20,7 +20,6 @@ from onedc.train.data import pool
 from onedc.train.data.pool import Pool, cut_windows
 from onedc.train.loop import Trainer
 from onedc.train.losses import gan
-from onedc.train.losses.pixels import PixelTerms
 from onedc.train.networks import discriminators
 from onedc.train.networks.discriminators import Discriminator
 from onedc.train.recipes import RECIPES
@@ -106,28 +105,6 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in stage.discriminator.parameters() if p.ndim > 1)
     assert loss.item() == pytest.approx(2 * np.log(2), rel=0.3) and "gan_weight" in figures
-
-
-def test_a_discriminator_sees_the_pictures_alone_that_it_is_to_judge() -> None:
-    torch.manual_seed(0)
-    made = Discriminator(0.5, (8, 16)).eval()  # spectral norms stand still
-    made.counts.fill_(1)
-    decoded = torch.randn(3, 8, 4, 4, requires_grad=True)
-    target = [torch.rand(3, 8, 4, 4), torch.rand(3, 16, 2, 2)]
-    other = torch.zeros(3)
-    losses = []
-    for last in (decoded[2], 5 * decoded[2]):
-        fake = torch.stack([decoded[0], decoded[1], last])
-        features = [fake, fake.repeat(1, 2, 1, 1)[..., ::2, ::2]]
-        terms = PixelTerms(other, other, other, features, target, fake, fake)
-        judged = torch.tensor([True, True, False])
-        term, value = made.generator_term(terms, decoded.square().mean(), decoded, judged)
-        (grad,) = torch.autograd.grad(term, decoded, retain_graph=True)
-        assert grad[:2].any() and not grad[2].any()
-        losses.append((value.item(), made.loss().item()))
-    assert losses[0] == losses[1]
-    _, value = made.generator_term(terms, decoded.square().mean(), decoded, torch.zeros(3, dtype=torch.bool))
-    assert value.item() == 0 and made.loss().item() == 0 and torch.isfinite(made.weight)
 
 
 def test_a_discriminator_counts_after_its_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,21 +216,6 @@ def test_pictures_from_z_alone_may_be_held_less_to_their_detail(stage: Stage1, d
     torch.testing.assert_close(alike - relaxed, 0.75 * drop_y * detail)
 
 
-def test_low_qualities_may_be_held_more_to_their_pixels(
-    stage: Stage1, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def loss(byte: int, zonly: float) -> tuple[Tensor, dict[str, Tensor]]:
-        weights = replace(stage.config.weights, zonly=zonly)
-        stage.config = replace(stage.config, weights=weights, plain_below=80)
-        monkeypatch.setattr(stage, "qualities", lambda _noise: torch.full((2,), byte))
-        return stage.loss("codec", batch_of(2), 0)
-
-    for byte, share in ((0, 1.0), (20, 0.75), (80, 0.0), (200, 0.0)):
-        (alike, figures), (plain, _) = loss(byte, 1.0), loss(byte, 3.0)
-        detail = stage.config.weights.pixel * figures["l1"] + figures["latent_l1"]
-        torch.testing.assert_close(plain - alike, 2 * share * detail, rtol=1e-4, atol=1e-5)
-
-
 def test_z_lacks_nothing_where_all_values_are_used_alike() -> None:
     z = SPREAD * torch.randn(4, 7, 40, 40, generator=torch.Generator().manual_seed(0)) + CENTRE
     assert spread_lack(z).item() == pytest.approx(0, abs=2e-3)

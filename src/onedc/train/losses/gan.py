@@ -12,13 +12,13 @@ LARGEST = 3.0  # most that the term weighs
 
 
 def generator_gan_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating, of each picture [B]: softplus(-D(fake))."""
-    return F.softplus(-fake_logits.float()).mean(dim=(1, 2, 3))
+    """Non-saturating: softplus(-D(fake))."""
+    return F.softplus(-fake_logits.float()).mean()
 
 
 def discriminator_gan_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Of each pair [B]: softplus(D(fake)) + softplus(-D(real))."""
-    return (F.softplus(fake_logits.float()) + F.softplus(-real_logits.float())).mean(dim=(1, 2, 3))
+    """softplus(D(fake)) + softplus(-D(real))"""
+    return (F.softplus(fake_logits.float()) + F.softplus(-real_logits.float())).mean()
 
 
 def balanced(adversarial: Tensor, others: Tensor, share: float) -> Tensor:

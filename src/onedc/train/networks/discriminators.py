@@ -54,21 +54,17 @@ class Discriminator(nn.Module):
         self.register_buffer("weight", torch.tensor(FIRST))
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("counts", torch.tensor(0.0))  # 0 or 1
-        self._seen: tuple[list[Tensor], list[Tensor], Tensor] | None = None
+        self._seen: tuple[list[Tensor], list[Tensor]] | None = None
 
-    def generator_term(
-        self, terms: PixelTerms, others: Tensor, decoded: Tensor, judged: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def generator_term(self, terms: PixelTerms, others: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted term for the codec, and its value; the next step's weight follows from this one.
 
         Args:
             others: the other terms that pass through `decoded`.
             decoded: vae_latents [B,C,h,w], where both gradients are measured.
-            judged: pictures [B] that have the term, and that the discriminator learns from.
         """
-        self._seen = [f.detach() for f in terms.features], terms.target_features, judged
-        values = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.features)])
-        value = _mean(values, judged)
+        self._seen = [f.detach() for f in terms.features], terms.target_features
+        value = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.features)]).mean()
         if decoded.requires_grad:
             own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
             with torch.no_grad():
@@ -80,20 +76,15 @@ class Discriminator(nn.Module):
     def loss(self) -> Tensor:
         """Its own loss on the pictures of the last `generator_term`."""
         assert self._seen is not None
-        generated, target, judged = self._seen
+        generated, target = self._seen
         pairs = zip(self.heads(target), self.heads(generated), strict=True)
-        return _mean(torch.stack([discriminator_gan_loss(*pair) for pair in pairs]), judged)
+        return torch.stack([discriminator_gan_loss(*pair) for pair in pairs]).mean()
 
     def stepped(self) -> None:
         """Called after each of its optimizer steps, in all processes."""
         self.steps += 1
         self.counts.copy_(self.steps >= ALONE)
         self.weight.copy_(reduce(self.weight, "mean"))
-
-
-def _mean(values: Tensor, judged: Tensor) -> Tensor:
-    """The mean of losses [heads,B] over the pictures that are judged; 0 where none is."""
-    return (values.mean(dim=0) * judged).sum() / judged.sum().clamp(min=1)
 
 
 class GANHead(nn.Module):

@@ -42,7 +42,7 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
     if bool(nets.vae_encoder) != bool(nets.vae_decoder):
         raise ConfigError("nets.vae_encoder, nets.vae_decoder: name both files or neither")
     model = OneDC(config)
-    if nets.vae_encoder and not learns_taef2(config):
+    if nets.vae_encoder and not config.reduced:
         load_network(model.vae.get_submodule("encoder"), "taef2-encoder", nets.vae_encoder)
         load_network(model.vae.get_submodule("decoder"), "taef2-decoder", nets.vae_decoder)
     elif has_bundled_vae(config) and not nets.start:
@@ -66,18 +66,15 @@ def load_model(config: ModelConfig, nets: NetsConfig, adapter_rank: int = 0) -> 
 
 
 def load_autoencoder(config: ModelConfig, nets: NetsConfig) -> TAEF2 | None:
-    """TAEF2 beside a model that learns its latents, by `nets.vae_encoder` and `nets.vae_decoder`; else None.
+    """TAEF2 beside a model with a reduced one, by `nets.vae_encoder` and `nets.vae_decoder`; else None.
 
-    Without them a model that has an autoencoder of its own goes on with the latents of that.
+    Without them such a model goes on with the latents of its own.
 
     Raises:
-        ConfigError: neither is set, for a light model.
         WeightsError: a file is missing, damaged or of another network.
     """
-    if not learns_taef2(config) or (config.reduced and not nets.vae_encoder):
+    if not (config.reduced and nets.vae_encoder and nets.vae_decoder):
         return None
-    if not nets.vae_encoder or not nets.vae_decoder:
-        raise ConfigError("nets.vae_encoder, nets.vae_decoder: not set; a light model learns TAEF2's latents")
     autoencoder = TAEF2(config.vae_channels)
     load_network(autoencoder.encoder, "taef2-encoder", nets.vae_encoder)
     load_network(autoencoder.decoder, "taef2-decoder", nets.vae_decoder)
@@ -113,12 +110,7 @@ def _filled(config: ModelConfig, tensors: Mapping[str, Tensor], origin: str) -> 
 
 def takes_taef2(config: ModelConfig) -> bool:
     """Whether TAEF2 as published is a model's autoencoder, or makes the latents that it learns."""
-    return learns_taef2(config) or (config.vae == "taef2" and config.vae_width == SMALL.vae_width)
-
-
-def learns_taef2(config: ModelConfig) -> bool:
-    """Whether a model makes TAEF2's latents but has other networks in its place."""
-    return config.vae == "light" or config.reduced
+    return config.reduced or (config.vae == "taef2" and config.vae_width == SMALL.vae_width)
 
 
 def has_bundled_vae(config: ModelConfig) -> bool:

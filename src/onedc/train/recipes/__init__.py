@@ -15,16 +15,12 @@ from onedc.errors import ConfigError
 from onedc.pretrained.table import net_files
 from onedc.train.config import TrainConfig
 from onedc.train.networks.loading import takes_taef2
-from onedc.train.recipes import light, paper, small, tiny
+from onedc.train.recipes import paper, small, tiny
 
 Recipe = Callable[[], TrainConfig]
 
 RECIPES: dict[str, Recipe] = {
-    "small-reduced": light.small_reduced,
-    "light-imitation": light.light_imitation,
-    "light-stage1": light.light_stage1,
-    "light-imitation-gpu": light.light_imitation_gpu,
-    "light-stage1-gpu": light.light_stage1_gpu,
+    "small-reduced": small.small_reduced,
     "small-tokenizer": small.small_tokenizer,
     "small-teacher": small.small_teacher,
     "small-stage1": small.small_stage1,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from onedc.config import SMALL
 from onedc.train.config import HELD_OUT, DataConfig, OptimConfig, RunConfig, TrainConfig
+from onedc.train.stages.imitation import ImitationConfig
 from onedc.train.stages.stage1 import Stage1Config, Stage1Weights
 from onedc.train.stages.stage2 import Stage2Config
 from onedc.train.stages.teacher import TeacherConfig
@@ -43,6 +44,28 @@ def small_stage1() -> TrainConfig:
         optim=OptimConfig(kind="muon", lr=2e-4, betas=(0.9, 0.99), clip=1.0, warmup_steps=200),
         run=RunConfig(steps=20000, precision="auto", ema=0.998, log_every=25),
     )
+
+
+def small_reduced() -> TrainConfig:
+    """What `small` has lighter than a codec round the whole TAEF2 (nets.codec), taught by that."""
+    stage1 = Stage1Config(
+        weights=Stage1Weights(lpips=1.0, pixel=4.0, **RATES),
+        drop_y=0.2,
+        train_decoder=True,
+        slow_share=1.0,
+        rounded_below=ROUNDED_BELOW,
+        validation_qualities=(0, 43, 107, 162, 237),
+    )
+    return TrainConfig(
+        model=SMALL,
+        objective=ImitationConfig(stage1=stage1),
+        data=DataConfig(batch=8, crop_px=256, held_out=HELD_OUT),
+        optim=OptimConfig(
+            kind="muon", lr=6e-4, betas=(0.9, 0.99), clip=1.0,
+            warmup_steps=50, decay_share=0.5, final_share=0.05,
+        ),
+        run=RunConfig(steps=4000, precision="auto", ema=0.995, log_every=25),
+    )  # fmt: skip
 
 
 def small_decay() -> TrainConfig:

@@ -65,7 +65,7 @@ class Analysed(NamedTuple):
 def analysed(
     model: OneDC,
     x: Tensor,
-    vae_latents: Tensor | None,
+    vae_latents: Tensor,
     quality: Tensor,
     noise: Noise | None = None,
     *,
@@ -84,9 +84,7 @@ def analysed(
     return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
 
 
-def reconstruct(
-    model: OneDC, x: Tensor, vae_latents: Tensor | None, quality: Tensor
-) -> tuple[Tensor, Tensor]:
+def reconstruct(model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     """x [B,3,H,W], what g_a takes beside it, quality bytes -> (decoded vae_latents, bpp of y [B])."""
     sent = analysed(model, x, vae_latents, quality)
     return model.synthesise(sent.y_hat, sent.z_semantic, quality), sent.bpp

@@ -57,10 +57,10 @@ class Imitation(Stage1):
         self, model: OneDC, lpips: LPIPS, config: ImitationConfig, optim: OptimConfig, codec: OneDC
     ) -> None:
         unlike = any(getattr(codec.config, name) != getattr(model.config, name) for name in ALIKE)
-        if codec.config.vae == "light" or unlike:
+        if unlike:
             raise ConfigError(
-                f"nets.codec: {codec.config.name} cannot teach {model.config.name}: it has no autoencoder, "
-                f"or other {' or '.join(ALIKE)}"
+                f"nets.codec: {codec.config.name} cannot teach {model.config.name}: it has other "
+                f"{' or '.join(ALIKE)}"
             )
         super().__init__(model, lpips, config.stage1, optim, autoencoder=codec.vae)
         self.codec = codec.requires_grad_(False).eval()
@@ -85,7 +85,7 @@ class Imitation(Stage1):
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
         with torch.no_grad():
-            y, z = self.codec.analyse_unquantised(x, self.codec.vae_latents(x))
+            y, z = self.codec.analyse_unquantised(x, self.codec.vae.encode(x))
         return {"y": y, "z": z}
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
@@ -123,8 +123,7 @@ class Imitation(Stage1):
 
     def _analysis(self, x: Tensor, y: Tensor, z: Tensor, quality: Tensor) -> Figures:
         """How far y and z of the photos are from the other's."""
-        latents = self.model.vae_latents(x)
-        own_y, semantic = self.model.g_a(x) if latents is None else self.model.g_a(x, latents)
+        own_y, semantic = self.model.g_a(x, self.model.vae.encode(x))
         steps = self.model.prior.gained(torch.ones_like(y[:1]), quality.new_full((1,), STEP_BYTE))
         return {
             "y": ((own_y - y).abs() * steps).mean(),

@@ -93,9 +93,9 @@ class CodecStage(Stage):
         with torch.no_grad(), torch.autocast(batch.x.device.type, enabled=False):
             return self.vae().encode(batch.x)  # type: ignore[operator]
 
-    def seen(self, batch: Batch) -> Tensor | None:
-        """What g_a takes beside the pictures: what the model's own encoder makes of them, if it has one."""
-        return self.vae_latents(batch) if self.autoencoder is None else self.model.vae_latents(batch.x)
+    def seen(self, batch: Batch) -> Tensor:
+        """What g_a takes beside the pictures: what the model's own encoder makes of them."""
+        return self.vae_latents(batch) if self.autoencoder is None else self.model.vae.encode(batch.x)
 
 
 def trainable(module: nn.Module, prefix: str) -> dict[str, nn.Parameter]:

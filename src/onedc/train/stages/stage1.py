@@ -47,7 +47,7 @@ class Stage1Weights:
     grid: float = 0.0  # what pictures repeat every 8 and 16 px beyond what their originals do
     rate_low: float = 6.0  # per bit per pixel
     rate_high: float = 0.3
-    zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone; see `plain_below`
+    zonly: float = 1.0  # factor of `pixel` and `latent` in pictures decoded from z alone
     spread: float = 0.0  # of what z lacks to use all its values alike; see `spread_lack`
 
     def __post_init__(self) -> None:
@@ -64,7 +64,6 @@ class Stage1Config:
     weights: Stage1Weights = field(default_factory=Stage1Weights)
     distill: DistillConfig = field(default_factory=DistillConfig)
     gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
-    plain_below: int = 0  # below this quality byte the GAN judges nothing, and `zonly` fades to 1
     ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight: see losses/rate.py
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
     highest_quality: int = QUALITY_MAX  # quality bytes are drawn from 1 to this one
@@ -132,8 +131,7 @@ class Stage1(CodecStage):
         self.discriminator_optim = discriminator_optim or optim
         self.model.vae.requires_grad_(False)
         self.model.vae.get_submodule("decoder").requires_grad_(config.train_decoder)
-        if autoencoder is not None and model.config.vae == "taef2":
-            self.model.vae.get_submodule("encoder").requires_grad_(True)
+        self.model.vae.get_submodule("encoder").requires_grad_(autoencoder is not None)
         if config.only:
             self._freeze_all_but(config.only)
         self.teacher, self.head = teacher, None
@@ -211,8 +209,7 @@ class Stage1(CodecStage):
         distortion, figures = self.distortion(terms, coded)
         cost, more = self.cost(batch, coded, step)
         if self.discriminator is not None:
-            judged = coded.quality >= self.config.plain_below
-            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded, judged)
+            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded)
             return distortion + cost + gan, {**figures, **more, "gan_generator": value}
         return distortion + cost, figures | more
 
@@ -230,10 +227,8 @@ class Stage1(CodecStage):
         weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
         latent = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
         detail = weights.pixel * l1 + weights.latent * latent
-        below = max(self.config.plain_below, 1)
-        plain = (1 - coded.quality / below).clamp(min=0)  # 1 at byte 0, then falling
-        distortion = weights.lpips * lpips + weights.coarse * coarse
-        distortion = distortion + (1 + (weights.zonly - 1) * plain) * detail
+        detail = torch.where(coded.quality == 0, weights.zonly, 1.0) * detail
+        distortion = weights.lpips * lpips + weights.coarse * coarse + detail
         figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
             figures["structure"] = terms.structure

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onedc.errors import ConfigError
 from onedc.model.lpips import LPIPS
-from onedc.model.onedc import OneDC, precise_nets
+from onedc.model.onedc import PRECISE_NETS, OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.dmd import TIMESTEPS, Diffusion, dmd_gradient, dmd_loss, guided
@@ -87,7 +87,7 @@ class Stage2(Stage1):
         for p in trained:
             p.requires_grad_(True)
         if self.stage2.storage == "bf16":
-            kept, named = ("vae.", *precise_nets(model.config)), model.named_parameters()
+            kept, named = ("vae.", *PRECISE_NETS), model.named_parameters()
             halve(p for name, p in named if not p.requires_grad and not name.startswith(kept))
 
     def stored(self) -> dict[str, nn.Module]:
@@ -132,9 +132,8 @@ class Stage2(Stage1):
             gradient = self._dmd_gradient(batch, coded.decoded.detach(), tokens)
             figures["dmd"] = dmd_loss(coded.decoded, gradient)
             total = total + config.dmd * figures["dmd"]
-        figures["gan_generator"] = generator_gan_loss(
-            self._logits(batch, coded.decoded, tokens, "generator_gan")
-        ).mean()
+        logits = self._logits(batch, coded.decoded, tokens, "generator_gan")
+        figures["gan_generator"] = generator_gan_loss(logits)
         return total + config.gan * figures["gan_generator"], figures
 
     @torch.no_grad()
@@ -165,7 +164,7 @@ class Stage2(Stage1):
         fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
         error = self._fake_error(batch, coded.decoded, tokens)
         figures = {
-            "gan_discriminator": discriminator_gan_loss(real, fake).mean(),
+            "gan_discriminator": discriminator_gan_loss(real, fake),
             "logit_real": real.mean(),
             "logit_fake": fake.mean(),
             "fake_noise_mse": error,

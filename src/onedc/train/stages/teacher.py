@@ -86,7 +86,7 @@ class Teacher(CodecStage):
 
 
 @torch.no_grad()
-def tokens_of(model: OneDC, x: Tensor, latents: Tensor | None) -> Tensor:
+def tokens_of(model: OneDC, x: Tensor, latents: Tensor) -> Tensor:
     """The semantic tokens [B,D,H/64,W/64] that a decoder would see."""
     _, z_hat = model.analyse(x, latents)
     _, z_semantic = model.h_s(z_hat)
