@@ -1,7 +1,8 @@
 """AdamW whose matrices are updated by Muon: the momentum's nearest orthogonal matrix, at AdamW's step size.
 
-Convolutions are matrices of one row for each output channel. Vectors and what has a short side (depthwise
-convolutions, embeddings of a few rows) stay with AdamW. Matrices of one shape are updated together.
+Convolutions are matrices of one row for each output channel, transposed ones for each input channel. Vectors
+and what has a short side (depthwise convolutions, embeddings of a few rows) stay with AdamW. Matrices of one
+shape are updated together.
 Source: Jordan et al. 2024, "Muon"; size of the step: Liu et al. 2025, arXiv 2502.16982.
 """
 
