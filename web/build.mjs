@@ -49,7 +49,7 @@ for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"]) {
 }
 const { version } = JSON.parse(await readFile(`${runtime}/package.json`, "utf8"));
 const notice = (await readFile(`${here}NOTICE.txt`, "utf8")).replace("VERSION", version);
-await writeFile(`${out}/NOTICE.txt`, notice + (await noticeOf(file)));
+await writeFile(`${out}/NOTICE.txt`, notice + (await noticeOfTaef2()));
 await writeFile(`${out}/weights.safetensors`, part(file, (name) => !ofEncoder.has(name)));
 await writeFile(`${out}/encoder.safetensors`, part(file, (name) => ofEncoder.has(name)));
 
@@ -59,12 +59,10 @@ function qualitiesOf(file) {
   return z_only ? 1 : quality_knots ? 256 : 2;
 }
 
-/** What the licence of TAEF2 asks for where the weights hold it. */
-async function noticeOf(file) {
-  const [{ __metadata__ }] = headOf(file);
-  if (JSON.parse(__metadata__.config).vae !== "taef2") return "";
+/** What the licence of TAEF2 asks for: all weights with graphs hold it. */
+async function noticeOfTaef2() {
   const licence = await readFile(`${here}../src/onedc/weights/LICENSE-taef2.txt`, "utf8");
-  return `\nThe weights hold TAEF2 (https://github.com/madebyollin/taesd), its decoder trained further:\n\n${licence}`;
+  return `\nThe weights hold TAEF2 (https://github.com/madebyollin/taesd), reduced and trained further:\n\n${licence}`;
 }
 
 function refuse(line) {

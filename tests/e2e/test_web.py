@@ -268,9 +268,9 @@ def test_photos_become_the_files_that_python_makes_nearly(
 
 def test_a_target_is_met_as_by_python(browser: Any, plain: str, codec: Codec) -> None:
     browser.get(f"{plain}/blank.html")
-    expected = info(codec.encode_to_size(picture(200, 150), 1300))
-    found = info(bytes(browser.execute_async_script(ENCODE, "200x150.png", {"targetBytes": 1300}, {})))
-    assert found.size_bytes <= 1300 and found.original_width is None
+    expected = info(codec.encode_to_size(picture(200, 150), 2000))
+    found = info(bytes(browser.execute_async_script(ENCODE, "200x150.png", {"targetBytes": 2000}, {})))
+    assert found.size_bytes <= 2000 and found.original_width is None
     assert abs(found.quality_byte - expected.quality_byte) <= 1 and 0 < found.quality_byte < 255
     unchecked = browser.execute_async_script(ENCODE, "200x150.png", {"quality": 0}, {"check": False})
     assert bytes(unchecked) == codec.encode(picture(200, 150), quality=0, check=False)
@@ -440,8 +440,8 @@ def test_the_page_makes_a_file_of_so_many_bytes(
 
 def test_a_page_carries_the_notices_of_what_it_holds(folder: Path) -> None:
     notices = [(place / "NOTICE.txt").read_text() for place in (folder, folder.parent / "bundled")]
-    assert all("Microsoft Corporation" in notice for notice in notices)
-    assert ["Ollin Boer Bohan" in notice for notice in notices] == [False, True]
+    for author in ("Microsoft Corporation", "Ollin Boer Bohan"):
+        assert all(author in notice for notice in notices)
 
 
 ELEMENTS = """
