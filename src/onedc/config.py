@@ -122,14 +122,10 @@ class ModelConfig:
 
 
 def _build(cls: type[Any], values: Any) -> Any:
-    """A dataclass from plain JSON values; lists become tuples, nested objects their own dataclasses.
-
-    A null says that the model lacks a part, which may be one that there no longer is.
-    """
+    """A dataclass from plain JSON values; lists become tuples, nested objects their own dataclasses."""
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__}: expected an object, got {type(values).__name__}")
     known = {f.name for f in fields(cls)}
-    values = {name: value for name, value in values.items() if value is not None}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"{cls.__name__}: unknown field {unknown[0]!r}")

@@ -167,7 +167,8 @@ class Trainer:
         """This process's share of every step, in parts."""
         data, seed, device = self.config.data, self.config.run.seed, self.accelerator.device
         if data.pool_windows:
-            pool = Pool(self.photos, self.training, data, seed, self.stage.targets, device)
+            own = seed + self.rank  # each process cuts windows of its own
+            pool = Pool(self.photos, self.training, data, own, self.stage.targets, device)
             while True:
                 yield pool.batch()
         for batch in loader(Crops(self.photos, self.training, data, seed, cache), self.positions):

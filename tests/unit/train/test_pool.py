@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,6 +106,24 @@ def test_a_discriminator_adds_its_share_to_the_gradients(
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in stage.discriminator.parameters() if p.ndim > 1)
     assert loss.item() == pytest.approx(2 * np.log(2), rel=0.3) and "gan_weight" in figures
+
+
+def test_low_qualities_have_no_part_in_the_gan(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no picture judged, neither the codec nor the discriminator learns anything of it."""
+    monkeypatch.setattr(discriminators, "ALONE", 0)
+    torch.manual_seed(0)
+    config = tiny("objective.gan_share=0.5", "objective.gan_from=255", "objective.highest_quality=200")
+    stage = Stage1(OneDC(config.model), LPIPS(), config.objective, config.optim)
+    assert stage.discriminator is not None
+    for _ in range(2):
+        figures = stage.loss("codec", batch_of(2, 128), 0)[1]
+        assert figures["gan_generator"].item() == 0
+        assert stage.loss("discriminator", batch_of(2, 128), 0)[0].item() == 0
+        stage.discriminator.stepped()
+    stage.config = replace(stage.config, gan_from=0)
+    assert stage.loss("codec", batch_of(2, 128), 0)[1]["gan_generator"].item() > 0.3
 
 
 def test_a_discriminator_counts_after_its_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:

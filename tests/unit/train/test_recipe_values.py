@@ -65,6 +65,11 @@ EXPECTED = {
     "small-gpu-gan": Row(
         GAN, SMALL_BITS, f"lpips 2, {SMALL_REST}, gan_share 0.5", WITH_ENCODER + DISCRIMINATOR
     ),
+    "small-cores": Row(
+        "1.25e-05 > 0, 0.001 > 0.001", SMALL_BITS,
+        "lpips 3.5, pixel 2, coarse 4, structure 1, zonly 0.3, spread 0.1, gan_share 0.5",
+        WITH_BOTH + DISCRIMINATOR,
+    ),
     "small-preview": Row(
         "0.004 > 0.0004", SMALL_BITS,
         "lpips 1, pixel 3, coarse 4, latent 0.7, structure 0.5, zonly 1, spread 0.1",

@@ -115,6 +115,26 @@ def test_qualities_cover_the_bytes_and_drop_y_at_times(stage: Stage1) -> None:
     assert 120 < float(quality[quality > 0].float().median()) < 136
 
 
+def test_high_qualities_may_come_more_often(stage: Stage1) -> None:
+    stage.config = replace(stage.config, drop_y=0.0, quality_power=0.5)
+    quality = stage.qualities(Noise(1, range(3000), CPU))
+    assert (int(quality.min()) < 16, int(quality.max())) == (True, 255)
+    assert 0.5**0.5 * 255 - 6 < float(quality.float().median()) < 0.5**0.5 * 255 + 6
+
+
+def test_latents_without_weight_are_never_made(tiny: Callable[..., TrainConfig]) -> None:
+    config = tiny("objective.weights.latent=0")
+    model = OneDC(config.model)
+    stage = Stage1(model, LPIPS(), config.objective, config.optim, autoencoder=OneDC(config.model).vae)
+    batch = batch_of(1)
+    assert stage.targets(batch.x) == {} and stage.coded(batch).target is None
+    _, figures = stage.loss("codec", batch, 0)
+    assert "latent_l1" not in figures
+    weighed = replace(config.objective.weights, latent=0.5)
+    stage.config = replace(config.objective, weights=weighed)
+    torch.testing.assert_close(stage.coded(batch).target, stage.targets(batch.x)["vae_latents"])
+
+
 def test_windows_are_cut_per_picture() -> None:
     t = torch.arange(2 * 1 * 6 * 6).reshape(2, 1, 6, 6)
     cut = windows(t, torch.tensor([[0, 1], [3, 2]]), 3)

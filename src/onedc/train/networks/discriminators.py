@@ -15,7 +15,8 @@ from onedc.train.losses.gan import balanced, discriminator_gan_loss, generator_g
 from onedc.train.losses.pixels import PixelTerms
 
 FIRST = 0.3  # weight of the GAN's term before anything is measured
-FOLLOW = 0.1  # how far the weight goes towards what each step measures
+MEASURED_EVERY = 8  # steps between two measurements of the weight, which cost two backward passes
+FOLLOW = 0.3  # how far the weight goes towards what is measured
 ALONE = 100  # steps of the discriminator before its term counts
 
 
@@ -54,18 +55,23 @@ class Discriminator(nn.Module):
         self.register_buffer("weight", torch.tensor(FIRST))
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("counts", torch.tensor(0.0))  # 0 or 1
-        self._seen: tuple[list[Tensor], list[Tensor]] | None = None
+        self._seen: tuple[list[Tensor], list[Tensor], Tensor] | None = None
 
-    def generator_term(self, terms: PixelTerms, others: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted term for the codec, and its value; the next step's weight follows from this one.
+    def generator_term(
+        self, terms: PixelTerms, others: Tensor, decoded: Tensor, judged: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted term for the codec, and its value; at some steps the next weight follows from it.
 
         Args:
             others: the other terms that pass through `decoded`.
             decoded: vae_latents [B,C,h,w], where both gradients are measured.
+            judged: 1 for each picture that has a part in it, 0 for the others [B].
         """
-        self._seen = [f.detach() for f in terms.features], terms.target_features
-        value = torch.stack([generator_gan_loss(logits) for logits in self.heads(terms.features)]).mean()
-        if decoded.requires_grad:
+        self._seen = [f.detach() for f in terms.features], terms.target_features, judged
+        losses = [generator_gan_loss(logits, judged) for logits in self.heads(terms.features)]
+        value = torch.stack(losses).mean()
+        captured = decoded.is_cuda and torch.cuda.is_current_stream_capturing()  # then it is every step
+        if decoded.requires_grad and (captured or step % MEASURED_EVERY == 0):
             own, rest = (torch.autograd.grad(t, decoded, retain_graph=True)[0] for t in (value, others))
             with torch.no_grad():
                 norms = own.float().norm(), rest.float().norm()
@@ -76,9 +82,9 @@ class Discriminator(nn.Module):
     def loss(self) -> Tensor:
         """Its own loss on the pictures of the last `generator_term`."""
         assert self._seen is not None
-        generated, target = self._seen
+        generated, target, judged = self._seen
         pairs = zip(self.heads(target), self.heads(generated), strict=True)
-        return torch.stack([discriminator_gan_loss(*pair) for pair in pairs]).mean()
+        return torch.stack([discriminator_gan_loss(*pair, judged) for pair in pairs]).mean()
 
     def stepped(self) -> None:
         """Called after each of its optimizer steps, in all processes."""

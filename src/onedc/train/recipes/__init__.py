@@ -28,6 +28,7 @@ RECIPES: dict[str, Recipe] = {
     "small-decay": small.small_decay,
     "small-gpu": small.small_gpu,
     "small-gpu-gan": small.small_gpu_gan,
+    "small-cores": small.small_cores,
     "small-preview": small.small_preview,
     "small-low": small.small_low,
     "small-texture": small.small_texture,

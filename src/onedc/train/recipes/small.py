@@ -119,6 +119,28 @@ def small_gpu_gan() -> TrainConfig:
     )
 
 
+def small_cores() -> TrainConfig:
+    """Stage I beside a discriminator, from nets.start on: an hour of two cores that multiply bf16 fast."""
+    config = small_gpu_gan()
+    objective = replace(
+        config.objective,
+        weights=replace(config.objective.weights, lpips=3.5, pixel=2.0, latent=0.0, structure=1.0),
+        drop_y=0.08,
+        quality_power=0.7,
+        window_px=176,
+        train_decoder=True,
+        slow_share=1.0,
+        gan_from=100,
+    )
+    return replace(
+        config,
+        objective=objective,
+        data=replace(config.data, batch=12, crop_px=320, pool_windows=1),
+        optim=replace(config.optim, lr=2.5e-4, warmup_steps=20, decay_share=0.75),
+        run=replace(config.run, minutes=57.0, graph=False, ema=0.995, log_every=25),
+    )
+
+
 def small_preview() -> TrainConfig:
     """The two vectors that belong to quality byte 0 alone: pictures of z, all others staying as they are."""
     config = small_decay()

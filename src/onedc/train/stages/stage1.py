@@ -64,9 +64,11 @@ class Stage1Config:
     weights: Stage1Weights = field(default_factory=Stage1Weights)
     distill: DistillConfig = field(default_factory=DistillConfig)
     gan_share: float = 0.0  # gradient of a GAN's term at the vae_latents, in that of the others; 0: no GAN
+    gan_from: int = 0  # quality byte below which nothing is judged: no texture where no bits tell of it
     ramp_steps: int = 0  # steps of the quadratic rise of the bits to their full weight: see losses/rate.py
     drop_y: float = 0.1  # share of pictures that are decoded from z alone (quality byte 0)
     highest_quality: int = QUALITY_MAX  # quality bytes are drawn from 1 to this one
+    quality_power: float = 1.0  # of the uniform draw between them; below 1 high bytes come more often
     rounded_below: int = 0  # below this quality byte the bits are those of rounded values, not of noisy ones
     window_px: int = 128  # side of the window that pixel terms see, its border being context; 0: all
     linear_start: bool = False  # begin as a linear code of the vae_latents
@@ -103,7 +105,7 @@ class Coded(NamedTuple):
 
     sent: Analysed
     decoded: Tensor  # vae_latents [B,C,H/8,W/8]
-    target: Tensor  # the vae_latents that they should be
+    target: Tensor | None  # the vae_latents that they should be, where the loss compares them
     quality: Tensor  # bytes [B]
 
 
@@ -183,7 +185,14 @@ class Stage1(CodecStage):
             self.discriminator.stepped()
 
     def targets(self, x: Tensor) -> Mapping[str, Tensor]:
+        if not self.compares_latents:
+            return {}
         return {"vae_latents": self.vae().encode(x)}  # type: ignore[operator]
+
+    @property
+    def compares_latents(self) -> bool:
+        """Whether the loss needs vae_latents of an autoencoder beside the model's own."""
+        return self.autoencoder is None or self.config.weights.latent > 0
 
     def qualities(self, noise: Noise) -> Tensor:
         """A quality byte for each picture [B]: drawn from 1 to the highest, or 0 for the share without y."""
@@ -193,7 +202,8 @@ class Stage1(CodecStage):
             return noise.integers("quality", QUALITY_MAX, QUALITY_MAX + 1)
         dropped = noise.uniform("drop_y") < self.config.drop_y
         highest = self.config.highest_quality
-        drawn = 1 + (highest * noise.uniform("quality")).long().clamp(max=highest - 1)
+        share = noise.uniform("quality") ** self.config.quality_power
+        drawn = 1 + (highest * share).long().clamp(max=highest - 1)
         return torch.where(dropped, 0, drawn)
 
     def rate_weights(self, quality: Tensor, step: int) -> Tensor:
@@ -209,13 +219,15 @@ class Stage1(CodecStage):
         distortion, figures = self.distortion(terms, coded)
         cost, more = self.cost(batch, coded, step)
         if self.discriminator is not None:
-            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded)
+            judged = (coded.quality >= self.config.gan_from).float()
+            gan, value = self.discriminator.generator_term(terms, distortion, coded.decoded, judged, step)
             return distortion + cost + gan, {**figures, **more, "gan_generator": value}
         return distortion + cost, figures | more
 
     def coded(self, batch: Batch) -> Coded:
         """The batch through the whole codec but the autoencoder's decoder."""
-        quality, target = self.qualities(batch.noise), self.vae_latents(batch)
+        quality = self.qualities(batch.noise)
+        target = self.vae_latents(batch) if self.compares_latents else None
         offset, below = self.config.likelihood_offset, self.config.rounded_below
         seen = self.seen(replace(batch, vae_latents=target))
         sent = analysed(self.model, batch.x, seen, quality, batch.noise, rounded_below=below, offset=offset)
@@ -225,11 +237,12 @@ class Stage1(CodecStage):
     def distortion(self, terms: PixelTerms, coded: Coded) -> tuple[Tensor, Figures]:
         """What the loss has of the decoded vae_latents, whose pixels have these terms."""
         weights, (lpips, l1, coarse) = self.config.weights, terms[:3]
-        latent = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
-        detail = weights.pixel * l1 + weights.latent * latent
+        detail, figures = weights.pixel * l1, {"lpips": lpips, "l1": l1, "coarse_l1": coarse}
+        if coded.target is not None:
+            figures["latent_l1"] = (coded.decoded - coded.target).abs().mean(dim=(1, 2, 3))
+            detail = detail + weights.latent * figures["latent_l1"]
         detail = torch.where(coded.quality == 0, weights.zonly, 1.0) * detail
         distortion = weights.lpips * lpips + weights.coarse * coarse + detail
-        figures = {"lpips": lpips, "l1": l1, "coarse_l1": coarse, "latent_l1": latent}
         if weights.structure:
             figures["structure"] = terms.structure
             distortion = distortion + weights.structure * figures["structure"]
