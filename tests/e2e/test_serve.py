@@ -268,7 +268,11 @@ def test_a_photo_in_the_browser(
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    outside = [url for url in asked if not url.startswith((address, "data:", "blob:", "chrome:", "about:"))]
+    outside = [
+        url
+        for url in asked
+        if not url.startswith((address, "data:", "blob:", "chrome:", "chrome-untrusted:", "about:"))
+    ]
     assert asked and outside == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
