@@ -11,6 +11,7 @@ Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from onedc.weights.file import save_weights
 
 def part(text: str) -> tuple[float, Path]:
     """ "0.25:FILE" as a share and a place."""
-    share, colon, place = text.partition(":")
+    share, _, place = text.partition(":")
     try:
-        return float(share), Path(place if colon else "")
+        if place and math.isfinite(float(share)):
+            return float(share), Path(place)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not SHARE:PLACE") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not SHARE:PLACE")
 
 
 def main() -> None:
@@ -44,6 +47,8 @@ def main() -> None:
     args = parser.parse_args()
     refuse_existing(args.output, force=False)
     total = sum(share for share, _ in args.parts)
+    if total <= 0:
+        parser.error(f"the shares add up to {total:g}, which must be above 0")
     codecs = [(share / total, codec_at(place)) for share, place in args.parts]
     mixed = codecs[0][1]
     if any(codec.config != mixed.config for _, codec in codecs):

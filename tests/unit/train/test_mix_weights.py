@@ -43,7 +43,8 @@ def test_every_number_is_the_weighed_mean(tmp_path: Path) -> None:
 
 
 def test_it_refuses_what_it_cannot_mix(tmp_path: Path) -> None:
-    assert mixed("half:a", "-o", tmp_path / "x").returncode == 2
+    for parts in (("half:a",), ("0.5",), ("nan:a",), ("1:a", "0"), ("0:a",)):
+        assert mixed(*parts, "-o", tmp_path / "x").returncode == 2
     done = mixed("1:missing.safetensors", "-o", tmp_path / "x.safetensors")
     assert done.returncode == 1 and "missing.safetensors" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -122,6 +122,7 @@ def test_low_qualities_have_no_part_in_the_gan(
         assert figures["gan_generator"].item() == 0
         assert stage.loss("discriminator", batch_of(2, 128), 0)[0].item() == 0
         stage.discriminator.stepped()
+    assert stage.discriminator.weight.item() == pytest.approx(discriminators.FIRST)
     stage.config = replace(stage.config, gan_from=0)
     assert stage.loss("codec", batch_of(2, 128), 0)[1]["gan_generator"].item() > 0.3
 

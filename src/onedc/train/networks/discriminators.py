@@ -76,7 +76,7 @@ class Discriminator(nn.Module):
             with torch.no_grad():
                 norms = own.float().norm(), rest.float().norm()
                 measured = balanced(*norms, self.share)
-                self.weight.lerp_(measured, FOLLOW)
+                self.weight.lerp_(measured, FOLLOW * judged.amax())  # nothing judged: nothing measured
         return self.counts * self.weight.clone() * value, value
 
     def loss(self) -> Tensor:

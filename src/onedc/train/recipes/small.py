@@ -137,7 +137,7 @@ def small_cores() -> TrainConfig:
         objective=objective,
         data=replace(config.data, batch=12, crop_px=320, pool_windows=1),
         optim=replace(config.optim, lr=2.5e-4, warmup_steps=20, decay_share=0.75),
-        run=replace(config.run, minutes=57.0, graph=False, ema=0.995, log_every=25),
+        run=replace(config.run, minutes=57.0, graph=False, ema=0.995),
     )
 
 

@@ -111,7 +111,7 @@ class Stage2(Stage1):
         model = self.model
         quality, target = self.qualities(batch.noise), self.vae_latents(batch)
         with torch.no_grad():
-            seen = self.seen(batch)
+            seen = self.seen(replace(batch, vae_latents=target))
             sent = analysed(model, batch.x, seen, quality)
             tokens = model.semantic(sent.z_semantic)
         x_hat = model.g_s(sent.y_hat, tokens, quality)
@@ -123,7 +123,6 @@ class Stage2(Stage1):
         return coded, tokens if self.stage2.score.guidance == "tokens" else None
 
     def loss(self, group: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        batch = replace(batch, vae_latents=self.vae_latents(batch))
         return self._generator_loss(batch) if group == "generator" else self._discriminator_loss(batch)
 
     def _generator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
@@ -161,7 +160,8 @@ class Stage2(Stage1):
     def _discriminator_loss(self, batch: Batch) -> tuple[Tensor, Figures]:
         with torch.no_grad():
             coded, tokens = self._conditioned(batch)
-        real = self._logits(batch, self.vae_latents(batch), tokens, "real_gan")
+        assert coded.target is not None
+        real = self._logits(batch, coded.target, tokens, "real_gan")
         fake = self._logits(batch, coded.decoded, tokens, "fake_gan")
         error = self._fake_error(batch, coded.decoded, tokens)
         figures = {
