@@ -53,3 +53,15 @@ def browser(profile: Path) -> Iterator[Any]:
     with chromium(profile) as browser:
         browser.set_script_timeout(PATIENCE_S)
         yield browser
+
+
+def wait_for(browser: Any, script: str) -> Any:
+    """What a script returns as soon as it is not false."""
+    ui = pytest.importorskip("selenium.webdriver.support.ui")
+    return ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda driver: driver.execute_script(script))
+
+
+def open_page(browser: Any, address: str) -> None:
+    """Open our page until its script has run: the driver may return before."""
+    browser.get(address)
+    wait_for(browser, "return document.body.dataset.by")

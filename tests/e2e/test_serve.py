@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.e2e.conftest import PATIENCE_S
+from tests.e2e.conftest import PATIENCE_S, open_page
 from tests.web_package import build
 
 import onedc.serve
@@ -188,7 +188,7 @@ class Page:
 
     def __init__(self, browser: Any, address: str) -> None:
         self.browser = browser
-        browser.get(address)
+        open_page(browser, address)
         self.tab = browser.current_window_handle
 
     def drop(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.conformance.pictures import picture
 from tests.conformance.recording import integers_only, recorded
 from tests.conformance.seams import digest, synthesised
-from tests.e2e.conftest import PATIENCE_S
+from tests.e2e.conftest import PATIENCE_S, open_page, wait_for
 from tests.graphs import SharedGraphs
 from tests.web_site import GOLDENS, ONE_RATE, SIZES, Site, built_site
 
@@ -132,10 +132,6 @@ def assert_close(rgba: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
         assert (rgba[..., 3] == 255).all()
 
 
-def wait_for(browser: Any, script: str) -> Any:
-    return ui.WebDriverWait(browser, PATIENCE_S, 0.1).until(lambda driver: driver.execute_script(script))
-
-
 @pytest.mark.parametrize("model", ["little", "bundled"])
 def test_integers_are_those_of_python(
     browser: Any, plain: str, folder: Path, codec: Codec, bundled: Codec, model: str
@@ -208,7 +204,7 @@ def test_threads_where_the_page_may_have_them(
 def test_the_page_shows_a_picture_and_asks_no_other_machine(browser: Any, plain: str, folder: Path) -> None:
     browser.get("about:blank")
     browser.get_log("performance")
-    browser.get(f"{plain}/")
+    open_page(browser, f"{plain}/")
     browser.find_element("id", "file").send_keys(str(folder / "200x150.1dc"))
     wait_for(browser, "return !document.getElementById('result').hidden")
     size = (folder / "200x150.1dc").stat().st_size
@@ -316,7 +312,7 @@ def test_what_is_whole_of_a_file_is_shown_and_marked(
         wait_for(browser, "return document.getElementById('steps').hidden")
         return tuple(browser.find_element("id", name).text for name in ("right-name", "doubt"))
 
-    browser.get(f"{plain}/")
+    open_page(browser, f"{plain}/")
     mismatch = "checksum mismatch: the file is damaged, or was made with other weights"
     for name in ("cut.1dc", "damaged.1dc"):
         browser.find_element("id", "file").send_keys(str(folder / name))
@@ -338,7 +334,7 @@ def test_what_is_whole_of_a_file_is_shown_and_marked(
 def test_loading_is_shown_and_can_be_stopped_and_then_all_is_there(browser: Any, folder: Path) -> None:
     site = Site(folder, slow=True)
     try:
-        browser.get(f"{site.address}/")
+        open_page(browser, f"{site.address}/")
         for end in ("stop", "begin"):
             browser.find_element("id", "file").send_keys(str(folder / "200x150.1dc"))
             loading = "return document.getElementById('clock').textContent.includes('loading the model: ')"
@@ -392,7 +388,7 @@ def test_work_that_has_begun_ends_and_what_waits_goes_on(browser: Any, folder: P
 
 def test_a_page_that_lost_its_site_says_so(browser: Any, folder: Path) -> None:
     site = Site(folder, slow=True)
-    browser.get(f"{site.address}/")
+    open_page(browser, f"{site.address}/")
     site.close()
     browser.find_element("id", "file").send_keys(str(folder / "90x70.1dc"))
     wait_for(browser, "return document.getElementById('status').classList.contains('error')")
@@ -418,7 +414,7 @@ def test_the_encoder_is_in_the_weights_file_or_beside_it(browser: Any, plain: st
 def test_the_page_makes_a_file_of_so_many_bytes(
     browser: Any, plain: str, folder: Path, profile: Path, codec: Codec
 ) -> None:
-    browser.get(f"{plain}/")
+    open_page(browser, f"{plain}/")
     browser.find_element("css selector", "[value=bytes]").click()
     limit = browser.find_element("id", "bytes")
     limit.clear()
