@@ -43,6 +43,7 @@ export function start(by: Coder): void {
 /** Encode or decode a file and show what comes of it, in place of what came before. */
 function open(file: File): Promise<void> {
   clear();
+  say(`Opening ${file.name}`, { step: 0 });
   return run(file.name, async (job) => {
     const data = new Uint8Array(await contentOf(file));
     if (!data.length) throw new OneDCError("the file is empty");

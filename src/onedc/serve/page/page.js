@@ -333,6 +333,7 @@ function start(by) {
 }
 function open(file) {
   clear();
+  say(`Opening ${file.name}`, { step: 0 });
   return run(file.name, async (job) => {
     const data = new Uint8Array(await contentOf(file));
     if (!data.length) throw new OneDCError("the file is empty");
