@@ -295,8 +295,9 @@ def test_a_number_of_bytes_in_the_browser(browser: Any, address: str, tmp_path: 
 
     page.find("bytes").clear()
     page.find("bytes").send_keys("3")
-    said_at_once = "arguments[0].click(); return arguments[1].textContent"
-    assert browser.execute_script(said_at_once, page.find("encode"), page.find("status")) == "Opening photo.tif"
+    click_and_read = "arguments[0].click(); return arguments[1].textContent"
+    at_once = browser.execute_script(click_and_read, page.find("encode"), page.find("status"))
+    assert at_once == "Opening photo.tif"
     assert "photo.tif: the picture cannot fit in 3 bytes" in page.said()
     assert not page.find("result").is_displayed()
 
