@@ -17,9 +17,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PRODUCT_LINES = 24959
+PRODUCT_LINES = 25023
 """All lines of all .py files of src."""
-WALK_MODULES = 23
+WALK_MODULES = 24
 """Modules whose functions run while a ready codec of the bundled model encodes and decodes one photo."""
 FILE_LINES, FUNCTION_LINES = 350, 40
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from onedc.errors import WeightsError
 from onedc.model.blocks import QualityBias, QualityGain
 from onedc.seam.conversion import FORMS, ConvolutionForm, arrays_of
-from onedc.seam.fixed_point import Convolution, Integers, LeakyReLU, Library, in_slices, scaled, shifted
+from onedc.seam.fixed_point import Convolution, Integers, LeakyReLU, scaled, shifted
+from onedc.seam.slices import LEAST_ROWS, Library, in_slices
 from onedc.seam.units import LIMIT, UNITS
 
 CONVS = {
@@ -78,22 +79,27 @@ def test_convolution_is_the_stated_formula_in_python_integers(library: Library) 
     assert found[0, 0, 1, 1].item() == (total + 2 ** (shift - 1)) >> shift
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("positions", [1, 7, 14, 20, 62, 63, 125, 126])
-def test_convolution_in_slices_is_the_same(conv: nn.Conv2d, fixed: Tensors, positions: int) -> None:
-    x, library = activations(2, 12, 9, 7), fixed.library
-    sizes = set()
+def test_convolution_in_slices_is_the_same(
+    conv: nn.Conv2d, fixed: Tensors, positions: int, threads: int
+) -> None:
+    x, sizes = activations(2, 12, 9, 7), set()
+    library = fixed.library._replace(slice_elements=20 * positions * threads, threads=threads)
 
     def layer(rows: Tensor) -> Tensor:
         sizes.add((rows.shape[0], rows.shape[2]))
         return fixed.layer(rows)
 
-    found = in_slices(layer, library.put(x.numpy()), positions=positions, channels=conv.out_channels)
+    found = in_slices(layer, library.put(x.numpy()), library=library, widest=20, channels=conv.out_channels)
     assert torch.equal(torch.from_numpy(library.get(found)), fixed(x))
-    if positions >= 126:
+    if positions >= 126 and threads == 1:
         assert sizes == {(2, 9)}
     else:
         assert {batch for batch, _ in sizes} == {1}
         assert max(rows for _, rows in sizes) <= max(positions // 7, 1) + 2
+    if threads == 5:
+        assert max(rows for _, rows in sizes) <= LEAST_ROWS + 2
 
 
 def test_a_slightly_wrong_sum_lands_on_the_same_integer(

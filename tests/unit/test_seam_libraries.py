@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.conformance.fixture_model import FIXTURE
 from tests.conformance.recording import recorded
 from tests.unit.integer_networks import IntegerNetworks
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from onedc.config import TINY, ModelConfig
 from onedc.engine.torch_engine import torch_library
@@ -23,7 +24,8 @@ from onedc.loading import load
 from onedc.model.onedc import OneDC
 from onedc.model.parts import collapse
 from onedc.seam.conversion import arrays_of, seam_integers
-from onedc.seam.fixed_point import NUMPY, Seam
+from onedc.seam.fixed_point import Seam
+from onedc.seam.slices import NUMPY
 from onedc.weights import BUNDLED
 from onedc.weights.file import load_weights
 
@@ -33,7 +35,11 @@ CONFIGS = {
     "one rate": replace(TINY, quality_knots=0, prior_blocks=2),
     "narrow": replace(TINY, seam_expansion=1),
 }
-LIBRARIES = {"numpy": NUMPY, "torch": torch_library(torch.device("cpu"))}
+LIBRARIES = {
+    "numpy": NUMPY,
+    "numpy, three threads": NUMPY._replace(threads=3),
+    "torch": torch_library(torch.device("cpu")),
+}
 
 
 def trained(config: ModelConfig) -> tuple[OneDC, dict[str, torch.Tensor]]:
@@ -128,3 +134,29 @@ def test_integers_that_are_no_seam_are_refused(change: dict[str, Any], message: 
     changed = {**arrays_of(trained(TINY)[1]), **change}
     with pytest.raises(WeightsError, match=message):
         Seam({name: value for name, value in changed.items() if value is not None})
+
+
+def test_products_take_one_thread_while_any_thread_is_in_a_seam() -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    inside: list[set[int]] = []
+    _, integers = trained(TINY)
+    seam = Seam(arrays_of(integers))
+    with threadpool_limits(3, "blas"):
+        before = threads()
+
+        def code(part: int, table_idx: NDArray[np.uint8], mean: NDArray[np.float64]) -> NDArray[np.int32]:
+            seam.hyper(np.zeros((1, 1, 1), np.int64))  # whose end is not the walk's
+            inside.append(threads())
+            return np.zeros(table_idx.shape, np.int32)
+
+        seam.scan(seam.hyper(np.zeros((1, 1, 1), np.int64)).features, np.zeros(1, np.int64), code)
+        assert inside == [{1}] * 4
+        with pytest.raises(ZeroDivisionError):
+            seam.scan(seam.hyper(np.zeros((1, 1, 1), np.int64)).features, np.zeros(1, np.int64), _fails)
+        assert threads() == before != {1}
+
+
+def _fails(part: int, table_idx: NDArray[np.uint8], mean: NDArray[np.float64]) -> NDArray[np.int32]:
+    raise ZeroDivisionError

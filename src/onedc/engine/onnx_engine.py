@@ -39,6 +39,7 @@ from onedc.image.samples import to_bytes, to_floats
 from onedc.model.tile_layout import Tile, tiles
 from onedc.model.tiling import Overlap, blended
 from onedc.seam.fixed_point import Hyper, Seam
+from onedc.seam.slices import NUMPY
 from onedc.weights.arrays import Arrays, read_arrays
 from onedc.weights.layout import fingerprint
 
@@ -133,8 +134,8 @@ class OnnxEngine:
         threads: int | None = None,
         with_torch: Callable[[], Engine] | None = None,
     ) -> None:
-        self.seam = Seam(arrays.seam)
         self._sessions = Sessions(arrays.graphs, arrays.parameters, threads)
+        self.seam = Seam(arrays.seam, NUMPY._replace(threads=self.threads))
         self._with_torch = with_torch
 
     @property

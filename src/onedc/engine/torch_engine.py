@@ -27,7 +27,8 @@ from onedc.model.hyperprior import FSQ
 from onedc.model.lpips import LPIPS
 from onedc.pretrained.table import LPIPS_SQUEEZE_FILE
 from onedc.seam.conversion import arrays_of
-from onedc.seam.fixed_point import NUMPY, SLICE_ELEMENTS, Hyper, Library, Seam
+from onedc.seam.fixed_point import Hyper, Seam
+from onedc.seam.slices import NUMPY, SLICE_ELEMENTS, Library
 from onedc.seam.units import UNITS
 from onedc.weights.family_file import is_family, load_member, read_family
 from onedc.weights.file import Weights, float_prior, load_weights
@@ -66,7 +67,9 @@ class TorchEngine:
         self.device, self.dtype = torch.device(device), dtype
         nets: Any = weights.nets
         self.nets = nets.to_precision(dtype).to(self.device, memory_format=torch.channels_last)
-        library = torch_library(self.device) if runs_seam(self.device) else NUMPY
+        library = (
+            torch_library(self.device) if runs_seam(self.device) else NUMPY._replace(threads=self.threads)
+        )
         self.seam = Seam(arrays_of(weights.seam_integers), library)
         self._config, self._seam_integers = weights.config, weights.seam_integers
         self._lpips = None if lpips is None else lpips.to(self.device)

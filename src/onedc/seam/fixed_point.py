@@ -19,29 +19,11 @@ from onedc.config import PARTS
 from onedc.entropy.z_prior import levels_of
 from onedc.errors import WeightsError
 from onedc.model.parts import array_namespace, collapse, expand, zeros
+from onedc.seam.slices import NUMPY, Layer, Library, Map, in_slices, one_thread_a_product
 from onedc.seam.units import EXACT, GAIN_BITS, LIMIT, SLOPE_BITS, TABLES, UNITS
 
-SLICE_ELEMENTS = 2**20
-"""Values of the widest map within a block, on a processor: more positions run in slices."""
-HALO = 1
-"""Rows above and below that a block sees: it has one 3x3 kernel."""
-
-Map: TypeAlias = Any
-"""[B,C,h,w] float64, an array of the library that the seam runs in."""
-Layer: TypeAlias = Callable[[Map], Map]
 Code: TypeAlias = Callable[[int, NDArray[np.uint8], NDArray[np.float64]], NDArray[np.int32]]
 """(part, table_idx, mean) -> symbols; all [B,N/4,h/16,w/16]."""
-
-
-class Library(NamedTuple):
-    """What the seam runs in: numpy, or torch on one device."""
-
-    put: Callable[[NDArray[Any]], Any]  # an array of numpy to one of the library
-    get: Callable[[Any], NDArray[Any]]  # and back
-    slice_elements: int = SLICE_ELEMENTS
-
-
-NUMPY = Library(np.asarray, np.asarray)
 
 
 class Hyper(NamedTuple):
@@ -105,6 +87,7 @@ class Seam:
         self._inverse_gain = _table(integers, "prior.gain.inverse", EXACT / LIMIT - 1)
         integers.finish()
 
+    @one_thread_a_product
     def hyper(self, z_idx: NDArray[np.int64]) -> Hyper:
         """What h_s makes of codebook indices [B,h/64,w/64]."""
         levels = np.moveaxis(levels_of(z_idx), -1, 1)
@@ -117,6 +100,7 @@ class Seam:
         units = self._put(np.rint(y.astype(np.float64, order="C") * UNITS))
         return self._get(scaled(units, self._gain, self._put(np.full(len(y), quality))) / UNITS)
 
+    @one_thread_a_product
     def scan(
         self, features: NDArray[np.float64], qualities: NDArray[np.int64], code: Code
     ) -> NDArray[np.float32]:
@@ -282,8 +266,8 @@ def _block(integers: Integers, name: str) -> Layer:
         y += narrow(mixed)
         return y
 
-    positions = integers.library.slice_elements // len(widen.offset)
-    return partial(in_slices, run, positions=positions, channels=len(narrow.offset))
+    library, widest, channels = integers.library, len(widen.offset), len(narrow.offset)
+    return partial(in_slices, run, library=library, widest=widest, channels=channels)
 
 
 def _upsampling(integers: Integers, name: str) -> Layer:
@@ -298,32 +282,14 @@ def _upsampling(integers: Integers, name: str) -> Layer:
         y += _shuffled(upsample(x))
         return y
 
-    positions = integers.library.slice_elements // len(subpel.offset)
-    return partial(in_slices, run, positions=positions, channels=len(conv.offset), up=2)
+    library, widest, channels = integers.library, len(subpel.offset), len(conv.offset)
+    return partial(in_slices, run, library=library, widest=widest, channels=channels, up=2)
 
 
 def _pointwise(weight: Map, x: Map) -> Map:
     """[out,in] times [B,in,h,w] -> [B,out,h,w]."""
     batch, channels, height, width = x.shape
     return (weight @ x.reshape(batch, channels, height * width)).reshape(batch, -1, height, width)
-
-
-def in_slices(layer: Layer, x: Map, *, positions: int, channels: int, up: int = 1) -> Map:
-    """A layer that sees HALO rows above and below, to `channels` channels, `up` times as large.
-
-    More than `positions` are cut into rows of single pictures; integers and edges of the map stay the same.
-    """
-    batch, _, height, width = x.shape
-    rows = max(HALO, positions // width)
-    if batch * height <= rows:
-        return layer(x)
-    out = zeros(x, batch, channels, up * height, up * width)
-    for picture in range(batch):
-        for top in range(0, height, rows):
-            first = max(top - HALO, 0)
-            found = layer(x[picture : picture + 1, :, first : top + rows + HALO])
-            out[picture, :, up * top : up * (top + rows)] = found[0, :, up * (top - first) :][:, : up * rows]
-    return out
 
 
 def _shuffled(x: Map) -> Map:
