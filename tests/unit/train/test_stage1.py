@@ -196,6 +196,9 @@ def test_windows_at_the_edge_of_a_crop_are_compared_up_to_that_edge(
         batch.noise = Noise(1, range(2 * position, 2 * position + 2), CPU)
         stage.pixel_terms(batch, rows)
     top, inset = torch.cat([t for t, _ in seen]), torch.cat([i for _, i in seen])[:, 0]
+    for edge in (0, 8):
+        assert 0.2 < (top == edge).float().mean() < 0.4
+    assert set(top[(top > 0) & (top < 8)].tolist()) == set(range(1, 8))
     assert set(inset[top == 0].tolist()) == {0}
     assert set(inset[top == 8].tolist()) == {16}
     assert int(inset[(top > 0) & (top < 8)].min()) >= 3 and int(inset[(top > 0) & (top < 8)].max()) <= 13

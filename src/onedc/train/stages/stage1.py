@@ -33,6 +33,7 @@ from onedc.train.stages.start import linear_path, linear_start, spread_start
 from onedc.train.stages.tokenizer import PixelTokenizer
 
 START_IMAGES = 64  # crops that the linear start is fitted to
+EDGE_SHARE = 0.3  # of windows, at each of two opposite edges: a tenth left borders behind the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +281,8 @@ class Stage1(CodecStage):
         inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
         if 0 < size < side:
             room = side - size
-            corners = ((batch.noise.uniform("window", 2) * (room + 3)).long() - 1).clamp(0, room)
+            place = (batch.noise.uniform("window", 2) - EDGE_SHARE) / (1 - 2 * EDGE_SHARE)
+            corners = torch.where(place < 0, 0, (1 + (place * (room - 1)).long()).clamp(max=room))
             # A window at the edge of the crop sees that edge as the codec will see the edge of a picture.
             inset = torch.where(corners == 0, 0, torch.where(corners == room, 2 * INSET_PX, inset))
             x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
