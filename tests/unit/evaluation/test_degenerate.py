@@ -13,6 +13,7 @@ from onedc.codec import Codec
 from onedc.loading import bundled_codec
 
 PICTURES = degenerate_pictures(100, 70, long=1200)  # of more positions than attention sees at once
+FLAT = ("black", "white")  # of which z says all
 QUALITIES = (10.0, 50.0)
 
 
@@ -34,7 +35,7 @@ def test_pictures_are_what_they_are_called() -> None:
 def test_degenerate_pictures_survive(codec: Codec, name: str) -> None:
     pixels = PICTURES[name]
     small, large = (codec.encode(pixels, quality=quality) for quality in QUALITIES)
-    assert len(small) < len(large)
+    assert len(small) < len(large) or (name in FLAT and len(small) == len(large))
     assert codec.decode(large, output="numpy").shape == pixels.shape
 
 
