@@ -22,14 +22,20 @@ from onedc.model.parts import collapse, expand
 from onedc.train.config import NetsConfig, TrainConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
-from onedc.train.losses.pixels import PixelTerms, ms_ssim, pixel_terms, repetition, windows
+from onedc.train.losses.pixels import (
+    PixelTerms,
+    ms_ssim,
+    pixel_terms,
+    repetition,
+    window_corners,
+    window_coverage,
+    windows,
+)
 from onedc.train.losses.rate import rate_weight
 from onedc.train.networks.loading import load_model
 from onedc.train.stages.build import build_stage
-from onedc.train.stages.coding import TrainingVisitor, spread_lack, used_share
-from onedc.train.stages.stage1 import (
-    Stage1,
-)
+from onedc.train.stages.coding import Analysed, TrainingVisitor, spread_lack, used_share
+from onedc.train.stages.stage1 import Coded, Stage1
 from onedc.train.stages.start import linear_start, principal_components, spread_start
 from onedc.weights.file import load_weights
 
@@ -59,7 +65,7 @@ def test_the_visitor_codes_every_latent_once() -> None:
     expected = torch.where(quality[:, None, None, None] > 0, (y - 0.25).round() + 0.25, torch.tensor(0.25))
     torch.testing.assert_close(y_hat, expected)
     own = gaussian_bits((y[0] - 0.25).round(), torch.full_like(y[0], 2.0)).sum()
-    torch.testing.assert_close(visitor.bits, torch.stack([own, torch.tensor(0.0)]))
+    torch.testing.assert_close(visitor.bits.sum(dim=(1, 2)), torch.stack([own, torch.tensor(0.0)]))
 
 
 def test_noise_moves_the_rate_and_not_the_values() -> None:
@@ -70,7 +76,8 @@ def test_noise_moves_the_rate_and_not_the_values() -> None:
         visitor = TrainingVisitor(y, torch.tensor([9]), Noise(seed, [0], CPU))
         decoded = visitor(0, torch.ones_like(like), torch.zeros_like(like))
         noisy = like + Noise(seed, [0], CPU).uniform("y0", *like.shape[1:]) - 0.5
-        torch.testing.assert_close(visitor.bits, gaussian_bits(noisy, torch.ones_like(like)).sum()[None])
+        own = gaussian_bits(noisy, torch.ones_like(like)).sum(dim=1)
+        torch.testing.assert_close(visitor.bits, own)
         results.append(decoded)
     assert torch.equal(results[0], results[1])
 
@@ -80,9 +87,9 @@ def test_low_qualities_count_the_bits_of_rounded_values() -> None:
     like = collapse(y, 0)
     visitor = TrainingVisitor(y, torch.tensor([9, 10]), Noise(1, [0, 1], CPU), rounded_below=10)
     visitor(0, torch.ones_like(like), torch.zeros_like(like))
-    exact = gaussian_bits(like.round(), torch.ones_like(like)).sum(dim=(1, 2, 3))
+    exact = gaussian_bits(like.round(), torch.ones_like(like)).sum(dim=1)
     torch.testing.assert_close(visitor.bits[0], exact[0])
-    assert visitor.bits[1] != exact[1]
+    assert not torch.allclose(visitor.bits[1], exact[1])
 
 
 def test_rounding_passes_the_gradient_straight_through() -> None:
@@ -159,6 +166,37 @@ def test_pixel_terms_leave_out_the_border(stage: Stage1) -> None:
             for left in (0, 16, 32)
         ]
         torch.testing.assert_close(coarse[n], torch.stack(means).abs().mean())
+
+
+@pytest.mark.parametrize(("side", "size"), [(40, 22), (40, 39), (16, 14), (16, 8)])
+def test_how_often_windows_show_a_position_is_known(side: int, size: int) -> None:
+    drawn = torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0))
+    corners = window_corners(drawn, side - size)
+    assert int(corners.min()) == 0 and int(corners.max()) == side - size
+    after = torch.arange(side) - corners[..., None]
+    inside = ((after >= 0) & (after < size)).float()
+    shown = torch.einsum("nh,nw->hw", inside[:, 0], inside[:, 1]).reshape(side // 2, 2, side // 2, 2)
+    shown = shown.mean(dim=(1, 3))
+    coverage = window_coverage(side, size, CPU)
+    torch.testing.assert_close(coverage, shown / shown.mean(), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(coverage.mean(), torch.tensor(1.0))
+
+
+def test_bits_weigh_as_often_as_windows_show_where_they_lie(stage: Stage1) -> None:
+    stage.config = replace(stage.config, window_px=64)
+
+    def cost(row: int, column: int, count: float) -> float:
+        bits, empty = torch.zeros(1, 8, 8), torch.zeros(1)
+        bits[0, row, column] = count
+        sent = Analysed(empty, empty, bits, torch.zeros(1, 7, 2, 2))
+        total, figures = stage.cost(batch_of(1, side=128), Coded(sent, empty, None, torch.tensor([200])), 0)
+        assert figures["bpp"] == pytest.approx(count / 128**2)
+        return float(total)
+
+    corner, middle = (cost(*place, 1000) - cost(*place, 0) for place in ((0, 0), (3, 4)))
+    coverage = window_coverage(16, 8, CPU)
+    assert coverage[0, 0] < 0.5 < 1.5 < coverage[3, 4]
+    assert corner / middle == pytest.approx(float(coverage[0, 0] / coverage[3, 4]), rel=1e-3)
 
 
 def test_the_part_that_is_compared_moves_against_the_grid(

@@ -6,6 +6,7 @@ Nothing of rates, stages or schedules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ SSIM_SHARES = (0.0517, 0.3295, 0.3462, 0.2726)  # of the scales, finest first: W
 SSIM_PX = 8  # side of its windows
 SSIM_C1, SSIM_C2 = 0.02**2, 0.06**2  # for values that span 2
 INSET_PX = 8  # border on each side that pixel terms leave out, on average
+EDGE_SHARE = 0.3  # of windows, at each of two opposite edges: a tenth left borders behind the rest
 GRID_PX = SQUARE_PX + 2 * INSET_PX  # least side of what is compared for the term of the grid
 
 
@@ -125,3 +127,24 @@ def windows(t: Tensor, corners: Tensor, size: int) -> Tensor:
     rows, cols = ((corner.to(t.device)[:, None] + steps) for corner in corners.unbind(dim=1))
     strip = t.gather(2, rows[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
     return strip.gather(3, cols[:, None, None, :].expand(-1, t.shape[1], size, -1))
+
+
+def window_corners(drawn: Tensor, room: int) -> Tensor:
+    """Where windows begin, 0 to `room`, of numbers drawn evenly from 0 to 1, of any shape."""
+    place = (drawn - EDGE_SHARE) / (1 - 2 * EDGE_SHARE)
+    return torch.where(place < 0, 0, (1 + (place * (room - 1)).long()).clamp(max=room))
+
+
+@cache
+def window_coverage(side: int, size: int, device: torch.device) -> Tensor:
+    """How often windows of `size` show each position of y of a square of `side`, in the mean of all 1.
+
+    Sides in positions of vae_latents, 8 px; of [side/2,side/2] positions of y.
+    """
+    room = side - size
+    chance = torch.zeros(room + 1)
+    chance[1 : max(room, 2)] = (1 - 2 * EDGE_SHARE) / max(room - 1, 1)
+    chance[[0, room]] += EDGE_SHARE
+    after = torch.arange(side) - torch.arange(room + 1)[:, None]  # the window's beginning
+    covered = (chance[:, None] * ((after >= 0) & (after < size))).sum(dim=0).reshape(-1, 2).mean(dim=1)
+    return (torch.outer(covered, covered) / covered.mean() ** 2).to(device)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onedc.constants import Y_PX
 from onedc.model.hyperprior import CENTRE, SPREAD
 from onedc.model.likelihood import gaussian_bits, rounded
 from onedc.model.onedc import OneDC
@@ -37,7 +38,7 @@ class TrainingVisitor:
         self.y, self.noise, self.offset = y_gained.float(), noise, offset
         self.noisy = (quality >= rounded_below)[:, None, None, None]
         self.stored = (quality > 0).float()[:, None, None, None]
-        self.bits = self.y.new_zeros(len(y_gained))
+        self.bits = self.y.new_zeros(len(y_gained), *y_gained.shape[2:])  # at each position [B,h,w]
 
     def _perturbed(self, part: int, residual: Tensor) -> Tensor:
         if self.noise is None:
@@ -49,7 +50,7 @@ class TrainingVisitor:
         scale, mean = scale.float(), mean.float()
         residual = collapse(self.y, part) - mean
         bits = gaussian_bits(self._perturbed(part, residual), scale, self.offset)
-        self.bits = self.bits + (bits * self.stored).sum(dim=(1, 2, 3))
+        self.bits = self.bits + (bits * self.stored).sum(dim=1)
         return mean + rounded(residual) * self.stored
 
 
@@ -58,8 +59,13 @@ class Analysed(NamedTuple):
 
     y_hat: Tensor  # [B,N,H/16,W/16]
     z_semantic: Tensor  # [B,C,H/64,W/64]
-    bpp: Tensor  # of y [B]
+    bits: Tensor  # of y at each of its positions [B,H/16,W/16]
     z: Tensor  # [B,7,H/64,W/64], before quantisation
+
+    @property
+    def bpp(self) -> Tensor:
+        """Of y [B]."""
+        return bpp_of(self.bits)
 
 
 def analysed(
@@ -81,7 +87,12 @@ def analysed(
     gained = model.prior.gained(y, quality)
     visitor = TrainingVisitor(gained, quality, noise, rounded_below=rounded_below, offset=offset)
     y_hat = model.prior.scan(hyper, quality, visitor)
-    return Analysed(y_hat, z_semantic, visitor.bits / (x.shape[-1] * x.shape[-2]), z)
+    return Analysed(y_hat, z_semantic, visitor.bits, z)
+
+
+def bpp_of(bits: Tensor) -> Tensor:
+    """Bits at positions of y [B,H/16,W/16] -> bits per pixel [B]."""
+    return bits.mean(dim=(1, 2)) / Y_PX**2
 
 
 def reconstruct(model: OneDC, x: Tensor, vae_latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:

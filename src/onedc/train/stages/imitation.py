@@ -21,7 +21,7 @@ from onedc.model.onedc import OneDC
 from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.losses.rate import rate_weight
-from onedc.train.stages.coding import TrainingVisitor
+from onedc.train.stages.coding import TrainingVisitor, bpp_of
 from onedc.train.stages.stage import Figures
 from onedc.train.stages.stage1 import Stage1, Stage1Config
 
@@ -100,7 +100,7 @@ class Imitation(Stage1):
         gained, below = model.prior.gained(y, quality), self.config.rounded_below
         visitor = TrainingVisitor(gained, quality, batch.noise, rounded_below=below)
         model.prior.scan(hyper, quality, visitor)
-        bpp = visitor.bits / (batch.x.shape[-1] * batch.x.shape[-2])
+        bpp = bpp_of(visitor.bits)
         decoded = model.synthesise(taught.y_hat, z_semantic, quality)
         distance = (decoded - taught.vae_latents).abs().mean(dim=(1, 2, 3))
         terms = self.pixel_terms(replace(batch, x=taught.picture), taught.vae_latents)

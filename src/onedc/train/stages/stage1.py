@@ -23,17 +23,30 @@ from onedc.train.config import OptimConfig
 from onedc.train.data.batches import Batch
 from onedc.train.data.noise import Noise
 from onedc.train.losses.distill import CODE_WEIGHT, DistillConfig, distillation, make_head
-from onedc.train.losses.pixels import INSET_PX, PixelTerms, pixel_terms, windows
+from onedc.train.losses.pixels import (
+    INSET_PX,
+    PixelTerms,
+    pixel_terms,
+    window_corners,
+    window_coverage,
+    windows,
+)
 from onedc.train.losses.rate import rate_weight
 from onedc.train.networks.discriminators import Discriminator
 from onedc.train.optim.schedule import ramped
-from onedc.train.stages.coding import Analysed, analysed, reconstruct, spread_lack, used_share
+from onedc.train.stages.coding import (
+    Analysed,
+    analysed,
+    bpp_of,
+    reconstruct,
+    spread_lack,
+    used_share,
+)
 from onedc.train.stages.stage import CodecStage, Figures, OptimizerGroup, panels, psnr, trainable
 from onedc.train.stages.start import linear_path, linear_start, spread_start
 from onedc.train.stages.tokenizer import PixelTokenizer
 
 START_IMAGES = 64  # crops that the linear start is fitted to
-EDGE_SHARE = 0.3  # of windows, at each of two opposite edges: a tenth left borders behind the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +268,11 @@ class Stage1(CodecStage):
     def cost(self, batch: Batch, coded: Coded, step: int) -> tuple[Tensor, Figures]:
         """The terms of what was sent: its bits, how z spreads, how well it predicts the teacher's tokens."""
         sent, figures = coded.sent, {"bpp": coded.sent.bpp.mean()}
-        total = (self.rate_weights(coded.quality, step) * sent.bpp).mean()
+        side, size = 2 * sent.bits.shape[-1], self.config.window_px // 8
+        bits = sent.bits
+        if self.config.inset and 0 < size < side:  # else what windows seldom show would be given no bits
+            bits = bits * window_coverage(side, size, bits.device)
+        total = (self.rate_weights(coded.quality, step) * bpp_of(bits)).mean()
         if self.config.weights.spread:
             figures["spread_lack"] = spread_lack(sent.z)
             total = total + self.config.weights.spread * figures["spread_lack"]
@@ -281,8 +298,7 @@ class Stage1(CodecStage):
         inset = INSET_PX - 5 + (batch.noise.uniform("inset", 2) * 11).long()
         if 0 < size < side:
             room = side - size
-            place = (batch.noise.uniform("window", 2) - EDGE_SHARE) / (1 - 2 * EDGE_SHARE)
-            corners = torch.where(place < 0, 0, (1 + (place * (room - 1)).long()).clamp(max=room))
+            corners = window_corners(batch.noise.uniform("window", 2), room)
             # A window at the edge of the crop sees that edge as the codec will see the edge of a picture.
             inset = torch.where(corners == 0, 0, torch.where(corners == room, 2 * INSET_PX, inset))
             x, decoded = windows(x, 8 * corners, 8 * size), windows(decoded, corners, size)
